@@ -1,0 +1,35 @@
+/* The buffer pool: every native buffer of masktune comes from here and is counted.
+ *
+ * Freed buffers are kept by size class and handed out again, because a training step asks for
+ * the same sizes every time. The pool never keeps so much that live + cached exceeds a quarter
+ * over the highest live amount seen, so resident memory is bounded by what the work needs.
+ *
+ * Lua cannot see these bytes; the binding asks mt_memory_wants_collection() whenever it hands
+ * out a new userdata and runs a collection then (lua/binding.c). Scripts never have to. */
+#ifndef MT_CORE_MEMORY_H
+#define MT_CORE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* 64-byte aligned, uninitialised; NULL with an MT_ERROR_MEMORY that names the size. bytes may be 0. */
+void *mt_alloc(size_t bytes);
+void mt_free(void *buffer);
+
+typedef struct {
+  size_t live;   /* bytes handed out now */
+  size_t cached; /* bytes kept for reuse */
+  size_t peak;   /* highest `live` so far */
+} mt_memory_stats;
+
+mt_memory_stats mt_memory_usage(void);
+
+/* Gives every cached buffer back to the system. */
+void mt_memory_trim(void);
+
+/* True when live memory has doubled (and grown by at least 32 MiB) since the last collection:
+ * some of it may be garbage that only Lua's collector can find. */
+bool mt_memory_wants_collection(void);
+void mt_memory_collected(void);
+
+#endif

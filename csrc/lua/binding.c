@@ -1,0 +1,287 @@
+#include "lua/binding.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "core/memory.h"
+
+/* ---- errors ---- */
+
+int mtl_raise(lua_State *L) { return luaL_error(L, "%s", mt_error_message()); }
+
+static void collect(lua_State *L) {
+  lua_gc(L, LUA_GCCOLLECT);
+  mt_memory_collected();
+}
+
+bool mtl_collect_for_memory(lua_State *L) {
+  if (mt_error_last_kind() != MT_ERROR_MEMORY) return false;
+  collect(L);
+  return true;
+}
+
+/* ---- tensors ---- */
+
+void mtl_push_tensor(lua_State *L, mt_tensor *t) {
+  mt_tensor **slot = lua_newuserdatauv(L, sizeof *slot, 0);
+  *slot = t;
+  luaL_setmetatable(L, MTL_TENSOR);
+  if (mt_memory_wants_collection()) collect(L);
+}
+
+mt_tensor *mtl_check_tensor(lua_State *L, int arg) { return *(mt_tensor **)luaL_checkudata(L, arg, MTL_TENSOR); }
+
+mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
+  mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);
+  return slot ? *slot : NULL;
+}
+
+mt_tensor *mtl_opt_tensor(lua_State *L, int arg) { return lua_isnoneornil(L, arg) ? NULL : mtl_check_tensor(L, arg); }
+
+/* ---- arguments ---- */
+
+/* What the value at `index` is, for messages: its value where that is short, else its type. */
+static const char *describe(lua_State *L, int index) {
+  index = lua_absindex(L, index);
+  switch (lua_type(L, index)) {
+    case LUA_TNONE:
+      return "no value";
+    case LUA_TNUMBER:
+      lua_pushvalue(L, index); /* lua_tostring would change the original */
+      lua_tostring(L, -1);
+      return lua_tostring(L, -1);
+    case LUA_TSTRING:
+      return lua_pushfstring(L, "'%s'", lua_tostring(L, index));
+    case LUA_TBOOLEAN:
+      return lua_toboolean(L, index) ? "true" : "false";
+    default:
+      if (luaL_getmetafield(L, index, "__name") == LUA_TSTRING) return lua_tostring(L, -1);
+      return luaL_typename(L, index);
+  }
+}
+
+static int argument_error(lua_State *L, int arg, const char *expected) {
+  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, describe(L, arg)));
+}
+
+/* An integer as a number in Lua's own sense: 3 and 3.0, not "3". */
+static bool integer_at(lua_State *L, int index, int64_t *value) {
+  int exact = 0;
+  if (lua_type(L, index) != LUA_TNUMBER) return false;
+  *value = lua_tointegerx(L, index, &exact);
+  return exact;
+}
+
+static const char *integer_range(lua_State *L, int64_t lo, int64_t hi) {
+  if (hi == INT64_MAX && lo == INT64_MIN) return "integer";
+  if (hi == INT64_MAX) return lua_pushfstring(L, "integer >= %I", (LUAI_UACINT)lo);
+  return lua_pushfstring(L, "integer in [%I, %I]", (LUAI_UACINT)lo, (LUAI_UACINT)hi);
+}
+
+int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi) {
+  int64_t value = 0;
+  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(L, lo, hi));
+  return value;
+}
+
+double mtl_check_number(lua_State *L, int arg) {
+  if (lua_type(L, arg) != LUA_TNUMBER) argument_error(L, arg, "number");
+  return lua_tonumber(L, arg);
+}
+
+bool mtl_check_boolean(lua_State *L, int arg) {
+  if (!lua_isboolean(L, arg)) argument_error(L, arg, "boolean");
+  return lua_toboolean(L, arg);
+}
+
+mt_dtype mtl_check_dtype(lua_State *L, int arg) {
+  const int dtype = lua_type(L, arg) == LUA_TSTRING ? mt_dtype_from_name(lua_tostring(L, arg)) : -1;
+  if (dtype < 0) argument_error(L, arg, "dtype 'float32', 'uint8' or 'int32'");
+  return (mt_dtype)dtype;
+}
+
+static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
+  const lua_Integer n = luaL_len(L, arg);
+  if (n > MT_MAX_DIMS)
+    luaL_argerror(L, arg, lua_pushfstring(L, "%I axes, expected at most %d", (LUAI_UACINT)n, MT_MAX_DIMS));
+  for (int i = 0; i < (int)n; i++) {
+    lua_geti(L, arg, i + 1);
+    if (!integer_at(L, -1, &shape[i]) || shape[i] < 0)
+      luaL_argerror(L, arg,
+                    lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, describe(L, -1)));
+    lua_pop(L, 1);
+  }
+  return (int)n;
+}
+
+int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
+  if (lua_istable(L, arg)) return shape_from_table(L, arg, shape);
+  int n = 0;
+  for (; lua_type(L, arg + n) == LUA_TNUMBER; n++) {
+    if (n == MT_MAX_DIMS) luaL_argerror(L, arg + n, lua_pushfstring(L, "expected at most %d axes", MT_MAX_DIMS));
+    shape[n] = mtl_check_integer(L, arg + n, 0, INT64_MAX);
+  }
+  if (n == 0) argument_error(L, arg, "sizes or a table of sizes");
+  return n;
+}
+
+int mtl_check_axis(lua_State *L, int arg, int ndim) {
+  int64_t axis = 0;
+  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim)
+    argument_error(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim));
+  return (int)(axis > 0 ? axis - 1 : ndim + axis);
+}
+
+/* ---- options ---- */
+
+void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
+  if (lua_isnoneornil(L, arg)) return;
+  if (!lua_istable(L, arg)) argument_error(L, arg, "table of options");
+  lua_pushnil(L);
+  while (lua_next(L, arg)) {
+    lua_pop(L, 1);
+    int i = 0;
+    if (lua_type(L, -1) == LUA_TSTRING)
+      while (known[i] && strcmp(known[i], lua_tostring(L, -1)) != 0) i++;
+    else
+      while (known[i]) i++;
+    if (known[i]) continue;
+    luaL_Buffer list;
+    const char *got = describe(L, -1);
+    luaL_buffinit(L, &list);
+    for (i = 0; known[i]; i++) {
+      if (i) luaL_addstring(&list, ", ");
+      luaL_addstring(&list, known[i]);
+    }
+    luaL_pushresult(&list);
+    luaL_argerror(L, arg, lua_pushfstring(L, "unknown option %s, expected one of: %s", got, lua_tostring(L, -1)));
+  }
+}
+
+int mtl_option_error(lua_State *L, int arg, const char *name, const char *expected) {
+  const char *got = describe(L, -1);
+  return luaL_argerror(L, arg, lua_pushfstring(L, "option '%s': %s expected, got %s", name, expected, got));
+}
+
+/* Pushes the field; false (and nothing pushed) when it is missing. */
+static bool push_option(lua_State *L, int arg, const char *name) {
+  if (!lua_istable(L, arg)) return false;
+  if (lua_getfield(L, arg, name) != LUA_TNIL) return true;
+  lua_pop(L, 1);
+  return false;
+}
+
+bool mtl_has_option(lua_State *L, int arg, const char *name) {
+  if (!push_option(L, arg, name)) return false;
+  lua_pop(L, 1);
+  return true;
+}
+
+int64_t mtl_option_integer(lua_State *L, int arg, const char *name, int64_t fallback, int64_t lo, int64_t hi) {
+  int64_t value = 0;
+  if (!push_option(L, arg, name)) return fallback;
+  if (!integer_at(L, -1, &value) || value < lo || value > hi) {
+    const char *expected = integer_range(L, lo, hi);
+    push_option(L, arg, name);
+    mtl_option_error(L, arg, name, expected);
+  }
+  lua_pop(L, 1);
+  return value;
+}
+
+double mtl_option_number(lua_State *L, int arg, const char *name, double fallback, double lo, double hi) {
+  if (!push_option(L, arg, name)) return fallback;
+  const double value = lua_tonumber(L, -1);
+  if (lua_type(L, -1) != LUA_TNUMBER || !(value >= lo && value <= hi)) {
+    const char *expected = lua_pushfstring(L, "number in [%f, %f]", lo, hi);
+    push_option(L, arg, name);
+    mtl_option_error(L, arg, name, expected);
+  }
+  lua_pop(L, 1);
+  return value;
+}
+
+bool mtl_option_boolean(lua_State *L, int arg, const char *name, bool fallback) {
+  if (!push_option(L, arg, name)) return fallback;
+  if (!lua_isboolean(L, -1)) mtl_option_error(L, arg, name, "boolean");
+  const bool value = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return value;
+}
+
+int mtl_option_choice(lua_State *L, int arg, const char *name, int fallback, const char *const choices[]) {
+  if (!push_option(L, arg, name)) return fallback;
+  int i = 0;
+  if (lua_type(L, -1) == LUA_TSTRING)
+    while (choices[i] && strcmp(choices[i], lua_tostring(L, -1)) != 0) i++;
+  else
+    while (choices[i]) i++;
+  if (!choices[i]) {
+    char expected[256] = "";
+    size_t used = 0;
+    for (int c = 0; choices[c] && used < sizeof expected; c++)
+      used += (size_t)snprintf(expected + used, sizeof expected - used, "%s'%s'", c ? " or " : "", choices[c]);
+    mtl_option_error(L, arg, name, expected);
+  }
+  lua_pop(L, 1);
+  return i;
+}
+
+const char *mtl_option_string(lua_State *L, int arg, const char *name, const char *fallback) {
+  if (!push_option(L, arg, name)) return fallback;
+  if (lua_type(L, -1) != LUA_TSTRING) mtl_option_error(L, arg, name, "string");
+  const char *value = lua_tostring(L, -1);
+  lua_pop(L, 1); /* the table keeps it alive */
+  return value;
+}
+
+mt_tensor *mtl_option_tensor(lua_State *L, int arg, const char *name) {
+  if (!push_option(L, arg, name)) return NULL;
+  mt_tensor *t = mtl_test_tensor(L, -1);
+  if (!t) mtl_option_error(L, arg, name, MTL_TENSOR);
+  lua_pop(L, 1);
+  return t;
+}
+
+void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, int64_t lo, int64_t hi,
+                     int64_t out[2]) {
+  out[0] = out[1] = fallback;
+  if (!push_option(L, arg, name)) return;
+  bool valid = true;
+  if (lua_istable(L, -1)) {
+    for (int i = 0; i < 2; i++) {
+      lua_geti(L, -1, i + 1);
+      valid = valid && integer_at(L, -1, &out[i]) && out[i] >= lo && out[i] <= hi;
+      lua_pop(L, 1);
+    }
+    valid = valid && luaL_len(L, -1) == 2;
+  } else {
+    valid = integer_at(L, -1, &out[0]) && out[0] >= lo && out[0] <= hi;
+    out[1] = out[0];
+  }
+  if (!valid) {
+    const char *expected = lua_pushfstring(L, "%s or a table of two", integer_range(L, lo, hi));
+    push_option(L, arg, name);
+    mtl_option_error(L, arg, name, expected);
+  }
+  lua_pop(L, 1);
+}
+
+mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name) {
+  if (!push_option(L, arg, name)) return NULL;
+  mt_rng *rng = luaL_testudata(L, -1, MTL_GENERATOR);
+  if (!rng) mtl_option_error(L, arg, name, MTL_GENERATOR);
+  lua_pop(L, 1);
+  return rng;
+}
+
+void mtl_new_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta) {
+  luaL_newmetatable(L, name);
+  if (meta) luaL_setfuncs(L, meta, 0);
+  if (lua_getfield(L, -1, "__index") == LUA_TNIL) {
+    lua_newtable(L);
+    luaL_setfuncs(L, methods, 0);
+    lua_setfield(L, -3, "__index");
+  }
+  lua_pop(L, 2);
+}

@@ -1,0 +1,91 @@
+/* What every binding file uses: userdata of the core, argument checks, errors.
+ *
+ * Rules of the binding (the only code that includes lua.h):
+ *  - check every argument first (checks raise Lua errors), then call the core, then push;
+ *  - nothing that must be released is held across a call that can raise: push it, or check first;
+ *  - core calls go through MTL_NEW / MTL_DO, which retry once after a collection when memory ran out
+ *    and raise the core's message as a Lua error otherwise;
+ *  - one file per userdata; its mtl_open_* adds the functions to the table on top of the stack. */
+#ifndef MT_LUA_BINDING_H
+#define MT_LUA_BINDING_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include <lua.h>
+#include <lauxlib.h>
+
+#include "core/random.h"
+#include "core/tensor.h"
+
+/* ---- errors ---- */
+int mtl_raise(lua_State *L);               /* raises the core's last error */
+bool mtl_collect_for_memory(lua_State *L); /* true when the last error was MEMORY and a collection ran */
+
+#define MTL_NEW(L, variable, expression)                                     \
+  do {                                                                       \
+    (variable) = (expression);                                               \
+    if (!(variable) && mtl_collect_for_memory(L)) (variable) = (expression); \
+    if (!(variable)) mtl_raise(L);                                           \
+  } while (0)
+#define MTL_DO(L, expression)                                                               \
+  do {                                                                                      \
+    if ((expression) < 0 && (!mtl_collect_for_memory(L) || (expression) < 0)) mtl_raise(L); \
+  } while (0)
+
+/* ---- userdata: a full userdata holding one pointer ---- */
+#define MTL_TENSOR "masktune.Tensor"
+#define MTL_GENERATOR "masktune.Generator"
+
+/* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
+void mtl_push_tensor(lua_State *L, mt_tensor *t);
+mt_tensor *mtl_check_tensor(lua_State *L, int arg);
+mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
+mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
+
+/* ---- arguments ---- */
+/* "bad argument #arg to 'f' (number in [lo, hi] expected, got ...)": integers refuse 1.5 and "3". */
+int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi);
+double mtl_check_number(lua_State *L, int arg);
+bool mtl_check_boolean(lua_State *L, int arg);
+mt_dtype mtl_check_dtype(lua_State *L, int arg);
+/* A shape as integers arg, arg+1, ... or as one table at arg. Returns the number of axes. */
+int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]);
+/* An axis 1..ndim, or negative from the end, as 0-based. */
+int mtl_check_axis(lua_State *L, int arg, int ndim);
+
+/* ---- options: a table argument whose keys are all known ---- */
+/* arg must be a table, none or nil; raises on a key that is not in `known` (NULL-terminated), listing them. */
+void mtl_check_options(lua_State *L, int arg, const char *const known[]);
+/* Fields; a missing one gives the default. Messages: "bad argument #3 to 'conv2d'
+ * (option 'stride': integer in [1, 64] expected, got 0)". */
+bool mtl_has_option(lua_State *L, int arg, const char *name);
+int64_t mtl_option_integer(lua_State *L, int arg, const char *name, int64_t fallback, int64_t lo, int64_t hi);
+double mtl_option_number(lua_State *L, int arg, const char *name, double fallback, double lo, double hi);
+bool mtl_option_boolean(lua_State *L, int arg, const char *name, bool fallback);
+/* Index into `choices` (NULL-terminated). */
+int mtl_option_choice(lua_State *L, int arg, const char *name, int fallback, const char *const choices[]);
+const char *mtl_option_string(lua_State *L, int arg, const char *name, const char *fallback);
+mt_tensor *mtl_option_tensor(lua_State *L, int arg, const char *name); /* NULL when missing */
+/* An integer or a table of two: (height, width). */
+void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, int64_t lo, int64_t hi, int64_t out[2]);
+/* Raises "option 'name': <expected> expected, got <value on top of the stack>" for argument arg. */
+int mtl_option_error(lua_State *L, int arg, const char *name, const char *expected);
+/* A generator option; NULL (the default one) when missing. */
+mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name);
+
+/* Makes a metatable `name` with __name, __index = methods, and `meta` functions. Pops nothing, leaves nothing. */
+void mtl_new_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta);
+
+/* ---- one per file ---- */
+void mtl_open_tensor(lua_State *L);     /* tensor.c: creation, methods, operators */
+void mtl_open_random(lua_State *L);     /* random.c: manual_seed, generator */
+void mtl_open_functional(lua_State *L); /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
+void mtl_open_module(lua_State *L);     /* module.c: nn.* */
+void mtl_open_optim(lua_State *L);      /* optim.c: optim.sgd, optim.adam */
+void mtl_open_explain(lua_State *L);    /* explain.c: cam.*, mask.* */
+void mtl_open_image(lua_State *L);      /* image.c: image.* */
+void mtl_open_io(lua_State *L);         /* io.c: safetensors, gzip, atomic files */
+void mtl_open_system(lua_State *L);     /* system.c: threads, memory, instruction set, clock, terminal */
+
+#endif

@@ -1,0 +1,19 @@
+/* luaopen_masktune_core: the table that lua/masktune/init.lua builds the public module from. */
+#include "lua/binding.h"
+
+__attribute__((visibility("default"))) int luaopen_masktune_core(lua_State *L);
+
+int luaopen_masktune_core(lua_State *L) {
+  luaL_checkversion(L);
+  lua_newtable(L);
+  mtl_open_tensor(L);
+  mtl_open_random(L);
+  mtl_open_functional(L);
+  mtl_open_module(L);
+  mtl_open_optim(L);
+  mtl_open_explain(L);
+  mtl_open_image(L);
+  mtl_open_io(L);
+  mtl_open_system(L);
+  return 1;
+}
