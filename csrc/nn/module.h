@@ -1,0 +1,91 @@
+/* Modules: layers and their composition into nets.
+ *
+ * A module has parameters and buffers (named slots), children (named modules), and a class that says how it
+ * runs and prints. Names compose with dots exactly as in PyTorch. Trees own their children by reference count;
+ * a module may stand in several places of a tree (weight sharing), but never inside itself. */
+#ifndef MT_NN_MODULE_H
+#define MT_NN_MODULE_H
+
+#include "core/tensor.h"
+
+#define MT_NAME_SIZE 64
+#define MT_PATH_SIZE 512
+
+typedef struct mt_module mt_module;
+
+typedef struct {
+  const char *name; /* "Conv2d" */
+  /* A new reference, or NULL with an error. */
+  mt_tensor *(*forward)(mt_module *self, mt_tensor *input);
+  /* "3, 16, kernel 3x3, stride 1" for print; may be NULL. */
+  void (*describe)(const mt_module *self, char *text, size_t size);
+  /* Releases what `state` holds beyond plain bytes; may be NULL. */
+  void (*destroy)(mt_module *self);
+} mt_module_class;
+
+/* How a slot's values are ordered in memory, as against in files and state dicts. */
+typedef enum {
+  MT_LAYOUT_SAME,
+  MT_LAYOUT_CONV /* memory kH,kW,I,O; files O,I,kH,kW */
+} mt_layout;
+
+typedef struct {
+  char name[MT_NAME_SIZE];
+  mt_tensor *tensor;
+  mt_layout layout;
+  bool is_buffer; /* running statistics: saved, but not trained */
+} mt_slot;
+
+typedef struct {
+  char name[MT_NAME_SIZE];
+  mt_module *module;
+} mt_child;
+
+struct mt_module {
+  int refs;
+  const mt_module_class *cls;
+  bool training;
+  int n_slots, n_children;
+  mt_slot *slots;
+  mt_child *children;
+  void *state; /* the class's hyper-parameters; freed with the module */
+};
+
+/* ---- life ---- */
+mt_module *mt_module_new(const mt_module_class *cls, size_t state_size); /* state zeroed */
+mt_module *mt_module_retain(mt_module *m);
+void mt_module_release(mt_module *m);
+/* Takes over the reference to tensor, also on error. */
+int mt_module_add_slot(mt_module *m, const char *name, mt_tensor *tensor, mt_layout layout, bool is_buffer);
+/* Keeps its own reference to child. Names: letters, digits, _ (no dots), unique among children and slots. */
+int mt_module_add_child(mt_module *m, const char *name, mt_module *child);
+mt_tensor *mt_module_slot(const mt_module *m, const char *name); /* borrowed; NULL when absent, no error */
+
+/* ---- use ---- */
+mt_tensor *mt_module_forward(mt_module *m, mt_tensor *input);
+/* Runs children in order, fusing neighbours where that changes nothing but the time. Sequential and residual blocks. */
+mt_tensor *mt_module_run_chain(mt_module *const *chain, int count, mt_tensor *input);
+void mt_module_train(mt_module *m, bool training); /* the whole tree */
+/* "backbone.12" from root; "" is root itself. Borrowed; NULL with an error that lists the names at the failing level. */
+mt_module *mt_module_find(mt_module *root, const char *path);
+
+/* Calls visit for every module of the tree, parents first, with its dotted path. A non-zero result stops and is returned. */
+int mt_module_walk(mt_module *root, int (*visit)(mt_module *m, const char *path, void *context), void *context);
+/* The same for every slot: path is "backbone.0.weight". Shared modules are visited at each place. */
+int mt_module_walk_slots(mt_module *root, int (*visit)(mt_slot *slot, const char *path, void *context), void *context);
+
+/* A slot's values (or gradient, same layout) in file order, as a new tensor / the reverse, into the slot's tensor. */
+mt_tensor *mt_slot_to_file_order(const mt_slot *slot, const mt_tensor *values);
+int mt_slot_from_file_order(mt_slot *slot, const mt_tensor *file_values, const char *path);
+
+/* ---- capture: a layer's activation as the place where gradients stop ----
+ * While a capture is set, the first output of `target` in a forward pass is cut out of the graph: it becomes a leaf that
+ * requires gradients, and recording switches to MT_GRAD_ACTIVATIONS from there on. Used by CAM: no graph below the layer,
+ * none for parameters. The caller restores the gradient mode and releases `activation`. */
+typedef struct {
+  mt_module *target;
+  mt_tensor *activation; /* NULL until target ran */
+} mt_capture;
+mt_capture *mt_module_set_capture(mt_capture *capture); /* returns the one that was set before */
+
+#endif

@@ -1,0 +1,35 @@
+--- masktune: image classifiers that do not lean on shortcuts.
+-- The C core's functions (tensors, operations, nn, optim, cam, mask, image) are here from the start;
+-- the Lua parts are loaded when first used, so that `require "masktune"` costs milliseconds.
+-- @module masktune
+local core = require "masktune.core"
+
+local masktune = { _VERSION = "masktune scm-1" }
+for name, value in pairs(core) do
+  masktune[name] = value
+end
+
+--- Part -> the Lua module that defines it.
+local parts = {
+  models = "masktune.models",
+  data = "masktune.data",
+  schedule = "masktune.schedule",
+  train = "masktune.train",
+  evaluate = "masktune.evaluate",
+  masktune = "masktune.recipe",
+  metrics = "masktune.metrics",
+  checkpoint = "masktune.checkpoint",
+  progress = "masktune.progress",
+  report = "masktune.report",
+  json = "masktune.json",
+}
+
+return setmetatable(masktune, {
+  __index = function(self, name)
+    local part = parts[name]
+    if not part then return nil end
+    local value = require(part)
+    rawset(self, name, value)
+    return value
+  end,
+})
