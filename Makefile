@@ -1,32 +1,31 @@
-# masktune: `make demo` and `make test` do everything on a fresh Debian or Ubuntu machine.
-# Everything built lands in $(BUILD); nothing else in the tree changes.
+# masktune: `make demo` and `make test` do everything on a fresh Debian or Ubuntu machine; `make help` lists the rest.
+# Everything built lands in $(BUILD), what the examples write in out/; nothing else in the tree changes.
 
-BUILD     ?= .build
-CC        ?= gcc
-LUA       ?= lua5.4
+BUILD      ?= .build
+LUA        ?= lua5.4
 PKG_CONFIG ?= pkg-config
-PREFIX    ?= /usr/local
-LUADIR    ?= $(PREFIX)/share/lua/5.4
-LIBDIR    ?= $(PREFIX)/lib/lua/5.4
+PREFIX     ?= /usr/local
+LUADIR     ?= $(PREFIX)/share/lua/5.4
+LIBDIR     ?= $(PREFIX)/lib/lua/5.4
+export CC LUA LUA_INCDIR
 
-PACKAGES  := openblas libpng zlib
-LUA_INC   ?= $(shell $(PKG_CONFIG) --cflags lua5.4 2>/dev/null || $(PKG_CONFIG) --cflags lua-5.4 2>/dev/null)
-PKG_INC   := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
-PKG_LIBS  := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
+PACKAGES   := openblas libpng zlib
+LUA_INC    ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell \
+                $(PKG_CONFIG) --cflags lua5.4 2>/dev/null || $(PKG_CONFIG) --cflags lua-5.4 2>/dev/null))
+PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
-OPT       ?= -O3 -g
-WARNINGS  := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-CFLAGS    ?=
-ALL_CFLAGS := -std=gnu11 -fPIC -fopenmp -fvisibility=hidden $(OPT) $(WARNINGS) -Icsrc -MMD -MP $(CFLAGS)
+OPT        ?= -O3 -g
+WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+ALL_CFLAGS  = -std=gnu11 -fPIC -fopenmp -fvisibility=hidden $(OPT) $(WARNINGS) -Icsrc -MMD -MP $(CFLAGS)
 # No signalling and no errno from libm: lets the compiler vectorise; NaN and infinity keep their meaning.
 KERNEL_CFLAGS := -fno-math-errno -fno-trapping-math -ffp-contract=fast
-LIBS      := $(PKG_LIBS) -lm -lpthread
+LIBS       := $(PKG_LIBS) -lm -lpthread
 
-ARCH      := $(shell uname -m)
-ifeq ($(ARCH),x86_64)
-ISAS      := plain avx2 avx512
+ifeq ($(shell uname -m),x86_64)
+ISAS       := plain avx2 avx512
 else
-ISAS      := plain
+ISAS       := plain
 endif
 ISA_plain  := -DMT_ISA=plain -DMT_VECTOR_BYTES=16
 ISA_avx2   := -DMT_ISA=avx2 -DMT_VECTOR_BYTES=32 -mavx2 -mfma
@@ -39,26 +38,102 @@ OBJECTS    := $(CORE_SRC:csrc/%.c=$(BUILD)/obj/%.o) $(LUA_SRC:csrc/%.c=$(BUILD)/
               $(foreach isa,$(ISAS),$(KERNEL_SRC:csrc/%.c=$(BUILD)/obj/%.$(isa).o))
 MODULE     := $(BUILD)/masktune/core.so
 
-.PHONY: all
-all: $(MODULE)
+# V=1 shows the commands.
+ifndef V
+SAY         = @echo "  $(@:$(BUILD)/%=%)";
+endif
 
+.PHONY: all
+all: $(MODULE) ## build the C core (the default)
+
+# nodelete: Lua unloads the module when its state closes, while OpenMP's threads still run in it.
 $(MODULE): $(OBJECTS)
 	@mkdir -p $(@D)
-	$(CC) -shared -fopenmp $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(SAY)$(CC) -shared -fopenmp -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/obj/lua/%.o: csrc/lua/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(LUA_INC) $(PKG_INC) -c -o $@ $<
+	$(SAY)$(CC) $(ALL_CFLAGS) $(LUA_INC) $(PKG_INC) -c -o $@ $<
 
 $(BUILD)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
-	$(CC) $(ALL_CFLAGS) $(PKG_INC) -c -o $@ $<
+	$(SAY)$(CC) $(ALL_CFLAGS) $(PKG_INC) -c -o $@ $<
 
 define isa_rule
 $(BUILD)/obj/kernels/%.$(1).o: csrc/kernels/%.c
 	@mkdir -p $$(@D)
-	$$(CC) $$(ALL_CFLAGS) $$(KERNEL_CFLAGS) $$(ISA_$(1)) -c -o $$@ $$<
+	$$(SAY)$$(CC) $$(ALL_CFLAGS) $$(KERNEL_CFLAGS) $$(ISA_$(1)) -c -o $$@ $$<
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
 -include $(OBJECTS:.o=.d)
+
+# ---- work in the checkout ----
+
+# The build comes as a make of its own wherever set-up goes first: pkg-config may only just have been installed.
+JOBS       ?= $(shell nproc 2>/dev/null || echo 2)
+BUILD_ALL   = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS)) all
+# Lua with the paths of the checkout in front of the user's own.
+RUN         = env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 \
+              LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;$${LUA_PATH_5_4:-$${LUA_PATH:-;}}" \
+              LUA_CPATH="$(abspath $(BUILD))/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
+SPECS      ?= spec
+BUSTED      = $(LUA) spec/run.lua -o plainTerminal $(BUSTED_FLAGS) $(SPECS)
+
+.PHONY: deps demo test asan lint bench install uninstall clean help
+deps: ## install everything that is missing, with apt (needs root or sudo)
+	@.ci/setup demo test lint
+
+demo: ## watch a net that cheats become one that reads digits: set-up, build, a few epochs
+	@.ci/setup demo
+	@$(BUILD_ALL)
+	@$(RUN) $(LUA) examples/biased_mnist.lua --epochs 4 --out out/demo $(DEMO_FLAGS)
+
+test: ## set-up, build and the spec suite (SPECS=spec/area, BUSTED_FLAGS=--filter=... narrow it)
+	@.ci/setup test
+	@$(BUILD_ALL)
+	@$(RUN) $(BUSTED)
+
+# Specs tagged #nosan do not fit under the sanitizers: they limit the address space, or are about other programs.
+SAN_BUILD   = .build-asan
+SAN_FLAGS  := -O1 -g -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+asan: ## the spec suite under Address- and UndefinedBehaviorSanitizer, with leak detection
+	@.ci/setup test
+	@$(BUILD_ALL) BUILD=$(SAN_BUILD) OPT="$(SAN_FLAGS)" LDFLAGS="$(LDFLAGS) $(SAN_FLAGS)"
+	@$(MAKE) --no-print-directory BUILD=$(SAN_BUILD) asan-run
+
+# The core is loaded from the start, so that Lua's dlclose at the end does not unload it before leaks are looked for.
+.PHONY: asan-run
+asan-run:
+	@$(RUN) ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/leaks:print_suppressions=0 \
+	  UBSAN_OPTIONS=print_stacktrace=1 \
+	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $(abspath $(MODULE))" $(BUSTED) --exclude-tags=nosan
+
+lint: ## luacheck, clang-format, and a build with warnings as errors
+	@.ci/setup lint
+	luacheck -q .luacheckrc lua examples spec rockspec/*.rockspec
+	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch])
+	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
+
+bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick)
+	@.ci/setup
+	@$(BUILD_ALL)
+	@$(RUN) $(LUA) examples/bench.lua --json bench.json $(BENCH_FLAGS)
+
+# ---- elsewhere ----
+
+LUA_FILES   = $(shell cd lua && find masktune -name '*.lua')
+install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in front)
+	@set -e; for file in $(LUA_FILES); do \
+	  install -D -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file"; \
+	done
+	@install -D -m 755 $(MODULE) "$(DESTDIR)$(LIBDIR)/masktune/core.so"
+
+uninstall: ## what install put there
+	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune"
+
+clean: ## everything that was built
+	rm -rf $(BUILD) .build-asan .build-werror .build-rock
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20

@@ -3,6 +3,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+#define ADD_CHUNK 16384 /* elements of a gradient sum that a thread takes at a time */
+
 static mt_grad_mode grad_mode = MT_GRAD_ON;
 static uint64_t next_sequence = 1;
 
@@ -216,9 +221,12 @@ static int accumulate(mt_tensor **slot, mt_tensor *g) {
     mt_release(*slot);
     *slot = sum;
   }
-  float *restrict into = mt_f32(sum);
-  const float *restrict from = mt_f32(g);
-  for (int64_t i = 0; i < sum->count; i++) into[i] += from[i];
+  float *into = mt_f32(sum);
+  const float *from = mt_f32(g);
+  const int64_t n = sum->count;
+#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * ADD_CHUNK) schedule(static)
+  for (int64_t at = 0; at < n; at += ADD_CHUNK)
+    mt_kernels->add(into + at, into + at, 1, from + at, 1, n - at < ADD_CHUNK ? n - at : ADD_CHUNK);
   mt_release(g);
   return 0;
 }

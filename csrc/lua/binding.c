@@ -20,16 +20,25 @@ bool mtl_collect_for_memory(lua_State *L) {
   return true;
 }
 
+void mtl_collect_if_wanted(lua_State *L) {
+  if (mt_memory_wants_collection()) collect(L);
+}
+
 /* ---- tensors ---- */
 
 void mtl_push_tensor(lua_State *L, mt_tensor *t) {
   mt_tensor **slot = lua_newuserdatauv(L, sizeof *slot, 0);
   *slot = t;
   luaL_setmetatable(L, MTL_TENSOR);
-  if (mt_memory_wants_collection()) collect(L);
+  mtl_collect_if_wanted(L);
 }
 
-mt_tensor *mtl_check_tensor(lua_State *L, int arg) { return *(mt_tensor **)luaL_checkudata(L, arg, MTL_TENSOR); }
+/* A finalised tensor can come back: through another object's finaliser, or an explicit call of __gc. */
+mt_tensor *mtl_check_tensor(lua_State *L, int arg) {
+  mt_tensor *t = *(mt_tensor **)luaL_checkudata(L, arg, MTL_TENSOR);
+  if (!t) luaL_argerror(L, arg, "the tensor was already released");
+  return t;
+}
 
 mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
   mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);

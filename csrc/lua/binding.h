@@ -21,6 +21,7 @@
 /* ---- errors ---- */
 int mtl_raise(lua_State *L);               /* raises the core's last error */
 bool mtl_collect_for_memory(lua_State *L); /* true when the last error was MEMORY and a collection ran */
+void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native memory (core/memory.h) */
 
 #define MTL_NEW(L, variable, expression)                                     \
   do {                                                                       \
@@ -36,12 +37,16 @@ bool mtl_collect_for_memory(lua_State *L); /* true when the last error was MEMOR
 /* ---- userdata: a full userdata holding one pointer ---- */
 #define MTL_TENSOR "masktune.Tensor"
 #define MTL_GENERATOR "masktune.Generator"
+#define MTL_MODULE "masktune.Module"
 
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
 mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
+
+struct mt_module *mtl_check_module(lua_State *L, int arg);
+struct mt_module *mtl_test_module(lua_State *L, int arg);
 
 /* ---- arguments ---- */
 /* "bad argument #arg to 'f' (number in [lo, hi] expected, got ...)": integers refuse 1.5 and "3". */
@@ -78,14 +83,16 @@ mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name);
 void mtl_new_class(lua_State *L, const char *name, const luaL_Reg *methods, const luaL_Reg *meta);
 
 /* ---- one per file ---- */
-void mtl_open_tensor(lua_State *L);     /* tensor.c: creation, methods, operators */
-void mtl_open_random(lua_State *L);     /* random.c: manual_seed, generator */
-void mtl_open_functional(lua_State *L); /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
-void mtl_open_module(lua_State *L);     /* module.c: nn.* */
-void mtl_open_optim(lua_State *L);      /* optim.c: optim.sgd, optim.adam */
-void mtl_open_explain(lua_State *L);    /* explain.c: cam.*, mask.* */
-void mtl_open_image(lua_State *L);      /* image.c: image.* */
-void mtl_open_io(lua_State *L);         /* io.c: safetensors, gzip, atomic files */
-void mtl_open_system(lua_State *L);     /* system.c: threads, memory, instruction set, clock, terminal */
+void mtl_open_tensor(lua_State *L);        /* tensor.c: creation, methods, operators */
+void mtl_open_random(lua_State *L);        /* random.c: manual_seed, generator */
+void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
+void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, cross_entropy on tensors */
+void mtl_open_module(lua_State *L);        /* module.c: nn.* */
+void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
+void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */
+void mtl_open_image(lua_State *L);         /* image.c: image.* */
+void mtl_open_paint(lua_State *L);         /* paint.c: image.paint, image.draw_strokes */
+void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
+void mtl_open_system(lua_State *L);        /* system.c: threads, memory, instruction set, clock, terminal */
 
 #endif

@@ -1,3 +1,207 @@
+/* Class activation maps (cam.*) and the masks made from them (mask.*). */
+#include "explain/cam.h"
+#include "explain/mask.h"
+#include "explain/random_mask.h"
 #include "lua/binding.h"
 
-void mtl_open_explain(lua_State *L) { (void)L; }
+/* ---- cam ---- */
+
+/* Option 'target': an integer, an int32 tensor, or nothing. */
+static void option_target(lua_State *L, int arg, mt_cam_options *options) {
+  if (!mtl_has_option(L, arg, "target")) return;
+  lua_getfield(L, arg, "target");
+  const bool is_number = lua_type(L, -1) == LUA_TNUMBER;
+  lua_pop(L, 1);
+  if (is_number)
+    options->target = mtl_option_integer(L, arg, "target", 0, 1, INT32_MAX);
+  else
+    options->targets = mtl_option_tensor(L, arg, "target");
+}
+
+/*** Heatmaps of the regions that speak for a class: `max(0, sum_k w_k A_k)`, A_k the activations of a layer's channels.
+`xgradcam` (Fu et al. 2020, the one of the MaskTune paper): `w_k = sum(g_k A_k) / (sum A_k + 1e-7)`, g_k the gradient of
+the target's logit. `gradcam` (Selvaraju et al. 2017): `w_k = mean(g_k)`. The model runs in eval mode, a part of the
+images at a time, and is in the modes it had afterwards; parameters' gradients are not touched.
+@function cam.xgradcam
+@tparam Module model gives logits {N,k}
+@tparam Tensor images {N,H,W,C}, float32 in [0,1] or uint8 (divided by 255)
+@tparam table options `layer` (dotted name of a layer with output {N,h,w,C}, required: usually `model.cam_layer`),
+`target` (a class 1..k, an int32 {N} of classes, or nil: each image's most probable one), `batch` (images run at once;
+default: what fits the processor's cache)
+@treturn Tensor heat, float32 {N,h,w}, >= 0
+@treturn Tensor the most probable classes, int32 {N} */
+static int cam(lua_State *L) {
+  static const char *const known[] = {"layer", "target", "batch", NULL};
+  const mt_cam_method *method = lua_touserdata(L, lua_upvalueindex(1));
+  mt_module *model = mtl_check_module(L, 1);
+  const mt_tensor *images = mtl_check_tensor(L, 2);
+  mt_cam_options options = {0};
+  mt_tensor *heat = NULL, *predicted = NULL;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  mtl_check_options(L, 3, known);
+  options.layer = mtl_option_string(L, 3, "layer", NULL);
+  luaL_argcheck(L, options.layer, 3, "option 'layer': name of a layer expected, got nil");
+  option_target(L, 3, &options);
+  options.batch = mtl_option_integer(L, 3, "batch", 0, 1, INT32_MAX);
+  MTL_DO(L, mt_cam(method, model, images, &options, &heat, &predicted));
+  mtl_push_tensor(L, heat);
+  mtl_push_tensor(L, predicted);
+  return 2;
+}
+
+/* ---- mask ---- */
+
+static mt_protocol option_protocol(lua_State *L, int arg) {
+  static const char *const protocols[] = {[MT_PROTOCOL_PAPER] = "paper", [MT_PROTOCOL_REFERENCE] = "reference", NULL};
+  return (mt_protocol)mtl_option_choice(L, arg, "protocol", MT_PROTOCOL_PAPER, protocols);
+}
+
+/* Option 'size': the images' height and width. */
+static void option_size(lua_State *L, int arg, int64_t size[2]) {
+  luaL_argcheck(L, mtl_has_option(L, arg, "size"), arg, "option 'size': integer or {height, width} expected, got nil");
+  mtl_option_pair(L, arg, "size", 0, 1, INT32_MAX, size);
+}
+
+static void require_option(lua_State *L, int arg, bool wanted, const char *name, const char *rule) {
+  const bool given = mtl_has_option(L, arg, name);
+  if (given && !wanted) luaL_argerror(L, arg, lua_pushfstring(L, "option '%s': only with rule '%s'", name, rule));
+  if (!given && wanted) luaL_argerror(L, arg, lua_pushfstring(L, "option '%s': required with rule '%s'", name, rule));
+}
+
+/*** Masks from heatmaps. Protocol "paper": statistics of the raw heatmap, mask enlarged (nearest). Protocol
+"reference": heatmap scaled to [0,1], enlarged (bilinear) and scaled again, statistics of the values > 0 only. Rules:
+"sigma" masks what is above mean + k * standard deviation (population) of the image's heatmap; "global_mean" what is
+above `mean` (see mask.mean); "topk" the `top` highest values of each (of equals the first); "soft" keeps 1 - heatmap
+scaled to [0,1]. A heatmap without any difference in it masks nothing; one with NaN or infinity is an error.
+@function mask.threshold
+@tparam Tensor heat float32 {N,h,w}
+@tparam table options `size` ({height, width} of the images, required), `protocol` ("paper", "reference"), `rule`
+("sigma", "global_mean", "soft", "topk"), `k` (2), `mean`, `top`
+@treturn Tensor {N,H,W}: uint8, 1 = keep; float32 in [0,1] for "soft" */
+static int threshold(lua_State *L) {
+  static const char *const known[] = {"protocol", "rule", "size", "k", "mean", "top", NULL};
+  static const char *const rules[] = {[MT_RULE_SIGMA] = "sigma",
+                                      [MT_RULE_GLOBAL_MEAN] = "global_mean",
+                                      [MT_RULE_SOFT] = "soft",
+                                      [MT_RULE_TOPK] = "topk",
+                                      NULL};
+  const mt_tensor *heat = mtl_check_tensor(L, 1);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  mtl_check_options(L, 2, known);
+  mt_mask_options options = {.protocol = option_protocol(L, 2)};
+  options.rule = (mt_mask_rule)mtl_option_choice(L, 2, "rule", MT_RULE_SIGMA, rules);
+  option_size(L, 2, options.size);
+  require_option(L, 2, options.rule == MT_RULE_GLOBAL_MEAN, "mean", "global_mean");
+  require_option(L, 2, options.rule == MT_RULE_TOPK, "top", "topk");
+  if (options.rule != MT_RULE_SIGMA) require_option(L, 2, false, "k", "sigma");
+  options.k = mtl_option_number(L, 2, "k", 2.0, -1e6, 1e6);
+  options.mean = mtl_option_number(L, 2, "mean", 0.0, -1e38, 1e38);
+  options.top = mtl_option_integer(L, 2, "top", 0, 1, INT32_MAX);
+  mt_tensor *keep;
+  MTL_NEW(L, keep, mt_mask_threshold(heat, &options));
+  mtl_push_tensor(L, keep);
+  return 1;
+}
+
+/*** The mean of the heatmaps' values over all images, for rule "global_mean". Heatmaps that come in parts: the parts'
+means weighted with their counts.
+@function mask.mean
+@tparam Tensor heat float32 {N,h,w}
+@tparam[opt] table options `protocol` ("paper": the raw values; "reference": the scaled ones > 0), `size` (required for
+"reference")
+@treturn number
+@treturn integer how many values it is the mean of */
+static int mean(lua_State *L) {
+  static const char *const known[] = {"protocol", "size", NULL};
+  const mt_tensor *heat = mtl_check_tensor(L, 1);
+  mtl_check_options(L, 2, known);
+  const mt_protocol protocol = option_protocol(L, 2);
+  int64_t size[2] = {1, 1}, count;
+  double value;
+  if (protocol == MT_PROTOCOL_REFERENCE || mtl_has_option(L, 2, "size")) option_size(L, 2, size);
+  MTL_DO(L, mt_mask_mean(heat, protocol, size, &value, &count));
+  lua_pushnumber(L, value);
+  lua_pushinteger(L, count);
+  return 2;
+}
+
+/*** Masks images: each pixel times what is kept of it.
+@function mask.apply
+@tparam Tensor images uint8 or float32 {N,H,W,C}
+@tparam Tensor keep {N,H,W}: uint8 (0 = masked) or float32 in [0,1]
+@treturn Tensor of the images' dtype (uint8 values rounded) */
+static int apply(lua_State *L) {
+  const mt_tensor *images = mtl_check_tensor(L, 1), *keep = mtl_check_tensor(L, 2);
+  mt_tensor *masked;
+  MTL_NEW(L, masked, mt_mask_apply(images, keep));
+  mtl_push_tensor(L, masked);
+  return 1;
+}
+
+static mt_tensor *random_squares(lua_State *L, int64_t n) {
+  int64_t size[2];
+  option_size(L, 2, size);
+  if (mtl_has_option(L, 2, "keep")) luaL_argerror(L, 2, "option 'keep': only with kind 'area'");
+  const int64_t min_side = mtl_option_integer(L, 2, "min", 2, 1, INT32_MAX);
+  const int64_t max_side = mtl_option_integer(L, 2, "max", 14, min_side, INT32_MAX);
+  mt_rng *rng = mtl_option_generator(L, 2, "generator");
+  mt_tensor *masks;
+  MTL_NEW(L, masks, mt_random_squares(n, size, min_side, max_side, rng));
+  return masks;
+}
+
+static mt_tensor *random_areas(lua_State *L, int64_t n) {
+  static const char *const of_squares[] = {"min", "max"};
+  const mt_tensor *keep = mtl_option_tensor(L, 2, "keep");
+  luaL_argcheck(L, keep, 2, "option 'keep': the masks whose area to match expected, got nil");
+  luaL_argcheck(L, keep->ndim == 3 && keep->shape[0] == n, 2, "option 'keep': n masks {n,H,W} expected");
+  for (int i = 0; i < 2; i++)
+    if (mtl_has_option(L, 2, of_squares[i]))
+      luaL_argerror(L, 2, lua_pushfstring(L, "option '%s': only with kind 'square'", of_squares[i]));
+  if (mtl_has_option(L, 2, "size")) {
+    int64_t size[2];
+    option_size(L, 2, size);
+    luaL_argcheck(L, size[0] == keep->shape[1] && size[1] == keep->shape[2], 2,
+                  "option 'size': that of 'keep' expected");
+  }
+  mt_rng *rng = mtl_option_generator(L, 2, "generator");
+  mt_tensor *masks;
+  MTL_NEW(L, masks, mt_random_same_area(keep, rng));
+  return masks;
+}
+
+/*** Random masks, the RandMask baseline. Kind "square" (the reference's): one square hole an image, centre uniform,
+side uniform in min..max, cut off at the border. Kind "area": as many masked pixels in each image as in `keep`, as
+nearly a square as fits, anywhere inside the image.
+@function mask.random
+@tparam integer n
+@tparam table options `kind` ("square", "area"), `size` ({height, width}), `min` (2) and `max` (14) for squares; `keep`
+(uint8 {n,H,W}, which gives the size) for areas; `generator`
+@treturn Tensor uint8 {n,H,W}, 1 = keep */
+static int random_mask(lua_State *L) {
+  static const char *const known[] = {"kind", "size", "min", "max", "keep", "generator", NULL};
+  static const char *const kinds[] = {"square", "area", NULL};
+  const int64_t n = mtl_check_integer(L, 1, 0, INT32_MAX);
+  luaL_checktype(L, 2, LUA_TTABLE);
+  mtl_check_options(L, 2, known);
+  const int kind = mtl_option_choice(L, 2, "kind", 0, kinds);
+  mtl_push_tensor(L, kind == 0 ? random_squares(L, n) : random_areas(L, n));
+  return 1;
+}
+
+static const luaL_Reg mask_functions[] = {
+    {"threshold", threshold}, {"mean", mean}, {"apply", apply}, {"random", random_mask}, {NULL, NULL},
+};
+
+void mtl_open_explain(lua_State *L) {
+  luaL_getsubtable(L, -1, "cam");
+  for (const mt_cam_method *method = mt_cam_methods; method->name; method++) {
+    lua_pushlightuserdata(L, (void *)(uintptr_t)method);
+    lua_pushcclosure(L, cam, 1);
+    lua_setfield(L, -2, method->name);
+  }
+  lua_pop(L, 1);
+  luaL_getsubtable(L, -1, "mask");
+  luaL_setfuncs(L, mask_functions, 0);
+  lua_pop(L, 1);
+}

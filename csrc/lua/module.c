@@ -1,3 +1,342 @@
-#include "lua/binding.h"
+/* The module userdata: life, fields, running, the tree.
+ *
+ * There is at most one userdata for each mt_module, found through a table with weak values in the registry, so
+ * model.backbone == model.backbone. A parent's userdata keeps its children's alive (user value CHILDREN, by name):
+ * whatever Lua state hangs on a child (a forward function, cam_layer) lives as long as the tree. */
+#include "lua/module.h"
 
-void mtl_open_module(lua_State *L) { (void)L; }
+#include <string.h>
+
+static const char registry_key; /* its address */
+
+/* ---- userdata ---- */
+
+mt_module *mtl_check_module(lua_State *L, int arg) { return *(mt_module **)luaL_checkudata(L, arg, MTL_MODULE); }
+
+mt_module *mtl_test_module(lua_State *L, int arg) {
+  mt_module **place = luaL_testudata(L, arg, MTL_MODULE);
+  return place ? *place : NULL;
+}
+
+void mtl_push_module(lua_State *L, mt_module *m) {
+  mt_module **place = lua_newuserdatauv(L, sizeof *place, MTL_USER_VALUES);
+  *place = m;
+  luaL_setmetatable(L, MTL_MODULE);
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
+  lua_pushvalue(L, -2);
+  lua_rawsetp(L, -2, m);
+  lua_pop(L, 1);
+  mtl_collect_if_wanted(L);
+}
+
+void mtl_push_known_module(lua_State *L, mt_module *m) {
+  lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
+  const bool known = lua_rawgetp(L, -1, m) == LUA_TUSERDATA;
+  lua_remove(L, -2);
+  if (known) return;
+  lua_pop(L, 1);
+  mtl_push_module(L, mt_module_retain(m));
+}
+
+void mtl_anchor_child(lua_State *L, int parent, const char *name, int child) {
+  parent = lua_absindex(L, parent);
+  child = lua_absindex(L, child);
+  if (lua_getiuservalue(L, parent, MTL_CHILDREN) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, parent, MTL_CHILDREN);
+  }
+  lua_pushvalue(L, child);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+}
+
+void mtl_add_child(lua_State *L, int parent, const char *name, int child) {
+  MTL_DO(L, mt_module_add_child(mtl_check_module(L, parent), name, mtl_check_module(L, child)));
+  mtl_anchor_child(L, parent, name, child);
+}
+
+static int collect_module(lua_State *L) {
+  mt_module **place = luaL_checkudata(L, 1, MTL_MODULE);
+  mt_module_release(*place);
+  *place = NULL;
+  return 0;
+}
+
+/* ---- fields ---- */
+
+bool mtl_push_field(lua_State *L, int module, const char *name) {
+  if (lua_getiuservalue(L, module, MTL_FIELDS) == LUA_TTABLE) {
+    if (lua_getfield(L, -1, name) != LUA_TNIL) {
+      lua_remove(L, -2);
+      return true;
+    }
+    lua_pop(L, 1);
+  }
+  lua_pop(L, 1);
+  return false;
+}
+
+void mtl_set_field(lua_State *L, int module, const char *name) {
+  module = lua_absindex(L, module);
+  if (lua_getiuservalue(L, module, MTL_FIELDS) != LUA_TTABLE) {
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_pushvalue(L, -1);
+    lua_setiuservalue(L, module, MTL_FIELDS);
+  }
+  lua_insert(L, -2);
+  lua_setfield(L, -2, name);
+  lua_pop(L, 1);
+}
+
+/* module[3]: the third child. */
+static int index_by_position(lua_State *L, const mt_module *m) {
+  const lua_Integer i = lua_tointeger(L, 2);
+  if (i < 1 || i > m->n_children) return 0;
+  mtl_push_known_module(L, m->children[i - 1].module);
+  return 1;
+}
+
+/* Methods (upvalue 1), then children, parameters and buffers, then fields. */
+static int module_index(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1);
+  if (lua_isinteger(L, 2)) return index_by_position(L, m);
+  if (lua_type(L, 2) != LUA_TSTRING) return 0;
+  const char *name = lua_tostring(L, 2);
+  if (lua_getfield(L, lua_upvalueindex(1), name) != LUA_TNIL) return 1;
+  mt_module *child = mt_module_child(m, name);
+  mt_tensor *slot = mt_module_slot(m, name);
+  if (child)
+    mtl_push_known_module(L, child);
+  else if (slot)
+    mtl_push_tensor(L, mt_retain(slot));
+  else if (!mtl_push_field(L, 1, name))
+    return 0;
+  return 1;
+}
+
+/* The values go into the parameter that is there, because optimisers hold it. */
+static int assign_slot(lua_State *L, mt_module *m, const char *name) {
+  mt_tensor *into = mt_module_slot(m, name), *values = mtl_test_tensor(L, 3);
+  if (!values) return luaL_error(L, "%s: %s is %s, expected a tensor", m->cls->name, name, luaL_typename(L, 3));
+  MTL_DO(L, mt_expect_dtype(values, into->dtype, m->cls->name, name));
+  MTL_DO(L, mt_expect_shape(values, into->ndim, into->shape, m->cls->name, name));
+  memmove(into->data, values->data, (size_t)into->count * mt_dtype_size(into->dtype));
+  mt_touch(into);
+  return 0;
+}
+
+static int assign_child(lua_State *L, mt_module *m, const char *name) {
+  mt_module *child = mtl_test_module(L, 3);
+  if (!child) return luaL_error(L, "%s: %s is %s, expected a module", m->cls->name, name, luaL_typename(L, 3));
+  MTL_DO(L, mt_module_replace_child(m, name, child));
+  mtl_anchor_child(L, 1, name, 3);
+  return 0;
+}
+
+/* cam_layer: the path of a module below; classes: how many there are. nil removes them. */
+static int assign_attribute(lua_State *L, mt_module *m, const char *name) {
+  const bool is_layer = strcmp(name, "cam_layer") == 0;
+  if (!lua_isnil(L, 3)) {
+    if (is_layer)
+      MTL_DO(L, mt_module_find(m, luaL_checkstring(L, 3)) ? 0 : -1);
+    else
+      mtl_check_integer(L, 3, 1, INT32_MAX);
+  }
+  mtl_set_field(L, 1, name);
+  return 0;
+}
+
+static int assign(lua_State *L, mt_module *m, const char *name) {
+  if (mt_module_slot(m, name)) return assign_slot(L, m, name);
+  if (mt_module_child(m, name)) return assign_child(L, m, name);
+  if (strcmp(name, "cam_layer") == 0 || strcmp(name, "classes") == 0) return assign_attribute(L, m, name);
+  if (mtl_is_script(m)) return mtl_assign_script(L, m, name);
+  return luaL_error(L, "%s: no field '%s' to assign", m->cls->name, name);
+}
+
+static int module_newindex(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1);
+  if (lua_isinteger(L, 2)) {
+    const lua_Integer i = lua_tointeger(L, 2);
+    if (i < 1 || i > m->n_children)
+      return luaL_error(L, "%s: child %I does not exist, there are %d", m->cls->name, (LUAI_UACINT)i, m->n_children);
+    return assign_child(L, m, m->children[i - 1].name);
+  }
+  const char *name = luaL_checkstring(L, 2);
+  if (lua_getfield(L, lua_upvalueindex(1), name) != LUA_TNIL && !(mtl_is_script(m) && strcmp(name, "forward") == 0))
+    return luaL_error(L, "%s: '%s' is a method and cannot be assigned", m->cls->name, name);
+  lua_settop(L, 3);
+  return assign(L, m, name);
+}
+
+/* ---- methods ---- */
+
+/*** Runs the module: `module(input)`, or `module:forward(input)`.
+@function Module:forward
+@tparam Tensor input
+@treturn Tensor */
+static int module_forward(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1);
+  mt_tensor *input = mtl_check_tensor(L, 2), *output;
+  MTL_NEW(L, output, mt_module_forward(m, input));
+  mtl_push_tensor(L, output);
+  return 1;
+}
+
+/*** Sets the whole tree to training (or, with false, to evaluation).
+@function Module:train
+@tparam[opt=true] boolean training
+@treturn Module itself */
+static int module_train(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1);
+  mt_module_train(m, lua_isnoneornil(L, 2) || mtl_check_boolean(L, 2));
+  lua_settop(L, 1);
+  return 1;
+}
+
+/*** Sets the whole tree to evaluation.
+@function Module:eval
+@treturn Module itself */
+static int module_eval(lua_State *L) {
+  mt_module_train(mtl_check_module(L, 1), false);
+  lua_settop(L, 1);
+  return 1;
+}
+
+/*** @function Module:is_training
+@treturn boolean */
+static int module_is_training(lua_State *L) {
+  lua_pushboolean(L, mtl_check_module(L, 1)->training);
+  return 1;
+}
+
+/*** The module at a dotted path, such as "backbone.12".
+@function Module:get
+@tparam string path
+@treturn Module */
+static int module_get(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1), *found;
+  MTL_NEW(L, found, mt_module_find(m, luaL_checkstring(L, 2)));
+  mtl_push_known_module(L, found);
+  return 1;
+}
+
+static int next_pair(lua_State *L) {
+  const lua_Integer i = lua_tointeger(L, lua_upvalueindex(2));
+  lua_pushinteger(L, i + 2);
+  lua_replace(L, lua_upvalueindex(2));
+  lua_rawgeti(L, lua_upvalueindex(1), i + 1);
+  lua_rawgeti(L, lua_upvalueindex(1), i + 2);
+  return 2;
+}
+
+int mtl_return_pairs(lua_State *L) {
+  lua_pushinteger(L, 0);
+  lua_pushcclosure(L, next_pair, 2);
+  return 1;
+}
+
+void mtl_append_pair(lua_State *L, int list, const char *name) {
+  list = lua_absindex(L, list);
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, list);
+  lua_pushstring(L, name);
+  lua_rawseti(L, list, n + 1);
+  lua_rawseti(L, list, n + 2);
+}
+
+/*** Iterates over the module's own children: `for name, child in m:children() do`.
+@function Module:children */
+static int module_children(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1);
+  lua_newtable(L);
+  for (int i = 0; i < m->n_children; i++) {
+    mtl_push_known_module(L, m->children[i].module);
+    mtl_append_pair(L, -2, m->children[i].name);
+  }
+  return mtl_return_pairs(L);
+}
+
+static int append_module(mt_module *m, const char *path, void *context) {
+  lua_State *L = context;
+  mtl_push_known_module(L, m);
+  mtl_append_pair(L, -2, path);
+  return 0;
+}
+
+/*** Iterates over the whole tree, parents first: `for path, module in m:modules() do`. The first path is "".
+@function Module:modules */
+static int module_modules(lua_State *L) {
+  mt_module *m = mtl_check_module(L, 1);
+  lua_newtable(L);
+  MTL_DO(L, mt_module_walk(m, append_module, L));
+  return mtl_return_pairs(L);
+}
+
+/*** The class's name, such as "Conv2d".
+@function Module:class
+@treturn string */
+static int module_class(lua_State *L) {
+  lua_pushstring(L, mtl_check_module(L, 1)->cls->name);
+  return 1;
+}
+
+static int module_length(lua_State *L) {
+  lua_pushinteger(L, mtl_check_module(L, 1)->n_children);
+  return 1;
+}
+
+/*** @function is_module
+@param value
+@treturn boolean */
+static int is_module(lua_State *L) {
+  lua_pushboolean(L, mtl_test_module(L, 1) != NULL);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"forward", module_forward},         {"train", module_train}, {"eval", module_eval},
+    {"is_training", module_is_training}, {"get", module_get},     {"children", module_children},
+    {"modules", module_modules},         {"class", module_class}, {NULL, NULL},
+};
+
+static const luaL_Reg meta[] = {
+    {"__gc", collect_module},
+    {"__call", module_forward},
+    {"__len", module_length},
+    {"__tostring", mtl_module_tostring},
+    {NULL, NULL},
+};
+
+static const luaL_Reg functions[] = {{"is_module", is_module}, {NULL, NULL}};
+
+static void open_registry(lua_State *L) {
+  lua_newtable(L);
+  lua_newtable(L);
+  lua_pushliteral(L, "v");
+  lua_setfield(L, -2, "__mode");
+  lua_setmetatable(L, -2);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &registry_key);
+}
+
+void mtl_open_module(lua_State *L) {
+  open_registry(L);
+  luaL_newmetatable(L, MTL_MODULE);
+  luaL_setfuncs(L, meta, 0);
+  lua_newtable(L);
+  luaL_setfuncs(L, methods, 0);
+  luaL_setfuncs(L, mtl_module_state_methods, 0);
+  luaL_setfuncs(L, mtl_module_clone_methods, 0);
+  lua_pushvalue(L, -1);
+  lua_pushcclosure(L, module_index, 1);
+  lua_setfield(L, -3, "__index");
+  lua_pushcclosure(L, module_newindex, 1);
+  lua_setfield(L, -2, "__newindex");
+  lua_pop(L, 1);
+  luaL_setfuncs(L, functions, 0);
+  lua_newtable(L);
+  luaL_setfuncs(L, mtl_module_constructors, 0);
+  lua_setfield(L, -2, "nn");
+}

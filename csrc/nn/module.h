@@ -2,7 +2,8 @@
  *
  * A module has parameters and buffers (named slots), children (named modules), and a class that says how it
  * runs and prints. Names compose with dots exactly as in PyTorch. Trees own their children by reference count;
- * a module may stand in several places of a tree (weight sharing), but never inside itself. */
+ * a module may stand in several places of a tree (weight sharing), but never inside itself, and no tree is
+ * deeper than MT_MODULE_HEIGHT, so walking one by recursion is safe. */
 #ifndef MT_NN_MODULE_H
 #define MT_NN_MODULE_H
 
@@ -10,6 +11,7 @@
 
 #define MT_NAME_SIZE 64
 #define MT_PATH_SIZE 512
+#define MT_MODULE_HEIGHT 64
 
 typedef struct mt_module mt_module;
 
@@ -19,8 +21,6 @@ typedef struct {
   mt_tensor *(*forward)(mt_module *self, mt_tensor *input);
   /* "3, 16, kernel 3x3, stride 1" for print; may be NULL. */
   void (*describe)(const mt_module *self, char *text, size_t size);
-  /* Releases what `state` holds beyond plain bytes; may be NULL. */
-  void (*destroy)(mt_module *self);
 } mt_module_class;
 
 /* How a slot's values are ordered in memory, as against in files and state dicts. */
@@ -45,47 +45,64 @@ struct mt_module {
   int refs;
   const mt_module_class *cls;
   bool training;
+  bool attached; /* stands in a tree: its height can no longer grow */
+  int height;    /* 1 for a leaf */
   int n_slots, n_children;
   mt_slot *slots;
   mt_child *children;
-  void *state; /* the class's hyper-parameters; freed with the module */
+  void *state; /* the class's hyper-parameters, plain bytes; freed with the module */
+  size_t state_size;
 };
 
 /* ---- life ---- */
-mt_module *mt_module_new(const mt_module_class *cls, size_t state_size); /* state zeroed */
+mt_module *mt_module_new(const mt_module_class *cls, size_t state_size); /* state zeroed; training */
 mt_module *mt_module_retain(mt_module *m);
-void mt_module_release(mt_module *m);
-/* Takes over the reference to tensor, also on error. */
+void mt_module_release(mt_module *m); /* NULL is allowed */
+/* Takes over the reference to tensor, also on error; a NULL tensor is the error of whoever made it, passed on. */
 int mt_module_add_slot(mt_module *m, const char *name, mt_tensor *tensor, mt_layout layout, bool is_buffer);
 /* Keeps its own reference to child. Names: letters, digits, _ (no dots), unique among children and slots. */
 int mt_module_add_child(mt_module *m, const char *name, mt_module *child);
+/* Puts another module in the place of the child `name`. */
+int mt_module_replace_child(mt_module *m, const char *name, mt_module *child);
 mt_tensor *mt_module_slot(const mt_module *m, const char *name); /* borrowed; NULL when absent, no error */
+mt_module *mt_module_child(const mt_module *m, const char *name);
+/* The same class, hyper-parameters, mode and copies of the slots; no children. */
+mt_module *mt_module_copy_bare(const mt_module *m);
 
 /* ---- use ---- */
 mt_tensor *mt_module_forward(mt_module *m, mt_tensor *input);
-/* Runs children in order, fusing neighbours where that changes nothing but the time. Sequential and residual blocks. */
-mt_tensor *mt_module_run_chain(mt_module *const *chain, int count, mt_tensor *input);
 void mt_module_train(mt_module *m, bool training); /* the whole tree */
-/* "backbone.12" from root; "" is root itself. Borrowed; NULL with an error that lists the names at the failing level. */
+/* "backbone.12" from root; "" is root itself. Borrowed; NULL with an error that lists the names at the failing level.
+ */
 mt_module *mt_module_find(mt_module *root, const char *path);
 
-/* Calls visit for every module of the tree, parents first, with its dotted path. A non-zero result stops and is returned. */
+/* Calls visit for every module of the tree, parents first, with its dotted path. A non-zero result stops and is
+ * returned. A path longer than MT_PATH_SIZE is an error. */
 int mt_module_walk(mt_module *root, int (*visit)(mt_module *m, const char *path, void *context), void *context);
 /* The same for every slot: path is "backbone.0.weight". Shared modules are visited at each place. */
 int mt_module_walk_slots(mt_module *root, int (*visit)(mt_slot *slot, const char *path, void *context), void *context);
 
+/* ---- slots in files ---- */
+/* The shape of a slot's values in file order; returns the number of axes. */
+int mt_slot_file_shape(const mt_slot *slot, int64_t shape[MT_MAX_DIMS]);
 /* A slot's values (or gradient, same layout) in file order, as a new tensor / the reverse, into the slot's tensor. */
 mt_tensor *mt_slot_to_file_order(const mt_slot *slot, const mt_tensor *values);
 int mt_slot_from_file_order(mt_slot *slot, const mt_tensor *file_values, const char *path);
 
 /* ---- capture: a layer's activation as the place where gradients stop ----
- * While a capture is set, the first output of `target` in a forward pass is cut out of the graph: it becomes a leaf that
- * requires gradients, and recording switches to MT_GRAD_ACTIVATIONS from there on. Used by CAM: no graph below the layer,
- * none for parameters. The caller restores the gradient mode and releases `activation`. */
+ * While a capture is set, the first output of `target` in a forward pass is cut out of the graph: it becomes a leaf
+ * that requires gradients, and recording switches to MT_GRAD_ACTIVATIONS from there on. Used by CAM: no graph below the
+ * layer, none for parameters. The caller restores the gradient mode and releases `activation`. */
 typedef struct {
   mt_module *target;
   mt_tensor *activation; /* NULL until target ran */
 } mt_capture;
 mt_capture *mt_module_set_capture(mt_capture *capture); /* returns the one that was set before */
+
+/* For code that runs several modules as one operation: whether m's own output is still waited for (then it must not
+ * vanish inside), and the end of the forward pass of the last of them. Takes over and returns references; NULL passes.
+ */
+bool mt_module_is_captured(const mt_module *m);
+mt_tensor *mt_module_finish(mt_module *m, mt_tensor *output);
 
 #endif

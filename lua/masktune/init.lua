@@ -21,6 +21,8 @@ local parts = {
   checkpoint = "masktune.checkpoint",
   progress = "masktune.progress",
   report = "masktune.report",
+  figure = "masktune.figure",
+  cli = "masktune.cli",
   json = "masktune.json",
 }
 

@@ -1,0 +1,83 @@
+#include "image/pixels.h"
+
+#include <string.h>
+
+#include "core/threads.h"
+
+#define PARALLEL_FROM ((int64_t)1 << 16) /* values; below, starting threads costs more than they save */
+
+/* ---- channels ---- */
+
+static uint8_t luma(const uint8_t *rgb) { return (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000); }
+
+static void convert_pixel(const uint8_t *from, int64_t from_channels, uint8_t *to, int to_channels) {
+  if (to_channels == 1) {
+    to[0] = from_channels == 1 ? from[0] : luma(from);
+    return;
+  }
+  for (int c = 0; c < 3; c++) to[c] = from_channels == 1 ? from[0] : from[c];
+  if (to_channels == 4) to[3] = from_channels == 4 ? from[3] : 255;
+}
+
+mt_tensor *mt_convert_channels(const mt_tensor *image, int channels) {
+  const int64_t pixels = image->shape[0] * image->shape[1], from_channels = image->shape[2];
+  const int64_t shape[3] = {image->shape[0], image->shape[1], channels};
+  mt_tensor *converted = mt_tensor_new(MT_UINT8, 3, shape);
+  if (!converted) return NULL;
+  for (int64_t i = 0; i < pixels; i++)
+    convert_pixel(mt_u8(image) + i * from_channels, from_channels, mt_u8(converted) + i * channels, channels);
+  return converted;
+}
+
+/* ---- uint8 and float32 ---- */
+
+void mt_unit_to_bytes(const float *from, uint8_t *to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    const float value = from[i] > 0.0f ? from[i] : 0.0f; /* NaN compares false */
+    to[i] = value < 1.0f ? (uint8_t)(value * 255.0f + 0.5f) : 255;
+  }
+}
+
+/* Divides, as PyTorch's ToTensor does: the product with 1/255 differs in the last bit. */
+static void bytes_to_unit(const uint8_t *restrict from, float *restrict to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) to[i] = (float)from[i] / 255.0f;
+}
+
+static int check_indices(const mt_tensor *images, const mt_tensor *indices) {
+  if (mt_expect_dtype(images, MT_UINT8, "batch", "images") < 0 ||
+      mt_expect_ndim(images, 4, "batch", "images", "{N,H,W,C}") < 0 ||
+      mt_expect_dtype(indices, MT_INT32, "batch", "indices") < 0 ||
+      mt_expect_ndim(indices, 1, "batch", "indices", "{B}") < 0)
+    return -1;
+  for (int64_t i = 0; i < indices->count; i++) {
+    const int32_t index = mt_i32(indices)[i];
+    if (index < 1 || index > images->shape[0])
+      return mt_fail(MT_ERROR_ARGUMENT, "batch: indices[%lld] is %d, expected 1 to %lld", (long long)i + 1, index,
+                     (long long)images->shape[0]);
+  }
+  return 0;
+}
+
+mt_tensor *mt_image_batch(const mt_tensor *images, const mt_tensor *indices) {
+  if (check_indices(images, indices) < 0) return NULL;
+  const int64_t shape[4] = {indices->count, images->shape[1], images->shape[2], images->shape[3]};
+  mt_tensor *batch = mt_tensor_new(MT_FLOAT32, 4, shape);
+  if (!batch) return NULL;
+  const int64_t size = shape[1] * shape[2] * shape[3];
+#pragma omp parallel for num_threads(mt_num_threads()) if (batch->count >= PARALLEL_FROM)
+  for (int64_t i = 0; i < shape[0]; i++)
+    bytes_to_unit(mt_u8(images) + (mt_i32(indices)[i] - 1) * size, mt_f32(batch) + i * size, size);
+  return batch;
+}
+
+mt_tensor *mt_image_range(const mt_tensor *images, int64_t first, int64_t count) {
+  const int64_t shape[4] = {count, images->shape[1], images->shape[2], images->shape[3]};
+  const int64_t size = shape[1] * shape[2] * shape[3];
+  if (images->dtype == MT_FLOAT32) return mt_tensor_alias(images, first * size, 4, shape);
+  mt_tensor *range = mt_tensor_new(MT_FLOAT32, 4, shape);
+  if (!range) return NULL;
+  const uint8_t *from = mt_u8(images) + first * size;
+#pragma omp parallel for num_threads(mt_num_threads()) if (range->count >= PARALLEL_FROM)
+  for (int64_t i = 0; i < count; i++) bytes_to_unit(from + i * size, mt_f32(range) + i * size, size);
+  return range;
+}

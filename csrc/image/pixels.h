@@ -1,0 +1,21 @@
+/* Pixels from one form to another: channels, uint8 and float32, batches for a net. */
+#ifndef MT_IMAGE_PIXELS_H
+#define MT_IMAGE_PIXELS_H
+
+#include "core/tensor.h"
+
+/* uint8 {H,W,C} with C 1, 3 or 4 to `channels` 1, 3 or 4. Gray is 0.299 R + 0.587 G + 0.114 B rounded; alpha is
+ * dropped, or 255. */
+mt_tensor *mt_convert_channels(const mt_tensor *image, int channels);
+
+/* [0,1] to 0..255, rounded; values outside are clamped and NaN becomes 0. */
+void mt_unit_to_bytes(const float *from, uint8_t *to, int64_t count);
+
+/* uint8 {N,H,W,C} to float32 {B,H,W,C} in [0,1] (each value / 255): the images indices[0..B-1], counted from 1.
+ * indices: int32 {B}. */
+mt_tensor *mt_image_batch(const mt_tensor *images, const mt_tensor *indices);
+
+/* The images first .. first+count-1 (from 0) as above; float32 images are passed on as they are. */
+mt_tensor *mt_image_range(const mt_tensor *images, int64_t first, int64_t count);
+
+#endif

@@ -1,0 +1,72 @@
+/* The operations behind fully connected layers and the classification loss, as functions on tensors. */
+#include "lua/binding.h"
+#include "ops/cross_entropy.h"
+#include "ops/dropout.h"
+#include "ops/flatten.h"
+#include "ops/linear.h"
+
+/*** `input` times the transpose of `weight`, plus `bias`.
+@function linear
+@tparam Tensor input {...,I}
+@tparam Tensor weight {O,I}
+@tparam[opt] Tensor bias {O}
+@treturn Tensor {...,O} */
+static int linear(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *weight = mtl_check_tensor(L, 2), *bias = mtl_opt_tensor(L, 3), *y;
+  MTL_NEW(L, y, mt_linear(input, weight, bias));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
+/*** Images to rows, channels first within a row, as PyTorch flattens N,C,H,W.
+@function flatten
+@tparam Tensor input {N,...,C}
+@treturn Tensor {N,C*...} */
+static int flatten(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *y;
+  MTL_NEW(L, y, mt_flatten(input));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
+/*** Zeroes each element with probability `p` and divides the others by 1 - p.
+@function dropout
+@tparam Tensor input any shape
+@tparam number p 0 to 1
+@tparam[opt] table options `generator` (default: the one `manual_seed` seeds), `training` (default true; false: nothing
+happens)
+@treturn Tensor */
+static int dropout(lua_State *L) {
+  static const char *const known[] = {"generator", "training", NULL};
+  mt_tensor *input = mtl_check_tensor(L, 1), *y;
+  const double p = mtl_check_number(L, 2);
+  mtl_check_options(L, 3, known);
+  mt_rng *rng = mtl_option_generator(L, 3, "generator");
+  const bool training = mtl_option_boolean(L, 3, "training", true);
+  MTL_NEW(L, y, training ? mt_dropout(input, p, rng) : mt_retain(input));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
+/*** The classification loss -log softmax(logits)[label].
+@function cross_entropy
+@tparam Tensor logits {N,k}
+@tparam Tensor labels int32 {N}, 1 to k
+@tparam[opt] table options `reduction`: "mean" (default), "sum" or "none"
+@treturn Tensor a scalar, or {N} without reduction */
+static int cross_entropy(lua_State *L) {
+  static const char *const known[] = {"reduction", NULL};
+  static const char *const reductions[] = {"mean", "sum", "none", NULL}; /* in the order of mt_reduction */
+  mt_tensor *logits = mtl_check_tensor(L, 1), *labels = mtl_check_tensor(L, 2), *y;
+  mtl_check_options(L, 3, known);
+  const mt_reduction reduction = (mt_reduction)mtl_option_choice(L, 3, "reduction", MT_REDUCE_MEAN, reductions);
+  MTL_NEW(L, y, mt_cross_entropy(logits, labels, reduction));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"cross_entropy", cross_entropy}, {NULL, NULL},
+};
+
+void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -1,0 +1,199 @@
+/* Operators, comparisons and functions of one tensor. A number may stand wherever a tensor can: beside float32 it is
+ * float32; beside an integer tensor an integer (math.type) stays one, and any other number makes the result float32. */
+#include <math.h>
+
+#include "lua/tensor.h"
+#include "ops/binary.h"
+#include "ops/compare.h"
+#include "ops/elementwise.h"
+
+/* ---- operands ---- */
+
+/* The type of the number at arg beside a tensor of type `other`. `keeps_type`: the operation gives what its operands
+ * are (a comparison, a maximum), so a small integer beside uint8 is uint8. */
+static mt_dtype scalar_dtype(lua_State *L, int arg, mt_dtype other, bool keeps_type) {
+  if (other == MT_FLOAT32 || !lua_isinteger(L, arg)) return MT_FLOAT32;
+  const lua_Integer value = lua_tointeger(L, arg);
+  if (keeps_type && other == MT_UINT8 && value >= 0 && value <= 255) return MT_UINT8;
+  if (value < INT32_MIN || value > INT32_MAX)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "number beside an integer tensor: int32 expected, got %I", (LUAI_UACINT)value));
+  return MT_INT32;
+}
+
+/* Replaces the number at arg by a tensor without axes, so that the stack owns it. */
+static mt_tensor *scalar_operand(lua_State *L, int arg, mt_dtype other, bool keeps_type) {
+  mt_tensor *t;
+  const mt_dtype dtype = scalar_dtype(L, arg, other, keeps_type);
+  MTL_NEW(L, t, mt_tensor_full(dtype, 0, NULL, lua_tonumber(L, arg)));
+  mtl_push_tensor(L, t);
+  lua_replace(L, arg);
+  return t;
+}
+
+static mt_tensor *operand(lua_State *L, int arg, const mt_tensor *other, bool keeps_type) {
+  mt_tensor *t = mtl_test_tensor(L, arg);
+  if (t) return t;
+  if (lua_type(L, arg) != LUA_TNUMBER) luaL_typeerror(L, arg, "tensor or number");
+  return scalar_operand(L, arg, other ? other->dtype : MT_FLOAT32, keeps_type);
+}
+
+static void operands(lua_State *L, int first, bool keeps_type, mt_tensor *pair[2]) {
+  const mt_tensor *left = mtl_test_tensor(L, first), *right = mtl_test_tensor(L, first + 1);
+  pair[0] = operand(L, first, right, keeps_type);
+  pair[1] = operand(L, first + 1, left, keeps_type);
+}
+
+typedef mt_tensor *(*binary_function)(mt_tensor *a, mt_tensor *b);
+
+static int apply_binary(lua_State *L, binary_function f, bool keeps_type) {
+  mt_tensor *result, *pair[2];
+  operands(L, 1, keeps_type, pair);
+  MTL_NEW(L, result, f(pair[0], pair[1]));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/* ---- arithmetic: t + u, t - u, t * u, t / u, -t, t ^ number ---- */
+
+static int add(lua_State *L) { return apply_binary(L, mt_add, false); }
+static int subtract(lua_State *L) { return apply_binary(L, mt_sub, false); }
+static int multiply(lua_State *L) { return apply_binary(L, mt_mul, false); }
+static int divide(lua_State *L) { return apply_binary(L, mt_div, false); }
+
+/*** The larger of two, element by element; NaN where either is NaN. Either may be a number.
+@function maximum
+@tparam Tensor|number a
+@tparam Tensor|number b
+@treturn Tensor */
+static int maximum(lua_State *L) { return apply_binary(L, mt_maximum, true); }
+
+/*** The smaller of two, element by element; NaN where either is NaN. Either may be a number.
+@function minimum
+@tparam Tensor|number a
+@tparam Tensor|number b
+@treturn Tensor */
+static int minimum(lua_State *L) { return apply_binary(L, mt_minimum, true); }
+
+typedef mt_tensor *(*unary_function)(mt_tensor *t);
+
+static int apply_unary(lua_State *L, unary_function f) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  MTL_NEW(L, result, f(t));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** -t.
+@function Tensor:neg
+@treturn Tensor */
+static int neg(lua_State *L) { return apply_unary(L, mt_neg); }
+
+/*** e to the power of each element.
+@function Tensor:exp
+@treturn Tensor float32 */
+static int exponential(lua_State *L) { return apply_unary(L, mt_exp); }
+
+/*** Natural logarithm.
+@function Tensor:log
+@treturn Tensor float32 */
+static int logarithm(lua_State *L) { return apply_unary(L, mt_log); }
+
+/*** Square root.
+@function Tensor:sqrt
+@treturn Tensor float32 */
+static int square_root(lua_State *L) { return apply_unary(L, mt_sqrt); }
+
+/*** Magnitude.
+@function Tensor:abs
+@treturn Tensor */
+static int absolute(lua_State *L) { return apply_unary(L, mt_abs); }
+
+/*** max(0, x).
+@function Tensor:relu
+@treturn Tensor */
+static int relu(lua_State *L) { return apply_unary(L, mt_relu); }
+
+/*** Each element to the power of a number; also `t ^ exponent`.
+@function Tensor:pow
+@tparam number exponent
+@treturn Tensor float32 */
+static int power(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const double exponent = mtl_check_number(L, 2);
+  MTL_NEW(L, result, mt_pow(t, exponent));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+static double check_end(lua_State *L, int arg, double fallback) {
+  if (lua_isnoneornil(L, arg)) return fallback;
+  const double value = mtl_check_number(L, arg);
+  if (isnan(value)) luaL_argerror(L, arg, "a number other than NaN expected");
+  return value;
+}
+
+/*** Elements outside [low, high] become the nearer end. Gradients pass where an element lies inside, not on an end.
+@function Tensor:clamp
+@tparam ?number low
+@tparam ?number high
+@treturn Tensor */
+static int clamp(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const double low = check_end(L, 2, -HUGE_VAL), high = check_end(L, 3, HUGE_VAL);
+  MTL_NEW(L, result, mt_clamp(t, low, high));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/* ---- comparison and choice ---- */
+
+static int compare(lua_State *L, mt_comparison comparison) {
+  mt_tensor *result, *pair[2];
+  mtl_check_tensor(L, 1);
+  operands(L, 1, true, pair);
+  MTL_NEW(L, result, mt_compare(comparison, pair[0], pair[1]));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Comparisons, element by element: eq, ne, lt, le, gt, ge. (Lua's == asks whether two tensors are the same object.)
+@function Tensor:eq
+@tparam Tensor|number other
+@treturn Tensor uint8, 1 where true */
+static int equal(lua_State *L) { return compare(L, MT_EQ); }
+static int not_equal(lua_State *L) { return compare(L, MT_NE); }
+static int less(lua_State *L) { return compare(L, MT_LT); }
+static int less_or_equal(lua_State *L) { return compare(L, MT_LE); }
+static int greater(lua_State *L) { return compare(L, MT_GT); }
+static int greater_or_equal(lua_State *L) { return compare(L, MT_GE); }
+
+/*** a where mask is not 0, b elsewhere; everything broadcasts.
+@function where
+@tparam Tensor mask
+@tparam Tensor|number a
+@tparam Tensor|number b
+@treturn Tensor */
+static int where(lua_State *L) {
+  mt_tensor *result, *pair[2], *mask = mtl_check_tensor(L, 1);
+  operands(L, 2, true, pair);
+  MTL_NEW(L, result, mt_where(mask, pair[0], pair[1]));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+const luaL_Reg mtl_tensor_arithmetic_functions[] = {
+    {"maximum", maximum}, {"minimum", minimum}, {"where", where}, {NULL, NULL}};
+
+const luaL_Reg mtl_tensor_arithmetic_methods[] = {
+    {"neg", neg},         {"exp", exponential},  {"log", logarithm}, {"sqrt", square_root},
+    {"abs", absolute},    {"relu", relu},        {"pow", power},     {"clamp", clamp},
+    {"maximum", maximum}, {"minimum", minimum},  {"eq", equal},      {"ne", not_equal},
+    {"lt", less},         {"le", less_or_equal}, {"gt", greater},    {"ge", greater_or_equal},
+    {NULL, NULL},
+};
+
+const luaL_Reg mtl_tensor_operators[] = {
+    {"__add", add}, {"__sub", subtract}, {"__mul", multiply}, {"__div", divide},
+    {"__unm", neg}, {"__pow", power},    {NULL, NULL},
+};

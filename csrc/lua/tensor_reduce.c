@@ -1,0 +1,179 @@
+/* Reductions, softmax and matrix products. */
+#include "lua/tensor.h"
+#include "ops/extremum.h"
+#include "ops/matmul.h"
+#include "ops/reduce.h"
+#include "ops/softmax.h"
+
+/* ---- axes and options ---- */
+
+static const char *const reduction_options[] = {"keepdim", NULL};
+static const char *const std_options[] = {"keepdim", "unbiased", NULL};
+
+static unsigned axes_from_table(lua_State *L, int arg, const mt_tensor *t) {
+  unsigned axes = 0;
+  const lua_Integer n = (lua_Integer)lua_rawlen(L, arg);
+  if (n == 0) luaL_argerror(L, arg, "a table of axes has at least one; leave it out for all");
+  if (n > t->ndim) luaL_argerror(L, arg, lua_pushfstring(L, "%I axes, expected at most %d", (LUAI_UACINT)n, t->ndim));
+  for (int i = 1; i <= (int)n; i++) {
+    lua_rawgeti(L, arg, i);
+    const int axis = mtl_check_listed_axis(L, arg, i, lua_gettop(L), t->ndim);
+    if (axes >> axis & 1)
+      luaL_argerror(L, arg, lua_pushfstring(L, "each axis once expected, got axis %d twice", axis + 1));
+    axes |= 1u << axis;
+    lua_pop(L, 1);
+  }
+  return axes;
+}
+
+/* One axis, a table of axes, or none or nil for all. */
+static unsigned check_axes(lua_State *L, int arg, const mt_tensor *t) {
+  if (lua_isnoneornil(L, arg)) return mt_all_axes(t);
+  if (lua_istable(L, arg)) return axes_from_table(L, arg, t);
+  return 1u << mtl_check_axis(L, arg, t->ndim);
+}
+
+static bool check_keepdim(lua_State *L, int arg) {
+  mtl_check_options(L, arg, reduction_options);
+  return mtl_option_boolean(L, arg, "keepdim", false);
+}
+
+/* ---- reductions ---- */
+
+/*** Sum. Of integers an int32, which must hold it.
+@function Tensor:sum
+@tparam[opt] integer|table axes one axis, a table of axes, or nil for all
+@tparam[opt] table options {keepdim = false}: true leaves the axes with length 1
+@treturn Tensor */
+static int sum(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = check_axes(L, 2, t);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, mt_sum(t, axes, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Mean.
+@function Tensor:mean
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor float32 */
+static int mean(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = check_axes(L, 2, t);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, mt_mean(t, axes, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Standard deviation.
+@function Tensor:std
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false, unbiased = true}: unbiased divides by n - 1, otherwise by n
+@treturn Tensor float32 */
+static int standard_deviation(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = check_axes(L, 2, t);
+  mtl_check_options(L, 3, std_options);
+  const bool keepdim = mtl_option_boolean(L, 3, "keepdim", false);
+  const bool unbiased = mtl_option_boolean(L, 3, "unbiased", true);
+  MTL_NEW(L, result, mt_std(t, axes, keepdim, unbiased));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+static int extreme(lua_State *L, bool largest) {
+  mt_tensor *result, *positions = NULL, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = check_axes(L, 2, t);
+  const bool keepdim = check_keepdim(L, 3);
+  if (lua_isnoneornil(L, 2) || lua_istable(L, 2)) {
+    MTL_NEW(L, result, mt_extreme(t, largest, axes, keepdim));
+    mtl_push_tensor(L, result);
+    return 1;
+  }
+  MTL_NEW(L, result, mt_extreme_along(t, largest, __builtin_ctz(axes), keepdim, &positions));
+  mtl_push_tensor(L, result);
+  mtl_push_tensor(L, positions);
+  return 2;
+}
+
+/*** Largest element; NaN counts as larger than everything. Over one axis given as an integer, also its position.
+@function Tensor:max
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor values
+@treturn ?Tensor positions along the axis, 1-based int32, of the first one where several are equal */
+static int maximum_over(lua_State *L) { return extreme(L, true); }
+
+/*** Smallest element; NaN counts as smaller than everything. As max otherwise.
+@function Tensor:min
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor values
+@treturn ?Tensor positions along the axis, 1-based int32 */
+static int minimum_over(lua_State *L) { return extreme(L, false); }
+
+/*** Position of the largest element along an axis; without an axis, in row-major order among all elements.
+@function Tensor:argmax
+@tparam[opt] integer axis
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor int32, 1-based */
+static int argmax(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const int axis = lua_isnoneornil(L, 2) ? -1 : mtl_check_axis(L, 2, t->ndim);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, mt_argmax(t, axis, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/* ---- softmax, matmul ---- */
+
+static int check_softmax_axis(lua_State *L, const mt_tensor *t) {
+  if (t->ndim == 0) luaL_argerror(L, 1, "a tensor with at least one axis expected, got one without");
+  return lua_isnoneornil(L, 2) ? t->ndim - 1 : mtl_check_axis(L, 2, t->ndim);
+}
+
+/*** exp(x) divided by its sum over an axis.
+@function Tensor:softmax
+@tparam[opt=-1] integer axis
+@treturn Tensor */
+static int softmax(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const int axis = check_softmax_axis(L, t);
+  MTL_NEW(L, result, mt_softmax(t, axis));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** The logarithm of softmax, computed without its rounding.
+@function Tensor:log_softmax
+@tparam[opt=-1] integer axis
+@treturn Tensor */
+static int log_softmax(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const int axis = check_softmax_axis(L, t);
+  MTL_NEW(L, result, mt_log_softmax(t, axis));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Matrix product: {M,K} and {K,N} give {M,N}; {B,M,K} and {B,K,N} give {B,M,N} (a matrix on either side serves all
+B).
+@function Tensor:matmul
+@tparam Tensor other
+@treturn Tensor */
+static int matmul(lua_State *L) {
+  mt_tensor *result, *a = mtl_check_tensor(L, 1), *b = mtl_check_tensor(L, 2);
+  MTL_NEW(L, result, mt_matmul(a, b));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+const luaL_Reg mtl_tensor_reduction_methods[] = {
+    {"sum", sum},          {"mean", mean},     {"std", standard_deviation}, {"max", maximum_over},
+    {"min", minimum_over}, {"argmax", argmax}, {"softmax", softmax},        {"log_softmax", log_softmax},
+    {"matmul", matmul},    {NULL, NULL},
+};

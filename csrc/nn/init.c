@@ -1,0 +1,12 @@
+/* Initial values of parameters. */
+#include <math.h>
+
+#include "core/random.h"
+#include "nn/layers.h"
+
+mt_tensor *mt_init_fan_in(mt_tensor *t, int64_t fan_in) {
+  if (!t) return NULL;
+  const float bound = fan_in > 0 ? (float)(1.0 / sqrt((double)fan_in)) : 0.0f;
+  mt_fill_uniform(t, NULL, -bound, bound);
+  return t;
+}

@@ -1,0 +1,59 @@
+/* The layers, and how neighbours run as one operation. Constructors check their arguments and return a new module or
+ * NULL with an error; parameters start as PyTorch's defaults do, drawn from the default generator. */
+#ifndef MT_NN_LAYERS_H
+#define MT_NN_LAYERS_H
+
+#include "nn/module.h"
+
+typedef struct {
+  int64_t kernel[2], stride[2], padding[2]; /* height, width */
+} mt_window;
+
+/* ---- conv.c: x {N,H,W,inputs} -> {N,OH,OW,outputs} ---- */
+mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_window window, bool bias);
+
+/* ---- norm.c: x {N,C} (1d) or {N,H,W,C} (2d) ---- */
+mt_module *mt_batch_norm1d_new(int64_t channels, double eps, double momentum);
+mt_module *mt_batch_norm2d_new(int64_t channels, double eps, double momentum);
+
+/* ---- linear.c: x {...,inputs} -> {...,outputs} ---- */
+mt_module *mt_linear_new(int64_t inputs, int64_t outputs, bool bias);
+
+/* ---- pooling.c ---- */
+mt_module *mt_max_pool2d_new(mt_window window);
+mt_module *mt_avg_pool2d_new(mt_window window);
+mt_module *mt_global_avg_pool_new(void); /* {N,H,W,C} -> {N,C} */
+
+/* ---- simple.c ---- */
+mt_module *mt_relu_new(void);
+mt_module *mt_flatten_new(void); /* {N,H,W,C} -> {N,C*H*W} */
+mt_module *mt_identity_new(void);
+mt_module *mt_dropout_new(double p);
+
+/* ---- containers: empty at first; children are added with mt_module_add_child ---- */
+mt_module *mt_sequential_new(void);       /* sequential.c */
+mt_module *mt_residual_new(bool relu);    /* residual.c */
+#define MT_RESIDUAL_SHORTCUT "downsample" /* the child that makes the shortcut; the identity where it is missing */
+
+/* ---- chain.c: children one after the other, neighbours fused where that changes nothing but the time ---- */
+mt_tensor *mt_chain_run(const mt_child *chain, int count, mt_tensor *input);
+/* The same, then + shortcut, then a ReLU if wanted. */
+mt_tensor *mt_chain_run_residual(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, bool relu);
+
+/* ---- what chain.c fuses. relu: a ReLU follows; residual: added before it, may be NULL ---- */
+bool mt_is_conv2d(const mt_module *m);
+bool mt_is_batch_norm(const mt_module *m);
+bool mt_is_batch_norm2d(const mt_module *m);
+bool mt_is_relu(const mt_module *m);
+/* The window of a MaxPool2d whose square windows lie side by side, unpadded; 0 for every other module. */
+int64_t mt_max_pool2d_tile(const mt_module *m);
+mt_tensor *mt_conv2d_run(mt_module *conv, mt_tensor *input, bool relu);
+mt_tensor *mt_batch_norm_run(mt_module *norm, mt_tensor *input, mt_tensor *residual, bool relu);
+mt_tensor *mt_conv2d_batch_norm_run(mt_module *conv, mt_module *norm, mt_tensor *input, mt_tensor *residual, bool relu);
+
+/* ---- initialisation ---- */
+/* Uniform in +-1/sqrt(fan_in): PyTorch's default for the weights and biases of convolutions and linear layers
+ * (kaiming_uniform with a = sqrt 5). Returns t; NULL passes. */
+mt_tensor *mt_init_fan_in(mt_tensor *t, int64_t fan_in);
+
+#endif

@@ -1,0 +1,239 @@
+/* Convolution. Forward is one correlation (ops/correlate.h). The gradient for the input is one correlation of the
+ * output's gradient per phase of the stride: input rows y with (y + padding) mod stride = phase meet only the kernel
+ * rows phase, phase + stride, ..., so for stride 1 it is one convolution with the flipped kernel, and in general
+ * stride[0] * stride[1] small ones. The gradient for the weights is in ops/conv2d_weight_grad.c. */
+#include "ops/conv2d.h"
+
+#include "autograd/tape.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+#include "ops/conv2d_internal.h"
+#include "ops/correlate.h"
+
+#define MAX_EXTENT ((int64_t)1 << 30) /* of stride and padding: keeps sums of them from overflowing */
+
+static int check_params(const mt_tensor *input, const mt_tensor *weight, const mt_conv2d_params *p, int64_t out[2]) {
+  for (int i = 0; i < 2; i++) {
+    if (p->stride[i] < 1 || p->stride[i] > MAX_EXTENT)
+      return mt_fail(MT_ERROR_ARGUMENT, "conv2d: stride is {%lld,%lld}, expected at least 1", (long long)p->stride[0],
+                     (long long)p->stride[1]);
+    if (p->padding[i] < 0 || p->padding[i] > MAX_EXTENT)
+      return mt_fail(MT_ERROR_ARGUMENT, "conv2d: padding is {%lld,%lld}, expected at least 0", (long long)p->padding[0],
+                     (long long)p->padding[1]);
+    const int64_t padded = input->shape[1 + i] + 2 * p->padding[i], kernel = weight->shape[i];
+    if (kernel < 1)
+      return mt_fail(MT_ERROR_ARGUMENT, "conv2d: weight has a kernel of %lld x %lld, expected at least 1 x 1",
+                     (long long)weight->shape[0], (long long)weight->shape[1]);
+    if (padded < kernel)
+      return mt_fail(MT_ERROR_ARGUMENT,
+                     "conv2d: weight has a kernel of %lld x %lld, expected at most the padded input's %lld x %lld",
+                     (long long)weight->shape[0], (long long)weight->shape[1],
+                     (long long)(input->shape[1] + 2 * p->padding[0]),
+                     (long long)(input->shape[2] + 2 * p->padding[1]));
+    out[i] = (padded - kernel) / p->stride[i] + 1;
+  }
+  return 0;
+}
+
+int mt_conv2d_check(const mt_tensor *input, const mt_tensor *weight, const mt_tensor *bias, const mt_conv2d_params *p,
+                    int64_t out_shape[4]) {
+  if (mt_expect_dtype(input, MT_FLOAT32, "conv2d", "input") < 0 ||
+      mt_expect_dtype(weight, MT_FLOAT32, "conv2d", "weight") < 0 ||
+      mt_expect_ndim(input, 4, "conv2d", "input", "{N,H,W,I}") < 0 ||
+      mt_expect_ndim(weight, 4, "conv2d", "weight", "{kH,kW,I,O}") < 0)
+    return -1;
+  if (input->shape[3] != weight->shape[2])
+    return mt_fail(MT_ERROR_ARGUMENT, "conv2d: input has %lld channels, expected the weight's %lld",
+                   (long long)input->shape[3], (long long)weight->shape[2]);
+  if (bias && (mt_expect_dtype(bias, MT_FLOAT32, "conv2d", "bias") < 0 ||
+               mt_expect_shape(bias, 1, &weight->shape[3], "conv2d", "bias") < 0))
+    return -1;
+  out_shape[0] = input->shape[0];
+  out_shape[3] = weight->shape[3];
+  return check_params(input, weight, p, out_shape + 1);
+}
+
+/* ---- forward ---- */
+
+static float *pack(const mt_tensor *weight) {
+  const int64_t channels = weight->shape[3], rows = weight->count / (channels > 0 ? channels : 1);
+  float *packed = mt_alloc((size_t)mt_packed_floats(rows, channels) * sizeof(float));
+  if (packed) mt_kernels->conv2d_pack(mt_f32(weight), rows, channels, channels, 1, 0, rows, packed);
+  return packed;
+}
+
+mt_correlation mt_conv2d_correlation(const mt_tensor *input, const mt_tensor *weight, const mt_tensor *bias,
+                                     const mt_conv2d_params *p, const int64_t out_shape[4]) {
+  return (mt_correlation){
+      .input = mt_f32(input),
+      .images = input->shape[0],
+      .in_size = {input->shape[1], input->shape[2]},
+      .in_channels = input->shape[3],
+      .kernel = {weight->shape[0], weight->shape[1]},
+      .stride = {p->stride[0], p->stride[1]},
+      .origin = {-p->padding[0], -p->padding[1]},
+      .bias = bias ? mt_f32(bias) : NULL,
+      .relu = p->relu,
+      .out_size = {out_shape[1], out_shape[2]},
+      .out_channels = out_shape[3],
+      .out_image = out_shape[1] * out_shape[2] * out_shape[3],
+      .out_row = out_shape[2] * out_shape[3],
+      .out_pixel = out_shape[3],
+  };
+}
+
+mt_tensor *mt_conv2d_compute(mt_correlation *c, const mt_tensor *weight, const int64_t out_shape[4]) {
+  mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
+  float *packed = output ? pack(weight) : NULL;
+  if (packed) {
+    c->output = mt_f32(output);
+    c->weights = packed;
+  }
+  if (!packed || mt_correlate(c) < 0) {
+    mt_release(output);
+    output = NULL;
+  }
+  mt_free(packed);
+  return output;
+}
+
+/* ---- backward ---- */
+
+/* One phase along one axis: the input coordinates first, first + stride, ... */
+typedef struct {
+  int64_t count;       /* of input coordinates */
+  int64_t phase, taps; /* kernel coordinates phase, phase + stride, ... */
+  int64_t origin;      /* the output coordinate that the last tap joins with `first` */
+} phase_axis;
+
+static phase_axis phase_of(int64_t first, int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
+  phase_axis a = {.count = (size - first + stride - 1) / stride, .phase = (first + padding) % stride};
+  a.taps = a.phase < kernel ? (kernel - a.phase + stride - 1) / stride : 0;
+  a.origin = (first + padding) / stride - (a.taps - 1);
+  return a;
+}
+
+/* The phase's kernel, flipped and with input and output channels exchanged. */
+static void pack_phase(const mt_tensor *weight, const mt_conv2d_params *p, const phase_axis axes[2], float *packed) {
+  const int64_t kw = weight->shape[1], in_channels = weight->shape[2], out_channels = weight->shape[3];
+  const int64_t total = axes[0].taps * axes[1].taps * out_channels;
+  for (int64_t y = 0; y < axes[0].taps; y++) {
+    for (int64_t x = 0; x < axes[1].taps; x++) {
+      const int64_t from_y = axes[0].phase + p->stride[0] * (axes[0].taps - 1 - y);
+      const int64_t from_x = axes[1].phase + p->stride[1] * (axes[1].taps - 1 - x);
+      mt_kernels->conv2d_pack(mt_f32(weight) + (from_y * kw + from_x) * in_channels * out_channels, out_channels, 1,
+                              in_channels, out_channels, (y * axes[1].taps + x) * out_channels, total, packed);
+    }
+  }
+}
+
+/* The input coordinates (first[0] + any * stride[0], first[1] + any * stride[1]). */
+static int grad_input_phase(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
+                            const int64_t first[2], float *packed, mt_tensor *grad_input) {
+  const int64_t *in = grad_input->shape;
+  phase_axis axes[2];
+  for (int i = 0; i < 2; i++) axes[i] = phase_of(first[i], in[1 + i], weight->shape[i], p->stride[i], p->padding[i]);
+  const bool touched = axes[0].taps > 0 && axes[1].taps > 0; /* else these inputs meet no tap: zeros */
+  if (touched) pack_phase(weight, p, axes, packed);
+  const mt_correlation c = {
+      .input = mt_f32(grad_output),
+      .images = grad_output->shape[0],
+      .in_size = {grad_output->shape[1], grad_output->shape[2]},
+      .in_channels = touched ? grad_output->shape[3] : 0,
+      .kernel = {touched ? axes[0].taps : 0, touched ? axes[1].taps : 0},
+      .stride = {1, 1},
+      .origin = {touched ? axes[0].origin : 0, touched ? axes[1].origin : 0},
+      .weights = packed,
+      .output = mt_f32(grad_input) + (first[0] * in[2] + first[1]) * in[3],
+      .out_size = {axes[0].count, axes[1].count},
+      .out_channels = in[3],
+      .out_image = in[1] * in[2] * in[3],
+      .out_row = p->stride[0] * in[2] * in[3],
+      .out_pixel = p->stride[1] * in[3],
+  };
+  return mt_correlate(&c);
+}
+
+static mt_tensor *grad_input(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
+                             const int64_t in_shape[4]) {
+  const int64_t taps = weight->shape[0] * weight->shape[1]; /* no phase has more */
+  mt_tensor *result = mt_tensor_new(MT_FLOAT32, 4, in_shape);
+  float *packed =
+      result ? mt_alloc((size_t)mt_packed_floats(taps * weight->shape[3], weight->shape[2]) * sizeof(float)) : NULL;
+  int status = packed ? 0 : -1;
+  for (int64_t y = 0; status == 0 && y < p->stride[0] && y < in_shape[1]; y++)
+    for (int64_t x = 0; status == 0 && x < p->stride[1] && x < in_shape[2]; x++)
+      status = grad_input_phase(grad_output, weight, p, (const int64_t[2]){y, x}, packed, result);
+  mt_free(packed);
+  if (status < 0) {
+    mt_release(result);
+    return NULL;
+  }
+  return result;
+}
+
+/* grad where the ReLU let the output through. */
+static mt_tensor *through_relu(const mt_tensor *grad_output, const mt_tensor *output) {
+  mt_tensor *masked = mt_tensor_like(grad_output);
+  if (!masked) return NULL;
+  const float *g = mt_f32(grad_output), *y = mt_f32(output);
+  float *m = mt_f32(masked);
+#pragma omp parallel for num_threads(mt_num_threads()) if (masked->count > 1 << 15)
+  for (int64_t i = 0; i < masked->count; i++) m[i] = y[i] <= 0.0f ? 0.0f : g[i];
+  return masked;
+}
+
+typedef struct {
+  mt_conv2d_params params;
+  int64_t in_shape[4], weight_shape[4];
+} conv2d_context;
+
+enum { INPUT, WEIGHT, BIAS, INPUTS };
+enum { SAVED_INPUT, SAVED_WEIGHT, SAVED_OUTPUT, SAVED };
+
+static int fill_grads(const mt_node *node, const mt_tensor *g, mt_tensor **grads) {
+  const conv2d_context *c = node->context;
+  if (node->needs[INPUT]) {
+    grads[INPUT] = grad_input(g, node->saved[SAVED_WEIGHT], &c->params, c->in_shape);
+    if (!grads[INPUT]) return -1;
+  }
+  if (node->needs[WEIGHT] && !(grads[WEIGHT] = mt_tensor_new(MT_FLOAT32, 4, c->weight_shape))) return -1;
+  if (node->needs[BIAS] && !(grads[BIAS] = mt_tensor_new(MT_FLOAT32, 1, &c->weight_shape[3]))) return -1;
+  if (!node->needs[WEIGHT] && !node->needs[BIAS]) return 0;
+  return mt_conv2d_weight_grad(node->saved[SAVED_INPUT], g, &c->params, c->weight_shape, grads[WEIGHT], grads[BIAS]);
+}
+
+static int conv2d_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const conv2d_context *c = node->context;
+  if (!c->params.relu) return fill_grads(node, grad_output, grads);
+  mt_tensor *masked = through_relu(grad_output, node->saved[SAVED_OUTPUT]);
+  const int status = masked ? fill_grads(node, masked, grads) : -1;
+  mt_release(masked);
+  return status;
+}
+
+static const mt_op conv2d_op = {"conv2d", conv2d_backward, NULL};
+
+mt_tensor *mt_conv2d_recorded(mt_tensor *output, mt_tensor *input, mt_tensor *weight, mt_tensor *bias,
+                              const mt_conv2d_params *p) {
+  conv2d_context context = {.params = *p};
+  for (int i = 0; i < 4; i++) {
+    context.in_shape[i] = input->shape[i];
+    context.weight_shape[i] = weight->shape[i];
+  }
+  mt_tensor *saved[SAVED] = {
+      [SAVED_INPUT] = mt_needs_grad(weight) ? input : NULL,
+      [SAVED_WEIGHT] = mt_needs_grad(input) ? weight : NULL,
+      [SAVED_OUTPUT] = p->relu ? output : NULL,
+  };
+  return mt_recorded(output, &conv2d_op, INPUTS, (mt_tensor *[INPUTS]){input, weight, bias}, SAVED, saved, &context,
+                     sizeof context);
+}
+
+mt_tensor *mt_conv2d(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_conv2d_params p) {
+  int64_t out_shape[4];
+  if (mt_conv2d_check(input, weight, bias, &p, out_shape) < 0) return NULL;
+  mt_correlation c = mt_conv2d_correlation(input, weight, bias, &p, out_shape);
+  return mt_conv2d_recorded(mt_conv2d_compute(&c, weight, out_shape), input, weight, bias, &p);
+}

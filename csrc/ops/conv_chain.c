@@ -1,0 +1,454 @@
+#include "ops/conv_chain.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+#include "ops/conv_chain_plan.h"
+
+static const mt_op conv_chain_op = {"conv_chain", mt_conv_chain_backward, NULL};
+
+/* ---- the plan ---- */
+
+static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t h, int64_t w, int64_t c) {
+  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->weight->shape[2] != c) return -1;
+  *p = (mt_stage_plan){.in_h = h,
+                       .in_w = w,
+                       .in_c = c,
+                       .kernel_h = s->weight->shape[0],
+                       .kernel_w = s->weight->shape[1],
+                       .stride = {s->conv.stride[0], s->conv.stride[1]},
+                       .padding = {s->conv.padding[0], s->conv.padding[1]},
+                       .out_c = s->weight->shape[3],
+                       .pool = s->pool,
+                       .relu = s->relu};
+  const int64_t reach_h = h + 2 * p->padding[0] - p->kernel_h, reach_w = w + 2 * p->padding[1] - p->kernel_w;
+  if (reach_h < 0 || reach_w < 0) return -1;
+  p->out_h = reach_h / p->stride[0] + 1;
+  p->out_w = reach_w / p->stride[1] + 1;
+  p->pooled_h = p->out_h / p->pool;
+  p->pooled_w = p->out_w / p->pool;
+  return p->pooled_h > 0 && p->pooled_w > 0 && p->out_c > 0 && c > 0 ? 0 : -1;
+}
+
+static bool is_vector(const mt_tensor *t, int64_t size) {
+  return t->dtype == MT_FLOAT32 && t->ndim == 1 && t->shape[0] == size;
+}
+
+static bool parameters_fit(const mt_conv_stage *s, int64_t channels) {
+  return (!s->bias || is_vector(s->bias, channels)) && is_vector(s->gamma, channels) && is_vector(s->beta, channels) &&
+         is_vector(s->running_mean, channels) && is_vector(s->running_var, channels);
+}
+
+/* -1 (without an error) when something does not fit: the separate operations say what. */
+static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages, int count,
+                     const mt_tensor *residual) {
+  if (count < 1 || count > MT_CHAIN_MAX_STAGES || input->dtype != MT_FLOAT32 || input->ndim != 4) return -1;
+  *plan = (mt_chain_plan){.count = count, .images = input->shape[0], .has_residual = residual != NULL};
+  int64_t h = input->shape[1], w = input->shape[2], c = input->shape[3];
+  for (int i = 0; i < count; i++) {
+    mt_stage_plan *p = &plan->stages[i];
+    if (plan_stage(p, &stages[i], h, w, c) < 0 || !parameters_fit(&stages[i], p->out_c)) return -1;
+    h = p->pooled_h;
+    w = p->pooled_w;
+    c = p->out_c;
+  }
+  const mt_stage_plan *last = &plan->stages[count - 1];
+  if (residual) {
+    const int64_t shape[4] = {plan->images, last->out_h, last->out_w, last->out_c};
+    if (last->pool != 1 || !last->relu || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
+        memcmp(residual->shape, shape, sizeof shape) != 0)
+      return -1;
+  }
+  return 0;
+}
+
+static bool wants_gradients(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual) {
+  bool wants = mt_needs_grad(input) || mt_needs_grad(residual);
+  for (int i = 0; i < count; i++)
+    wants = wants || mt_needs_grad(stages[i].weight) || mt_needs_grad(stages[i].bias) ||
+            mt_needs_grad(stages[i].gamma) || mt_needs_grad(stages[i].beta);
+  return wants;
+}
+
+/* The way back runs the forward kernel over the padded gradient: stride 1, and padding below the kernel's size. */
+static bool can_go_back(const mt_stage_plan *p) {
+  return p->stride[0] == 1 && p->stride[1] == 1 && p->padding[0] < p->kernel_h && p->padding[1] < p->kernel_w;
+}
+
+bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
+                        bool training) {
+  mt_chain_plan plan;
+  if (make_plan(&plan, input, stages, count, residual) < 0) return false;
+  if (plan.images < mt_num_threads()) return false;
+  const bool gradients = wants_gradients(input, stages, count, residual);
+  if (!training) return !gradients;
+  for (int i = 0; i < count; i++) {
+    const mt_stage_plan *p = &plan.stages[i];
+    if (plan.images * p->out_h * p->out_w < 2) return false;
+    if (gradients && (i > 0 || mt_needs_grad(input)) && !can_go_back(p)) return false;
+  }
+  return true;
+}
+
+int64_t mt_stage_packed_count(int64_t taps, int64_t channels) {
+  const int64_t vector = mt_kernels->vector_floats;
+  return taps * ((channels + vector - 1) / vector * vector);
+}
+
+int mt_chain_threads(const mt_chain_plan *plan) {
+  const int threads = mt_num_threads();
+  return plan->images < threads ? (int)plan->images : threads;
+}
+
+void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t *begin, int64_t *end) {
+  *begin = plan->images * thread / threads;
+  *end = plan->images * (thread + 1) / threads;
+}
+
+/* ---- one image ---- */
+
+const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
+                            float *padded, float *activation) {
+  const mt_stage_plan *p = &plan->stages[s];
+  const int64_t row = (p->in_w + 2 * p->padding[1]) * p->in_c;
+  float *inside = padded + p->padding[0] * row + p->padding[1] * p->in_c;
+  if (s == 0) {
+    if (p->padding[0] == 0 && p->padding[1] == 0) return before;
+    mt_kernels->stage_copy(before, p->in_h, p->in_w * p->in_c, p->in_w * p->in_c, inside, row);
+    return padded;
+  }
+  const mt_stage_plan *previous = &plan->stages[s - 1];
+  const float *scale = statistics + MT_STAT_SCALE * p->in_c, *shift = statistics + MT_STAT_SHIFT * p->in_c;
+  const bool pools = previous->pool > 1;
+  mt_kernels->stage_activate(before, previous->out_h, previous->out_w, p->in_c, scale, shift, NULL, previous->relu,
+                             pools ? activation : inside, pools ? previous->out_w * p->in_c : row);
+  if (pools) mt_kernels->stage_pool(activation, previous->out_h, previous->out_w, p->in_c, previous->pool, inside, row);
+  return padded;
+}
+
+/* ---- training ---- */
+
+/* Mean and sum of squared distances over everything seen so far, in double (Chan, Golub and LeVeque 1979). */
+static void merge_moments(double *mean, double *squares, double count, const float *new_mean, const float *new_squares,
+                          double new_count, int64_t channels) {
+  const double share = new_count / (count + new_count);
+  for (int64_t c = 0; c < channels; c++) {
+    const double delta = new_mean[c] - mean[c];
+    mean[c] += delta * share;
+    squares[c] += new_squares[c] + delta * delta * count * share;
+  }
+}
+
+typedef struct {
+  double *mean, *squares; /* threads x channels */
+  float *scratch;         /* threads x scratch_count */
+  int64_t scratch_count;
+  float *packed;
+} forward_workspace;
+
+static int64_t forward_scratch_count(const mt_chain_plan *plan, int s) {
+  const mt_stage_plan *p = &plan->stages[s];
+  const int64_t activation = s > 0 && plan->stages[s - 1].pool > 1 ? mt_stage_out_count(&plan->stages[s - 1]) : 0;
+  return mt_stage_padded_count(p) + activation + 2 * p->out_c;
+}
+
+static void forward_share(const mt_chain_plan *plan, int s, const mt_tensor *before, const float *statistics,
+                          const float *bias, mt_tensor *z, const forward_workspace *w, int threads, int thread) {
+  const mt_stage_plan *p = &plan->stages[s];
+  const int64_t before_count = s > 0 ? mt_stage_out_count(&plan->stages[s - 1]) : mt_stage_in_count(p);
+  float *padded = w->scratch + thread * w->scratch_count;
+  float *image_mean = padded + mt_stage_padded_count(p), *image_squares = image_mean + p->out_c;
+  float *activation = image_squares + p->out_c;
+  double *mean = w->mean + thread * p->out_c, *squares = w->squares + thread * p->out_c;
+  memset(padded, 0, (size_t)mt_stage_padded_count(p) * sizeof(float));
+  const int64_t padded_row = (p->in_w + 2 * p->padding[1]) * p->in_c, pixels = p->out_h * p->out_w;
+  int64_t begin, end;
+  mt_chain_share(plan, threads, thread, &begin, &end);
+  for (int64_t n = begin; n < end; n++) {
+    float *out = mt_f32(z) + n * mt_stage_out_count(p);
+    const mt_conv2d_block block = {
+        .in = mt_stage_input(plan, s, mt_f32(before) + n * before_count, statistics, padded, activation),
+        .in_kernel_row = padded_row,
+        .in_pixel = p->stride[1] * p->in_c,
+        .in_row = p->stride[0] * padded_row,
+        .kernel_rows = p->kernel_h,
+        .run = p->kernel_w * p->in_c,
+        .weights = w->packed,
+        .bias = bias,
+        .out = out,
+        .out_pixel = p->out_c,
+        .out_row = p->out_w * p->out_c,
+        .rows = p->out_h,
+        .width = p->out_w,
+        .channels = p->out_c};
+    mt_kernels->conv2d_forward(&block);
+    mt_kernels->stage_moments(out, pixels, p->out_c, image_mean, image_squares);
+    merge_moments(mean, squares, (double)((n - begin) * pixels), image_mean, image_squares, (double)pixels, p->out_c);
+  }
+}
+
+/* Gathers the threads' moments, in their order, into the stage's statistics; moves the running ones. */
+static void finish_statistics(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const forward_workspace *w,
+                              int threads, float *statistics) {
+  const mt_stage_plan *p = &plan->stages[s];
+  const int64_t pixels = p->out_h * p->out_w, total = plan->images * pixels;
+  float *mean = mt_f32(stage->running_mean), *var = mt_f32(stage->running_var);
+  for (int64_t c = 0; c < p->out_c; c++) {
+    double m = 0, squares = 0, count = 0;
+    for (int t = 0; t < threads; t++) {
+      int64_t begin, end;
+      mt_chain_share(plan, threads, t, &begin, &end);
+      const double added = (double)((end - begin) * pixels), share = added / (count + added);
+      const double delta = w->mean[t * p->out_c + c] - m;
+      m += delta * share;
+      squares += w->squares[t * p->out_c + c] + delta * delta * count * share;
+      count += added;
+    }
+    const double invstd = 1.0 / sqrt(squares / (double)total + (double)stage->eps);
+    const double scale = invstd * (double)mt_f32(stage->gamma)[c];
+    statistics[MT_STAT_MEAN * p->out_c + c] = (float)m;
+    statistics[MT_STAT_INVSTD * p->out_c + c] = (float)invstd;
+    statistics[MT_STAT_SCALE * p->out_c + c] = (float)scale;
+    statistics[MT_STAT_SHIFT * p->out_c + c] = (float)((double)mt_f32(stage->beta)[c] - m * scale);
+    mean[c] += stage->momentum * ((float)m - mean[c]);
+    var[c] += stage->momentum * ((float)(squares / (double)(total - 1)) - var[c]);
+  }
+  mt_touch(stage->running_mean);
+  mt_touch(stage->running_var);
+}
+
+static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const mt_tensor *before,
+                       const mt_tensor *statistics_before, mt_tensor *z, mt_tensor *statistics) {
+  const mt_stage_plan *p = &plan->stages[s];
+  const int threads = mt_chain_threads(plan);
+  const size_t moments = (size_t)(threads * p->out_c);
+  forward_workspace w = {.scratch_count = forward_scratch_count(plan, s)};
+  w.mean = mt_alloc(2 * moments * sizeof(double));
+  w.scratch = mt_alloc((size_t)(threads * w.scratch_count) * sizeof(float));
+  w.packed = mt_alloc((size_t)mt_stage_packed_count(mt_stage_taps(p), p->out_c) * sizeof(float));
+  const bool ready = w.mean && w.scratch && w.packed;
+  if (ready) {
+    w.squares = w.mean + moments;
+    memset(w.mean, 0, 2 * moments * sizeof(double));
+    mt_kernels->conv2d_pack(mt_f32(stage->weight), mt_stage_taps(p), p->out_c, p->out_c, 1, 0, mt_stage_taps(p),
+                            w.packed);
+    const float *bias = stage->bias ? mt_f32(stage->bias) : NULL;
+    const float *previous = statistics_before ? mt_f32(statistics_before) : NULL;
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++) forward_share(plan, s, before, previous, bias, z, &w, threads, t);
+    finish_statistics(plan, s, stage, &w, threads, mt_f32(statistics));
+  }
+  mt_free(w.mean);
+  mt_free(w.scratch);
+  mt_free(w.packed);
+  return ready ? 0 : -1;
+}
+
+/* The last stage's normalisation, residual, ReLU and pooling, into a tensor of its own. */
+static int materialise(const mt_chain_plan *plan, const mt_tensor *z, const mt_tensor *statistics,
+                       const mt_tensor *residual, mt_tensor *out) {
+  const mt_stage_plan *p = &plan->stages[plan->count - 1];
+  const int threads = mt_chain_threads(plan);
+  const int64_t count = mt_stage_out_count(p), pooled = mt_stage_pooled_count(p);
+  float *scratch = p->pool > 1 ? mt_alloc((size_t)(threads * count) * sizeof(float)) : NULL;
+  if (p->pool > 1 && !scratch) return -1;
+  const float *scale = mt_f32(statistics) + MT_STAT_SCALE * p->out_c,
+              *shift = mt_f32(statistics) + MT_STAT_SHIFT * p->out_c;
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+  for (int t = 0; t < threads; t++) {
+    int64_t begin, end;
+    mt_chain_share(plan, threads, t, &begin, &end);
+    for (int64_t n = begin; n < end; n++) {
+      float *to = mt_f32(out) + n * pooled, *activation = scratch ? scratch + t * count : to;
+      mt_kernels->stage_activate(mt_f32(z) + n * count, p->out_h, p->out_w, p->out_c, scale, shift,
+                                 residual ? mt_f32(residual) + n * count : NULL, p->relu, activation,
+                                 p->out_w * p->out_c);
+      if (scratch)
+        mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, p->pooled_w * p->out_c);
+    }
+  }
+  mt_free(scratch);
+  return 0;
+}
+
+static mt_tensor *new_output(const mt_chain_plan *plan) {
+  const mt_stage_plan *p = &plan->stages[plan->count - 1];
+  const int64_t shape[4] = {plan->images, p->pooled_h, p->pooled_w, p->out_c};
+  return mt_tensor_new(MT_FLOAT32, 4, shape);
+}
+
+static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *input, const mt_conv_stage *stages,
+                         mt_tensor *residual, mt_tensor *const *z, mt_tensor *const *statistics) {
+  mt_tensor *inputs[MT_CHAIN_STAGES + MT_STAGE_INPUTS * MT_CHAIN_MAX_STAGES] = {input, residual};
+  mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {input, residual ? out : NULL};
+  for (int s = 0; s < plan->count; s++) {
+    mt_tensor **in = inputs + MT_CHAIN_STAGES + s * MT_STAGE_INPUTS;
+    in[MT_STAGE_WEIGHT] = stages[s].weight;
+    in[MT_STAGE_BIAS] = stages[s].bias;
+    in[MT_STAGE_GAMMA] = stages[s].gamma;
+    in[MT_STAGE_BETA] = stages[s].beta;
+    mt_tensor **keep = saved + MT_SAVED_STAGES + s * MT_STAGE_SAVED;
+    keep[MT_SAVED_Z] = z[s];
+    keep[MT_SAVED_STATISTICS] = statistics[s];
+    keep[MT_SAVED_WEIGHT] = stages[s].weight;
+  }
+  return mt_recorded(out, &conv_chain_op, MT_CHAIN_STAGES + plan->count * MT_STAGE_INPUTS, inputs,
+                     MT_SAVED_STAGES + plan->count * MT_STAGE_SAVED, saved, plan, sizeof *plan);
+}
+
+static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const mt_conv_stage *stages,
+                              mt_tensor *residual) {
+  mt_tensor *z[MT_CHAIN_MAX_STAGES] = {NULL}, *statistics[MT_CHAIN_MAX_STAGES] = {NULL}, *out = NULL;
+  int status = 0;
+  for (int s = 0; s < plan->count && status == 0; s++) {
+    const mt_stage_plan *p = &plan->stages[s];
+    const int64_t z_shape[4] = {plan->images, p->out_h, p->out_w, p->out_c}, stat_shape[2] = {MT_STAT_ROWS, p->out_c};
+    z[s] = mt_tensor_new(MT_FLOAT32, 4, z_shape);
+    statistics[s] = z[s] ? mt_tensor_new(MT_FLOAT32, 2, stat_shape) : NULL;
+    status = statistics[s] ? train_stage(plan, s, &stages[s], s ? z[s - 1] : input, s ? statistics[s - 1] : NULL, z[s],
+                                         statistics[s])
+                           : -1;
+  }
+  if (status == 0) out = new_output(plan);
+  if (out && materialise(plan, z[plan->count - 1], statistics[plan->count - 1], residual, out) < 0) {
+    mt_release(out);
+    out = NULL;
+  }
+  if (out) out = record(plan, out, input, stages, residual, z, statistics);
+  for (int s = 0; s < plan->count; s++) {
+    mt_release(z[s]);
+    mt_release(statistics[s]);
+  }
+  return out;
+}
+
+/* ---- evaluation: the whole chain on one image at a time, the normalisation folded into the weights ---- */
+
+typedef struct {
+  float *packed[MT_CHAIN_MAX_STAGES], *bias[MT_CHAIN_MAX_STAGES];
+  int64_t padded_at[MT_CHAIN_MAX_STAGES]; /* each stage's padded input has its own place: its border is zeroed once */
+  int64_t activation_at, scratch_count;
+  float *memory, *scratch, *ones;
+} folded_chain;
+
+static void fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *packed, float *bias) {
+  const int64_t taps = mt_stage_taps(p);
+  for (int64_t c = 0; c < p->out_c; c++) {
+    const double scale =
+        (double)mt_f32(stage->gamma)[c] / sqrt((double)mt_f32(stage->running_var)[c] + (double)stage->eps);
+    const double b = stage->bias ? (double)mt_f32(stage->bias)[c] : 0.0;
+    for (int64_t r = 0; r < taps; r++)
+      folded[r * p->out_c + c] = (float)(mt_f32(stage->weight)[r * p->out_c + c] * scale);
+    bias[c] = (float)((double)mt_f32(stage->beta)[c] + (b - (double)mt_f32(stage->running_mean)[c]) * scale);
+  }
+  mt_kernels->conv2d_pack(folded, taps, p->out_c, p->out_c, 1, 0, taps, packed);
+}
+
+static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages, int threads) {
+  int64_t total = 0, largest = 0, activation = 0;
+  *f = (folded_chain){0};
+  for (int s = 0; s < plan->count; s++) {
+    const mt_stage_plan *p = &plan->stages[s];
+    const int64_t packed = rounded(mt_stage_packed_count(mt_stage_taps(p), p->out_c));
+    total += packed + rounded(p->out_c);
+    if (packed > largest) largest = packed;
+    if (p->pool > 1 && mt_stage_out_count(p) > activation) activation = mt_stage_out_count(p);
+    f->padded_at[s] = f->scratch_count;
+    f->scratch_count += rounded(mt_stage_padded_count(p));
+  }
+  const int64_t channels = plan->stages[plan->count - 1].out_c;
+  f->activation_at = f->scratch_count;
+  f->scratch_count += rounded(activation);
+  f->memory = mt_alloc((size_t)(total + largest + 2 * channels) * sizeof(float));
+  f->scratch = mt_alloc((size_t)(threads * f->scratch_count) * sizeof(float));
+  if (!f->memory || !f->scratch) return -1;
+  memset(f->scratch, 0, (size_t)(threads * f->scratch_count) * sizeof(float));
+  float *at = f->memory, *folded = f->memory + total;
+  for (int s = 0; s < plan->count; s++) {
+    const mt_stage_plan *p = &plan->stages[s];
+    f->packed[s] = at;
+    f->bias[s] = at + rounded(mt_stage_packed_count(mt_stage_taps(p), p->out_c));
+    at = f->bias[s] + rounded(p->out_c);
+    fold_stage(p, &stages[s], folded, f->packed[s], f->bias[s]);
+  }
+  f->ones = folded + largest; /* then as many zeros: the identity for adding the residual */
+  for (int64_t c = 0; c < channels; c++) {
+    f->ones[c] = 1.0f;
+    f->ones[channels + c] = 0.0f;
+  }
+  return 0;
+}
+
+static void eval_image(const mt_chain_plan *plan, const folded_chain *f, const float *image, const float *residual,
+                       float *scratch, float *out) {
+  const float *in = mt_stage_input(plan, 0, image, NULL, scratch + f->padded_at[0], NULL);
+  for (int s = 0; s < plan->count; s++) {
+    const mt_stage_plan *p = &plan->stages[s], *next = s + 1 < plan->count ? &plan->stages[s + 1] : NULL;
+    const int64_t in_row = (p->in_w + 2 * p->padding[1]) * p->in_c;
+    const bool pools = p->pool > 1;
+    /* Where the stage's result goes: inside the next stage's padded input, or to the output. */
+    float *padded = next ? scratch + f->padded_at[s + 1] : out;
+    const int64_t to_row = next ? (next->in_w + 2 * next->padding[1]) * next->in_c : p->pooled_w * p->out_c;
+    float *to = next ? padded + next->padding[0] * to_row + next->padding[1] * next->in_c : out;
+    float *activation = scratch + f->activation_at;
+    const bool adds = residual && !next;
+    const mt_conv2d_block block = {.in = in,
+                                   .in_kernel_row = in_row,
+                                   .in_pixel = p->stride[1] * p->in_c,
+                                   .in_row = p->stride[0] * in_row,
+                                   .kernel_rows = p->kernel_h,
+                                   .run = p->kernel_w * p->in_c,
+                                   .weights = f->packed[s],
+                                   .bias = f->bias[s],
+                                   .relu = p->relu && !adds,
+                                   .out = pools ? activation : to,
+                                   .out_pixel = p->out_c,
+                                   .out_row = pools ? p->out_w * p->out_c : to_row,
+                                   .rows = p->out_h,
+                                   .width = p->out_w,
+                                   .channels = p->out_c};
+    mt_kernels->conv2d_forward(&block);
+    if (pools) mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, to_row);
+    if (adds)
+      mt_kernels->stage_activate(out, p->out_h, p->out_w, p->out_c, f->ones, f->ones + p->out_c, residual, true, out,
+                                 to_row);
+    in = padded;
+  }
+}
+
+static mt_tensor *eval_chain(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
+                             const mt_tensor *residual) {
+  const mt_stage_plan *last = &plan->stages[plan->count - 1];
+  const int64_t in_count = mt_stage_in_count(&plan->stages[0]), out_count = mt_stage_pooled_count(last);
+  const int threads = mt_chain_threads(plan);
+  mt_tensor *out = new_output(plan);
+  folded_chain f = {0};
+  const bool ready = out && fold_chain(&f, plan, stages, threads) == 0;
+  if (ready) {
+#pragma omp parallel for num_threads(threads) schedule(static, 1)
+    for (int t = 0; t < threads; t++) {
+      int64_t begin, end;
+      mt_chain_share(plan, threads, t, &begin, &end);
+      for (int64_t n = begin; n < end; n++)
+        eval_image(plan, &f, mt_f32(input) + n * in_count, residual ? mt_f32(residual) + n * out_count : NULL,
+                   f.scratch + t * f.scratch_count, mt_f32(out) + n * out_count);
+    }
+  }
+  mt_free(f.memory);
+  mt_free(f.scratch);
+  if (ready) return out;
+  mt_release(out);
+  return NULL;
+}
+
+mt_tensor *mt_conv_chain(mt_tensor *input, const mt_conv_stage *stages, int count, mt_tensor *residual, bool training) {
+  mt_chain_plan plan;
+  if (make_plan(&plan, input, stages, count, residual) < 0 || plan.images == 0)
+    return mt_fail_null(MT_ERROR_ARGUMENT, "conv_chain: the stages' shapes do not fit together");
+  return training ? train_chain(&plan, input, stages, residual) : eval_chain(&plan, input, stages, residual);
+}

@@ -1,0 +1,37 @@
+/* A chain of stages, each convolution -> batch normalisation -> ReLU -> max pooling, as one operation.
+ *
+ * Values and gradients are those of the separate operations, up to rounding. What it saves is memory traffic: only the
+ * convolutions' outputs are ever stored. Normalisation, ReLU and pooling are redone on one image at a time, into a
+ * padded scratch image that stays in the core's own cache, where the next convolution (or, on the way back, the
+ * gradient of the weights) reads it. The batch's statistics are gathered from each image right after the convolution
+ * wrote it, and the sums that batch normalisation's backward needs right after the gradient was written.
+ *
+ * One parallel region per stage and direction; each thread owns a fixed, contiguous part of the batch. */
+#ifndef MT_OPS_CONV_CHAIN_H
+#define MT_OPS_CONV_CHAIN_H
+
+#include "ops/conv2d.h"
+
+#define MT_CHAIN_MAX_STAGES 32
+
+typedef struct {
+  mt_tensor *weight;                     /* kH,kW,I,O */
+  mt_tensor *bias;                       /* O, or NULL */
+  mt_conv2d_params conv;                 /* its relu flag is not used */
+  mt_tensor *gamma, *beta;               /* O: batch normalisation's weight and bias */
+  mt_tensor *running_mean, *running_var; /* O, updated in training as mt_batch_norm does */
+  float momentum, eps;
+  bool relu;
+  int64_t pool; /* window and stride of a max pooling at the stage's end; 1: none */
+} mt_conv_stage;
+
+/* Whether mt_conv_chain can run this: float32 images with at least one image per thread, strides it can take back, and
+ * in evaluation no gradients wanted. Otherwise the caller uses the separate operations. Sets no error. */
+bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
+                        bool training);
+
+/* input (N,H,W,I) -> the last stage's output; residual (NULL: none) has the last stage's shape before its pooling and
+ * is added before its ReLU, which then must be there, without pooling. Errors: shapes that do not fit together. */
+mt_tensor *mt_conv_chain(mt_tensor *input, const mt_conv_stage *stages, int count, mt_tensor *residual, bool training);
+
+#endif

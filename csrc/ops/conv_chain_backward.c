@@ -1,0 +1,353 @@
+/* The way back through a chain (conv_chain.h), last stage first.
+ *
+ * Batch normalisation's backward needs two sums over the whole batch before it can give any value. So each stage's turn
+ * has one parallel region that finishes the stage (its sums are known): per image, the gradient of the convolution's
+ * output goes into a padded scratch image; from it come the weights' gradient and the gradient of the stage's input,
+ * and right away, while both are in cache, the sums of the stage before. */
+#include "ops/conv_chain_plan.h"
+
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
+
+typedef struct {
+  const mt_chain_plan *plan;
+  mt_node *node;
+  const float *grad; /* of stage s's (pooled) output */
+  int s, threads;
+  double *sums;   /* threads x 2 x channels: of the stage whose sums are being gathered */
+  float *factors; /* 2 x channels: z_factor and constant of stage s */
+  float *scratch;
+  int64_t scratch_count;
+  float *flipped;     /* packed weights for the way back; NULL when the stage's input needs no gradient */
+  float *weight_sums; /* threads x packed; NULL when the weight needs no gradient */
+  int64_t weight_sums_count;
+  float *grad_input; /* receives the gradient of the stage's input */
+} backward_pass;
+
+/* ---- what the node saved ---- */
+
+static mt_tensor *saved(const backward_pass *b, int s, int which) {
+  return b->node->saved[MT_SAVED_STAGES + s * MT_STAGE_SAVED + which];
+}
+
+static const float *statistic(const backward_pass *b, int s, int row) {
+  return mt_f32(saved(b, s, MT_SAVED_STATISTICS)) + row * b->plan->stages[s].out_c;
+}
+
+static const float *z_image(const backward_pass *b, int s, int64_t n) {
+  return mt_f32(saved(b, s, MT_SAVED_Z)) + n * mt_stage_out_count(&b->plan->stages[s]);
+}
+
+/* ---- one thread's scratch ---- */
+
+typedef struct {
+  float *padded;      /* the stage's input */
+  float *grad_padded; /* the gradient of its convolution's output */
+  float *activation;  /* before pooling: of this stage, later of the one before */
+  float *unpooled;    /* its gradient */
+  float *image_sums;  /* 2 x channels */
+} scratch_parts;
+
+/* Padding of the gradient so that the flipped kernel gives back the input's size. */
+static int64_t back_padding(const mt_stage_plan *p, int axis) {
+  return (axis ? p->kernel_w : p->kernel_h) - 1 - p->padding[axis];
+}
+
+static int64_t grad_row(const backward_pass *b, const mt_stage_plan *p) {
+  return (p->out_w + (b->flipped ? 2 * back_padding(p, 1) : 0)) * p->out_c;
+}
+
+static int64_t grad_padded_count(const backward_pass *b, const mt_stage_plan *p) {
+  return (p->out_h + (b->flipped ? 2 * back_padding(p, 0) : 0)) * grad_row(b, p);
+}
+
+/* Sizes for the current stage and the one before; parts may be NULL to learn the total alone. */
+static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_parts *parts) {
+  const mt_stage_plan *p = &b->plan->stages[b->s], *before = b->s > 0 ? p - 1 : p;
+  int64_t unpooled = 0;
+  if (p->pool > 1) unpooled = mt_stage_out_count(p);
+  if (before->pool > 1 && mt_stage_out_count(before) > unpooled) unpooled = mt_stage_out_count(before);
+  const int64_t channels = p->out_c > before->out_c ? p->out_c : before->out_c;
+  const int64_t sizes[] = {mt_stage_padded_count(p), grad_padded_count(b, p), unpooled, unpooled, 2 * channels};
+  int64_t at[6] = {0};
+  for (int i = 0; i < 5; i++) at[i + 1] = at[i] + (sizes[i] + 15) / 16 * 16;
+  if (parts) *parts = (scratch_parts){base + at[0], base + at[1], base + at[2], base + at[3], base + at[4]};
+  return at[5];
+}
+
+/* ---- ReLU and batch normalisation of one stage, one image ---- */
+
+/* The gradient of stage s's activation: `grad` itself, or spread over the pooling windows. */
+static mt_stage_backward stage_backward(const backward_pass *b, int s, int64_t n, const float *grad,
+                                        const scratch_parts *parts, bool have_activation) {
+  const mt_stage_plan *p = &b->plan->stages[s];
+  mt_stage_backward r = {.grad = grad,
+                         .z = z_image(b, s, n),
+                         .relu = p->relu,
+                         .rows = p->out_h,
+                         .width = p->out_w,
+                         .channels = p->out_c,
+                         .scale = statistic(b, s, MT_STAT_SCALE),
+                         .shift = statistic(b, s, MT_STAT_SHIFT),
+                         .mean = statistic(b, s, MT_STAT_MEAN)};
+  if (b->plan->has_residual && s == b->plan->count - 1)
+    r.mask = mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + n * mt_stage_out_count(p);
+  if (p->pool > 1) {
+    if (!have_activation)
+      mt_kernels->stage_activate(r.z, p->out_h, p->out_w, p->out_c, r.scale, r.shift, NULL, p->relu, parts->activation,
+                                 p->out_w * p->out_c);
+    mt_kernels->stage_unpool(grad, parts->activation, p->out_h, p->out_w, p->out_c, p->pool, parts->unpooled);
+    r.grad = parts->unpooled;
+  }
+  return r;
+}
+
+static void add_gradient_sums(const mt_stage_backward *r, float *image_sums, double *sums) {
+  memset(image_sums, 0, (size_t)(2 * r->channels) * sizeof(float));
+  mt_kernels->stage_gradient_sums(r, image_sums, image_sums + r->channels);
+  for (int64_t i = 0; i < 2 * r->channels; i++) sums[i] += image_sums[i];
+}
+
+/* ---- one thread's images of one stage ---- */
+
+static void weight_gradient(const backward_pass *b, const mt_stage_plan *p, const float *in, const float *grad,
+                            int thread) {
+  const int64_t in_row = (p->in_w + 2 * p->padding[1]) * p->in_c, vector = mt_kernels->vector_floats;
+  const mt_conv2d_grad_block block = {
+      .in = in,
+      .in_kernel_row = in_row,
+      .in_pixel = p->stride[1] * p->in_c,
+      .in_row = p->stride[0] * in_row,
+      .kernel_rows = p->kernel_h,
+      .run = p->kernel_w * p->in_c,
+      .grad = grad,
+      .grad_pixel = p->out_c,
+      .grad_row = grad_row(b, p),
+      .sums = b->weight_sums + thread * b->weight_sums_count,
+      .images = 1,
+      .rows = p->out_h,
+      .width = p->out_w,
+      .channels = p->out_c,
+      .first_panel = 0,
+      .last_panel = (p->out_c + vector * MT_CONV2D_PANEL - 1) / (vector * MT_CONV2D_PANEL)};
+  mt_kernels->conv2d_grad_weight(&block);
+}
+
+static void input_gradient(const backward_pass *b, const mt_stage_plan *p, const float *grad_padded, float *out) {
+  const mt_conv2d_block block = {.in = grad_padded,
+                                 .in_kernel_row = grad_row(b, p),
+                                 .in_pixel = p->out_c,
+                                 .in_row = grad_row(b, p),
+                                 .kernel_rows = p->kernel_h,
+                                 .run = p->kernel_w * p->out_c,
+                                 .weights = b->flipped,
+                                 .out = out,
+                                 .out_pixel = p->in_c,
+                                 .out_row = p->in_w * p->in_c,
+                                 .rows = p->in_h,
+                                 .width = p->in_w,
+                                 .channels = p->in_c};
+  mt_kernels->conv2d_forward(&block);
+}
+
+static void backward_share(const backward_pass *b, int thread) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  const int64_t before_count = b->s > 0 ? mt_stage_out_count(p - 1) : mt_stage_in_count(p);
+  const float *before = mt_f32(b->s > 0 ? saved(b, b->s - 1, MT_SAVED_Z) : b->node->saved[MT_SAVED_INPUT]);
+  const float *statistics = b->s > 0 ? mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS)) : NULL;
+  scratch_parts parts;
+  lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
+  memset(parts.padded, 0, (size_t)mt_stage_padded_count(p) * sizeof(float));
+  memset(parts.grad_padded, 0, (size_t)grad_padded_count(b, p) * sizeof(float));
+  const int64_t border = b->flipped ? back_padding(p, 0) * grad_row(b, p) + back_padding(p, 1) * p->out_c : 0;
+  int64_t begin, end;
+  mt_chain_share(b->plan, b->threads, thread, &begin, &end);
+  for (int64_t n = begin; n < end; n++) {
+    const mt_stage_backward r = stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, false);
+    mt_kernels->stage_gradient(&r, b->factors, b->factors + p->out_c, parts.grad_padded + border, grad_row(b, p));
+    const float *in =
+        mt_stage_input(b->plan, b->s, before + n * before_count, statistics, parts.padded, parts.activation);
+    if (b->weight_sums) weight_gradient(b, p, in, parts.grad_padded + border, thread);
+    if (!b->flipped) continue;
+    float *grad_input = b->grad_input + n * mt_stage_in_count(p);
+    input_gradient(b, p, parts.grad_padded, grad_input);
+    if (b->s == 0) continue;
+    const mt_stage_backward earlier = stage_backward(b, b->s - 1, n, grad_input, &parts, true);
+    add_gradient_sums(&earlier, parts.image_sums, b->sums + thread * 2 * (p - 1)->out_c);
+  }
+}
+
+/* ---- the stages in turn ---- */
+
+/* The sums of the last stage, straight from the gradient that came in; nothing else could gather them. */
+static int last_stage_sums(backward_pass *b) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  b->scratch_count = lay_out_scratch(b, NULL, NULL);
+  b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));
+  if (!b->scratch) return -1;
+#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
+  for (int t = 0; t < b->threads; t++) {
+    scratch_parts parts;
+    int64_t begin, end;
+    lay_out_scratch(b, b->scratch + t * b->scratch_count, &parts);
+    mt_chain_share(b->plan, b->threads, t, &begin, &end);
+    for (int64_t n = begin; n < end; n++) {
+      const mt_stage_backward r = stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, false);
+      add_gradient_sums(&r, parts.image_sums, b->sums + t * 2 * p->out_c);
+    }
+  }
+  mt_free(b->scratch);
+  b->scratch = NULL;
+  return 0;
+}
+
+static mt_tensor *channel_vector(int64_t channels) { return mt_tensor_zeros(MT_FLOAT32, 1, &channels); }
+
+/* From the sums: the gradients of gamma, beta and the convolution's bias, and the factors that make the gradient of z
+ * from the gradient behind the ReLU. The bias's is exactly zero: normalisation takes any constant away again. */
+static int finish_sums(backward_pass *b, mt_tensor **grads) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  const bool *needs = b->node->needs + MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS;
+  const int wanted[] = {MT_STAGE_BIAS, MT_STAGE_GAMMA, MT_STAGE_BETA};
+  for (int i = 0; i < 3; i++)
+    if (needs[wanted[i]] && !(grads[wanted[i]] = channel_vector(p->out_c))) return -1;
+  const double total = (double)(b->plan->images * p->out_h * p->out_w);
+  for (int64_t c = 0; c < p->out_c; c++) {
+    double sum_g = 0, sum_gz = 0;
+    for (int t = 0; t < b->threads; t++) {
+      sum_g += b->sums[t * 2 * p->out_c + c];
+      sum_gz += b->sums[(t * 2 + 1) * p->out_c + c];
+    }
+    const double invstd = statistic(b, b->s, MT_STAT_INVSTD)[c], scale = statistic(b, b->s, MT_STAT_SCALE)[c];
+    const double z_factor = -scale * invstd * invstd * sum_gz / total;
+    if (grads[MT_STAGE_GAMMA]) mt_f32(grads[MT_STAGE_GAMMA])[c] = (float)(sum_gz * invstd);
+    if (grads[MT_STAGE_BETA]) mt_f32(grads[MT_STAGE_BETA])[c] = (float)sum_g;
+    b->factors[c] = (float)z_factor;
+    b->factors[p->out_c + c] = (float)(-scale * sum_g / total - z_factor * statistic(b, b->s, MT_STAT_MEAN)[c]);
+  }
+  return 0;
+}
+
+/* The flipped kernel with inputs and outputs exchanged: tap (y, x) of the way back is tap (kH-1-y, kW-1-x). */
+static void pack_flipped(const mt_stage_plan *p, const float *weight, float *packed) {
+  const int64_t taps = p->kernel_h * p->kernel_w;
+  for (int64_t t = 0; t < taps; t++)
+    mt_kernels->conv2d_pack(weight + (taps - 1 - t) * p->in_c * p->out_c, p->out_c, 1, p->in_c, p->out_c, t * p->out_c,
+                            taps * p->out_c, packed);
+}
+
+static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  b->flipped = b->weight_sums = NULL;
+  if (input_needed) {
+    b->flipped = mt_alloc((size_t)mt_stage_packed_count(p->kernel_h * p->kernel_w * p->out_c, p->in_c) * sizeof(float));
+    if (!b->flipped) return -1;
+    pack_flipped(p, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), b->flipped);
+  }
+  if (weight_needed) {
+    b->weight_sums_count = mt_stage_packed_count(mt_stage_taps(p), p->out_c);
+    const size_t bytes = (size_t)(b->threads * b->weight_sums_count) * sizeof(float);
+    b->weight_sums = mt_alloc(bytes);
+    if (!b->weight_sums) return -1;
+    memset(b->weight_sums, 0, bytes);
+  }
+  b->scratch_count = lay_out_scratch(b, NULL, NULL);
+  b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));
+  return b->scratch ? 0 : -1;
+}
+
+static void clean_up_stage(backward_pass *b) {
+  mt_free(b->flipped);
+  mt_free(b->weight_sums);
+  mt_free(b->scratch);
+  b->flipped = b->weight_sums = b->scratch = NULL;
+}
+
+static int weight_result(const backward_pass *b, mt_tensor **grad) {
+  const mt_tensor *weight = saved(b, b->s, MT_SAVED_WEIGHT);
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  *grad = mt_tensor_like(weight);
+  if (!*grad) return -1;
+  mt_kernels->conv2d_unpack_sum(b->weight_sums, b->threads, b->weight_sums_count, p->out_c, mt_stage_taps(p), 0,
+                                mt_stage_taps(p), mt_f32(*grad));
+  return 0;
+}
+
+/* Stage b->s; *grad_input receives the gradient of its input where that is needed. */
+static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_input) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  const bool input_needed = b->s > 0 || b->node->needs[MT_CHAIN_INPUT];
+  mt_tensor **mine = grads + MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS;
+  const bool weight_needed = b->node->needs[MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS + MT_STAGE_WEIGHT];
+  if (finish_sums(b, mine) < 0) return -1;
+  if (input_needed) {
+    const int64_t shape[4] = {b->plan->images, p->in_h, p->in_w, p->in_c};
+    *grad_input = mt_tensor_new(MT_FLOAT32, 4, shape);
+    if (!*grad_input) return -1;
+    b->grad_input = mt_f32(*grad_input);
+  }
+  int status = prepare_stage(b, input_needed, weight_needed);
+  if (status == 0) {
+    if (b->s > 0) memset(b->sums, 0, (size_t)(b->threads * 2 * (p - 1)->out_c) * sizeof(double));
+#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
+    for (int t = 0; t < b->threads; t++) backward_share(b, t);
+    if (weight_needed) status = weight_result(b, &mine[MT_STAGE_WEIGHT]);
+  }
+  clean_up_stage(b);
+  return status;
+}
+
+static int residual_gradient(const backward_pass *b, const mt_tensor *grad_output, mt_tensor **grad) {
+  *grad = mt_tensor_like(grad_output);
+  if (!*grad) return -1;
+  const int64_t count = grad_output->count, share = (count / b->threads + 15) / 16 * 16;
+  const float *mask = mt_f32(b->node->saved[MT_SAVED_OUTPUT]);
+#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
+  for (int t = 0; t < b->threads; t++) {
+    const int64_t begin = t * share < count ? t * share : count;
+    const int64_t end = t == b->threads - 1 || begin + share > count ? count : begin + share;
+    mt_kernels->stage_masked(mt_f32(grad_output) + begin, mask + begin, end - begin, mt_f32(*grad) + begin);
+  }
+  return 0;
+}
+
+static int64_t most_channels(const mt_chain_plan *plan) {
+  int64_t most = 0;
+  for (int s = 0; s < plan->count; s++)
+    if (plan->stages[s].out_c > most) most = plan->stages[s].out_c;
+  return most;
+}
+
+int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const mt_chain_plan *plan = node->context;
+  backward_pass b = {.plan = plan, .node = node, .grad = mt_f32(grad_output), .s = plan->count - 1};
+  b.threads = mt_chain_threads(plan);
+  const size_t channels = (size_t)most_channels(plan), sums_bytes = (size_t)b.threads * 2 * channels * sizeof(double);
+  b.sums = mt_alloc(sums_bytes);
+  b.factors = mt_alloc(2 * channels * sizeof(float));
+  int status = b.sums && b.factors ? 0 : -1;
+  if (status == 0) {
+    memset(b.sums, 0, sums_bytes);
+    status = last_stage_sums(&b);
+  }
+  if (status == 0 && node->needs[MT_CHAIN_RESIDUAL])
+    status = residual_gradient(&b, grad_output, &grads[MT_CHAIN_RESIDUAL]);
+  mt_tensor *grad = NULL; /* of the current stage's output; the last stage's is the caller's */
+  for (; status == 0 && b.s >= 0; b.s--) {
+    mt_tensor *grad_input = NULL;
+    status = backward_stage(&b, grads, &grad_input);
+    mt_release(grad);
+    grad = grad_input;
+    if (grad) b.grad = mt_f32(grad);
+  }
+  if (status == 0)
+    grads[MT_CHAIN_INPUT] = grad;
+  else
+    mt_release(grad);
+  mt_free(b.sums);
+  mt_free(b.factors);
+  return status;
+}

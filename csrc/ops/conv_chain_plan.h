@@ -1,0 +1,57 @@
+/* The sizes of a chain, worked out once: shared by conv_chain.c (forward) and conv_chain_backward.c. */
+#ifndef MT_OPS_CONV_CHAIN_PLAN_H
+#define MT_OPS_CONV_CHAIN_PLAN_H
+
+#include "autograd/tape.h"
+#include "ops/conv_chain.h"
+
+typedef struct {
+  int64_t in_h, in_w, in_c; /* the stage's input, after the previous stage's pooling */
+  int64_t kernel_h, kernel_w;
+  int64_t stride[2], padding[2];
+  int64_t out_h, out_w, out_c; /* the convolution's output */
+  int64_t pool, pooled_h, pooled_w;
+  bool relu;
+} mt_stage_plan;
+
+typedef struct {
+  int count;
+  int64_t images;
+  bool has_residual;
+  mt_stage_plan stages[MT_CHAIN_MAX_STAGES];
+} mt_chain_plan;
+
+/* A stage's statistics row by row: (4, O). */
+enum { MT_STAT_MEAN, MT_STAT_INVSTD, MT_STAT_SCALE, MT_STAT_SHIFT, MT_STAT_ROWS };
+
+/* The order of the node's inputs and of its saved tensors. */
+enum { MT_CHAIN_INPUT, MT_CHAIN_RESIDUAL, MT_CHAIN_STAGES };
+enum { MT_STAGE_WEIGHT, MT_STAGE_BIAS, MT_STAGE_GAMMA, MT_STAGE_BETA, MT_STAGE_INPUTS };
+enum { MT_SAVED_INPUT, MT_SAVED_OUTPUT, MT_SAVED_STAGES };
+enum { MT_SAVED_Z, MT_SAVED_STATISTICS, MT_SAVED_WEIGHT, MT_STAGE_SAVED };
+
+static inline int64_t mt_stage_in_count(const mt_stage_plan *s) { return s->in_h * s->in_w * s->in_c; }
+static inline int64_t mt_stage_out_count(const mt_stage_plan *s) { return s->out_h * s->out_w * s->out_c; }
+static inline int64_t mt_stage_pooled_count(const mt_stage_plan *s) { return s->pooled_h * s->pooled_w * s->out_c; }
+static inline int64_t mt_stage_taps(const mt_stage_plan *s) { return s->kernel_h * s->kernel_w * s->in_c; }
+static inline int64_t mt_stage_padded_count(const mt_stage_plan *s) {
+  return (s->in_h + 2 * s->padding[0]) * (s->in_w + 2 * s->padding[1]) * s->in_c;
+}
+
+/* Floats of packed weights, or of one thread's sums of the weights' gradient. */
+int64_t mt_stage_packed_count(int64_t taps, int64_t channels);
+
+/* Threads that share the batch, and thread t's images [begin, end). */
+int mt_chain_threads(const mt_chain_plan *plan);
+void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t *begin, int64_t *end);
+
+/* Stage s's input for one image: padded where the stage pads (the border must be zero already). `before` is the image
+ * of the previous stage's convolution output (or, for the first stage, of the chain's input); statistics are the
+ * previous stage's. `activation` receives the previous stage's activation where it pools, else is not touched.
+ * Returns where the (padded) input lies: in `padded`, or `before` itself where nothing has to be done. */
+const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
+                            float *padded, float *activation);
+
+int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads);
+
+#endif

@@ -1,0 +1,49 @@
+/* The mask is never stored: element i's fate depends on the generator's seed and on the counter at the time of the
+ * forward pass plus i/4, so the backward pass draws the same numbers again. */
+#include "ops/dropout.h"
+
+#include "autograd/tape.h"
+#include "core/threads.h"
+
+#define PARALLEL_FROM 4096 /* blocks of four */
+
+typedef struct {
+  double p;
+  uint64_t seed, counter;
+} dropout_context;
+
+/* Multiplies instead of selecting, so that NaN stays NaN under the mask. */
+static void apply_mask(const float *in, float *out, int64_t count, const dropout_context *mask) {
+  const int64_t blocks = (count + 3) / 4;
+  const float scale = mask->p < 1.0 ? (float)(1.0 / (1.0 - mask->p)) : 0.0f;
+  const double threshold = mask->p * 0x1p32;
+#pragma omp parallel for num_threads(mt_num_threads()) if (blocks > PARALLEL_FROM)
+  for (int64_t b = 0; b < blocks; b++) {
+    uint32_t bits[4];
+    mt_philox(mask->seed, mask->counter + (uint64_t)b, bits);
+    for (int64_t i = 4 * b; i < count && i < 4 * b + 4; i++)
+      out[i] = in[i] * (bits[i - 4 * b] >= threshold ? scale : 0.0f);
+  }
+}
+
+static int dropout_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs) {
+  mt_tensor *dx = grad_inputs[0] = mt_tensor_like(grad_output);
+  if (!dx) return -1;
+  apply_mask(mt_f32(grad_output), mt_f32(dx), dx->count, node->context);
+  return 0;
+}
+
+static const mt_op dropout_op = {.name = "dropout", .backward = dropout_backward};
+
+mt_tensor *mt_dropout(mt_tensor *x, double p, mt_rng *rng) {
+  if (mt_expect_dtype(x, MT_FLOAT32, "dropout", "input") < 0) return NULL;
+  if (!(p >= 0.0 && p <= 1.0))
+    return mt_fail_null(MT_ERROR_ARGUMENT, "dropout: p is %g, expected a number in [0, 1]", p);
+  if (!rng) rng = mt_default_rng();
+  const dropout_context context = {.p = p, .seed = rng->seed, .counter = rng->counter};
+  mt_tensor *y = mt_tensor_like(x);
+  if (!y) return NULL;
+  apply_mask(mt_f32(x), mt_f32(y), x->count, &context);
+  rng->counter += (uint64_t)((x->count + 3) / 4);
+  return mt_recorded(y, &dropout_op, 1, &x, 0, NULL, &context, sizeof context);
+}

@@ -1,0 +1,337 @@
+/* Sum, mean and standard deviation. Everything is brought to (outer, n, inner), n being what is reduced; that
+ * block is cut into pieces whose partial sums are added in order, whoever computed them. */
+#include "ops/reduce.h"
+
+#include <math.h>
+#include <string.h>
+
+#include "autograd/tape.h"
+#include "core/memory.h"
+#include "core/threads.h"
+#include "ops/shape.h"
+#include "ops/walk.h"
+
+#define PIECE 32768 /* elements summed by one call */
+#define COLUMNS 256 /* columns summed side by side */
+#define PARALLEL_FROM 65536
+
+int mt_reduced_shape(const mt_tensor *t, unsigned axes, bool keepdim, int64_t shape[MT_MAX_DIMS]) {
+  int ndim = 0;
+  for (int i = 0; i < t->ndim; i++) {
+    if (!(axes >> i & 1))
+      shape[ndim++] = t->shape[i];
+    else if (keepdim)
+      shape[ndim++] = 1;
+  }
+  return ndim;
+}
+
+/* Sets the sizes; true when the reduced axes are neighbours (axes of length 1 stand nowhere in particular). */
+static bool neighbours(const mt_tensor *t, unsigned axes, mt_reduction_view *view) {
+  view->outer = view->n = view->inner = 1;
+  bool begun = false, together = true;
+  for (int i = 0; i < t->ndim; i++) {
+    if (t->shape[i] == 1) continue;
+    if (axes >> i & 1) {
+      together = together && view->inner == 1;
+      view->n *= t->shape[i];
+      begun = true;
+    } else if (begun) {
+      view->inner *= t->shape[i];
+    } else {
+      view->outer *= t->shape[i];
+    }
+  }
+  return together;
+}
+
+int mt_view_reduction(mt_tensor *t, unsigned axes, mt_reduction_view *view) {
+  view->values = NULL;
+  if (neighbours(t, axes, view) || t->count == 0) {
+    view->values = mt_tensor_detach(t);
+  } else {
+    int order[MT_MAX_DIMS], n = 0;
+    for (int i = 0; i < t->ndim; i++)
+      if (!(axes >> i & 1)) order[n++] = i;
+    for (int i = 0; i < t->ndim; i++)
+      if (axes >> i & 1) order[n++] = i;
+    mt_tensor *plain = mt_tensor_detach(t);
+    if (plain) view->values = mt_permute(plain, order);
+    mt_release(plain);
+    view->outer *= view->inner;
+    view->inner = 1;
+  }
+  return view->values ? 0 : -1;
+}
+
+/* ---- partial sums ---- */
+
+/* Sums of n numbers / of `width` columns of n rows, `inner` apart: of x, or of (x - centre)^2. */
+#define PARTIAL_SUMS(name, type)                                                                            \
+  static double name##_row(const type *x, int64_t n, const double *centre) {                                \
+    double sums[8] = {0};                                                                                   \
+    int64_t i = 0;                                                                                          \
+    if (centre) {                                                                                           \
+      for (; i < n; i++) sums[i & 7] += ((double)x[i] - *centre) * ((double)x[i] - *centre);                \
+    } else {                                                                                                \
+      for (; i + 8 <= n; i += 8)                                                                            \
+        for (int j = 0; j < 8; j++) sums[j] += (double)x[i + j];                                            \
+      for (; i < n; i++) sums[i & 7] += (double)x[i];                                                       \
+    }                                                                                                       \
+    return ((sums[0] + sums[1]) + (sums[2] + sums[3])) + ((sums[4] + sums[5]) + (sums[6] + sums[7]));       \
+  }                                                                                                         \
+  static void name##_columns(const type *x, int64_t n, int64_t inner, int width, const double *centre,      \
+                             double *restrict sums) {                                                       \
+    for (int c = 0; c < width; c++) sums[c] = 0.0;                                                          \
+    for (int64_t i = 0; i < n; i++, x += inner) {                                                           \
+      if (centre) {                                                                                         \
+        for (int c = 0; c < width; c++) sums[c] += ((double)x[c] - centre[c]) * ((double)x[c] - centre[c]); \
+      } else {                                                                                              \
+        for (int c = 0; c < width; c++) sums[c] += (double)x[c];                                            \
+      }                                                                                                     \
+    }                                                                                                       \
+  }
+
+PARTIAL_SUMS(sum_float32, float)
+PARTIAL_SUMS(sum_uint8, uint8_t)
+PARTIAL_SUMS(sum_int32, int32_t)
+
+/* How (outer, n, inner) is cut: `pieces` of `rows` of n each, and blocks of columns. */
+typedef struct {
+  int64_t rows, pieces, blocks;
+  int width;
+} cut;
+
+static cut cut_of(const mt_reduction_view *view) {
+  cut c = {.width = view->inner < COLUMNS ? (int)view->inner : COLUMNS};
+  c.blocks = (view->inner + c.width - 1) / c.width;
+  c.rows = PIECE / c.width;
+  c.pieces = (view->n + c.rows - 1) / c.rows;
+  return c;
+}
+
+static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, const double *centre, double *partial) {
+  const int64_t piece = unit % c->pieces, block = unit / c->pieces % c->blocks, o = unit / c->pieces / c->blocks;
+  const int64_t first = piece * c->rows, column = block * c->width;
+  const int64_t n = view->n - first < c->rows ? view->n - first : c->rows;
+  const int width = view->inner - column < c->width ? (int)(view->inner - column) : c->width;
+  const int64_t at = (o * view->n + first) * view->inner + column;
+  double *out = partial + (piece * view->outer + o) * view->inner + column;
+  if (centre) centre += o * view->inner + column;
+  switch (view->values->dtype) {
+    case MT_FLOAT32:
+      if (view->inner == 1)
+        *out = sum_float32_row(mt_f32(view->values) + at, n, centre);
+      else
+        sum_float32_columns(mt_f32(view->values) + at, n, view->inner, width, centre, out);
+      break;
+    case MT_UINT8:
+      if (view->inner == 1)
+        *out = sum_uint8_row(mt_u8(view->values) + at, n, centre);
+      else
+        sum_uint8_columns(mt_u8(view->values) + at, n, view->inner, width, centre, out);
+      break;
+    default:
+      if (view->inner == 1)
+        *out = sum_int32_row(mt_i32(view->values) + at, n, centre);
+      else
+        sum_int32_columns(mt_i32(view->values) + at, n, view->inner, width, centre, out);
+  }
+}
+
+/* outer * inner sums in double precision, from the pool; NULL on error. */
+static double *sums_of(const mt_reduction_view *view, const double *centre) {
+  const int64_t outputs = view->outer * view->inner;
+  if (outputs == 0 || view->n == 0) {
+    double *nothing = mt_alloc((size_t)outputs * sizeof *nothing);
+    if (nothing) memset(nothing, 0, (size_t)outputs * sizeof *nothing);
+    return nothing;
+  }
+  const cut c = cut_of(view);
+  double *partial = mt_alloc((size_t)(c.pieces * outputs) * sizeof *partial);
+  if (!partial) return NULL;
+  const int64_t units = view->outer * c.blocks * c.pieces;
+#pragma omp parallel for num_threads(mt_num_threads()) if (view->values->count > PARALLEL_FROM) schedule(static)
+  for (int64_t unit = 0; unit < units; unit++) sum_unit(view, &c, unit, centre, partial);
+  for (int64_t piece = 1; piece < c.pieces; piece++)
+    for (int64_t i = 0; i < outputs; i++) partial[i] += partial[piece * outputs + i];
+  return partial;
+}
+
+/* ---- results ---- */
+
+static int store_int32(mt_tensor *result, const double *sums) {
+  for (int64_t i = 0; i < result->count; i++) {
+    if (sums[i] < INT32_MIN || sums[i] > INT32_MAX)
+      return mt_fail(MT_ERROR_ARGUMENT,
+                     "sum: the result is %.0f, expected one that fits in int32; convert to float32 first", sums[i]);
+    mt_i32(result)[i] = (int32_t)sums[i];
+  }
+  return 0;
+}
+
+static void store_float32(mt_tensor *result, const double *sums, double factor) {
+  for (int64_t i = 0; i < result->count; i++) mt_f32(result)[i] = (float)(sums[i] * factor);
+}
+
+/* The sums times `factor` (by which the mean differs from the sum), or NULL. */
+static mt_tensor *reduced_sum(const mt_reduction_view *view, mt_dtype dtype, int ndim, const int64_t *shape,
+                              double factor) {
+  mt_tensor *result = mt_tensor_new(dtype, ndim, shape);
+  double *sums = result ? sums_of(view, NULL) : NULL;
+  int status = sums ? 0 : -1;
+  if (status == 0 && dtype == MT_INT32)
+    status = store_int32(result, sums);
+  else if (status == 0)
+    store_float32(result, sums, factor);
+  mt_free(sums);
+  if (status == 0) return result;
+  mt_release(result);
+  return NULL;
+}
+
+/* ---- sum and mean ---- */
+
+typedef struct {
+  int ndim;
+  int64_t size[MT_MAX_DIMS]; /* of the input */
+  unsigned axes;
+  double factor; /* each input element's share in the output */
+} reduction;
+
+static reduction reduction_of(const mt_tensor *t, unsigned axes, double factor) {
+  reduction r = {.ndim = t->ndim, .axes = axes, .factor = factor};
+  memcpy(r.size, t->shape, sizeof r.size);
+  return r;
+}
+
+/* g under the shape that broadcasts to the input, scaled; shares nothing with g. */
+static mt_tensor *keepdim_scaled(const mt_tensor *g, const reduction *r) {
+  int64_t shape[MT_MAX_DIMS];
+  for (int i = 0; i < r->ndim; i++) shape[i] = r->axes >> i & 1 ? 1 : r->size[i];
+  mt_tensor *scaled = mt_tensor_new(MT_FLOAT32, r->ndim, shape);
+  if (!scaled) return NULL;
+  const float factor = (float)r->factor;
+  for (int64_t i = 0; i < scaled->count; i++) mt_f32(scaled)[i] = factor * mt_f32(g)[i];
+  return scaled;
+}
+
+static int sum_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const reduction *r = node->context;
+  mt_tensor *scaled = keepdim_scaled(grad_output, r);
+  if (!scaled) return -1;
+  grads[0] = mt_expand(scaled, r->ndim, r->size);
+  mt_release(scaled);
+  return grads[0] ? 0 : -1;
+}
+
+static const mt_op sum_op = {.name = "sum", .backward = sum_backward};
+static const mt_op mean_op = {.name = "mean", .backward = sum_backward};
+
+mt_tensor *mt_sum(mt_tensor *t, unsigned axes, bool keepdim) {
+  int64_t shape[MT_MAX_DIMS];
+  mt_reduction_view view;
+  if (mt_view_reduction(t, axes, &view) < 0) return NULL;
+  const int ndim = mt_reduced_shape(t, axes, keepdim, shape);
+  mt_tensor *result = reduced_sum(&view, t->dtype == MT_FLOAT32 ? MT_FLOAT32 : MT_INT32, ndim, shape, 1.0);
+  mt_release(view.values);
+  const reduction r = reduction_of(t, axes, 1.0);
+  return mt_recorded(result, &sum_op, 1, &t, 0, NULL, &r, sizeof r);
+}
+
+mt_tensor *mt_mean(mt_tensor *t, unsigned axes, bool keepdim) {
+  int64_t shape[MT_MAX_DIMS];
+  mt_reduction_view view;
+  if (mt_view_reduction(t, axes, &view) < 0) return NULL;
+  const int ndim = mt_reduced_shape(t, axes, keepdim, shape);
+  const double factor = view.n > 0 ? 1.0 / (double)view.n : NAN;
+  mt_tensor *result = reduced_sum(&view, MT_FLOAT32, ndim, shape, factor);
+  mt_release(view.values);
+  const reduction r = reduction_of(t, axes, factor);
+  return mt_recorded(result, &mean_op, 1, &t, 0, NULL, &r, sizeof r);
+}
+
+mt_tensor *mt_sum_to_shape(mt_tensor *t, int ndim, const int64_t *shape) {
+  unsigned axes = 0;
+  const int missing = t->ndim - ndim;
+  for (int i = 0; i < t->ndim; i++)
+    if (i < missing || (shape[i - missing] == 1 && t->shape[i] != 1)) axes |= 1u << i;
+  if (axes == 0) return mt_retain(t);
+  mt_reduction_view view;
+  if (mt_view_reduction(t, axes, &view) < 0) return NULL;
+  mt_tensor *result = reduced_sum(&view, MT_FLOAT32, ndim, shape, 1.0);
+  mt_release(view.values);
+  return result;
+}
+
+/* ---- standard deviation ---- */
+
+typedef struct {
+  float *grad;
+  const float *x, *mean, *coefficient;
+} std_rows;
+
+static void std_backward_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
+  const std_rows *rows = context;
+  for (int64_t i = 0; i < n; i++)
+    rows->grad[offset[0] + i] =
+        rows->coefficient[offset[3] + i * stride[3]] * (rows->x[offset[1] + i] - rows->mean[offset[2] + i * stride[2]]);
+}
+
+/* d std / d x = (x - mean) / (std * divisor); 0 where std is 0, as its subgradient there. */
+static int std_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const reduction *r = node->context;
+  mt_tensor *x = node->saved[0], *mean = node->saved[1], *std = node->saved[2];
+  mt_tensor *coefficient = keepdim_scaled(grad_output, r);
+  grads[0] = coefficient ? mt_tensor_like(x) : NULL;
+  if (grads[0]) {
+    for (int64_t i = 0; i < coefficient->count; i++)
+      mt_f32(coefficient)[i] = mt_f32(std)[i] == 0.0f ? 0.0f : mt_f32(coefficient)[i] / mt_f32(std)[i];
+    mt_walk walk = mt_walk_over(x->ndim, x->shape);
+    mt_walk_add(&walk, grads[0]);
+    mt_walk_add(&walk, x);
+    mt_walk_add(&walk, mean);
+    mt_walk_add(&walk, coefficient);
+    const std_rows rows = {mt_f32(grads[0]), mt_f32(x), mt_f32(mean), mt_f32(coefficient)};
+    mt_walk_run(&walk, std_backward_row, &rows);
+  }
+  mt_release(coefficient);
+  return grads[0] ? 0 : -1;
+}
+
+static const mt_op std_op = {.name = "std", .backward = std_backward};
+
+/* Fills mean and std (both of `count` values); -1 when memory runs out. */
+static int mean_and_std(const mt_reduction_view *view, double divisor, mt_tensor *mean, mt_tensor *std) {
+  double *centre = sums_of(view, NULL);
+  if (!centre) return -1;
+  for (int64_t i = 0; i < std->count; i++) {
+    centre[i] /= (double)view->n;
+    mt_f32(mean)[i] = (float)centre[i];
+  }
+  double *squares = sums_of(view, centre);
+  mt_free(centre);
+  if (!squares) return -1;
+  for (int64_t i = 0; i < std->count; i++) mt_f32(std)[i] = divisor > 0.0 ? (float)sqrt(squares[i] / divisor) : NAN;
+  mt_free(squares);
+  return 0;
+}
+
+mt_tensor *mt_std(mt_tensor *t, unsigned axes, bool keepdim, bool unbiased) {
+  int64_t shape[MT_MAX_DIMS], kept[MT_MAX_DIMS];
+  mt_reduction_view view;
+  if (mt_view_reduction(t, axes, &view) < 0) return NULL;
+  const double divisor = (double)view.n - (unbiased ? 1.0 : 0.0);
+  mt_tensor *mean = mt_tensor_new(MT_FLOAT32, mt_reduced_shape(t, axes, true, kept), kept);
+  mt_tensor *result = mt_tensor_new(MT_FLOAT32, mt_reduced_shape(t, axes, keepdim, shape), shape);
+  if (!mean || !result || mean_and_std(&view, divisor, mean, result) < 0) {
+    mt_release(result);
+    result = NULL;
+  }
+  mt_release(view.values);
+  const reduction r = reduction_of(t, axes, 1.0 / divisor);
+  mt_tensor *saved[] = {t, mean, result};
+  result = mt_recorded(result, &std_op, 1, &t, 3, saved, &r, sizeof r);
+  mt_release(mean);
+  return result;
+}

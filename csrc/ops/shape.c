@@ -1,0 +1,240 @@
+/* Operations that rename or move elements without computing on them. Tensors are always contiguous, so a
+ * result shares storage exactly when its elements are a contiguous range of the input's. */
+#include "ops/shape.h"
+
+#include <string.h>
+
+#include "autograd/tape.h"
+#include "ops/reduce.h"
+#include "ops/walk.h"
+
+typedef struct {
+  int ndim;
+  int64_t size[MT_MAX_DIMS];
+} extent;
+
+static extent extent_of(const mt_tensor *t) {
+  extent e = {.ndim = t->ndim};
+  for (int i = 0; i < t->ndim; i++) e.size[i] = t->shape[i];
+  return e;
+}
+
+mt_axis_view mt_view_axis(const mt_tensor *t, int axis) {
+  mt_axis_view view = {.outer = 1, .n = t->shape[axis], .inner = 1};
+  for (int i = 0; i < axis; i++) view.outer *= t->shape[i];
+  for (int i = axis + 1; i < t->ndim; i++) view.inner *= t->shape[i];
+  return view;
+}
+
+/* ---- reshape, squeeze, unsqueeze: other names for the same elements ---- */
+
+static int rename_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const extent *input = node->context;
+  grads[0] = mt_tensor_alias(grad_output, 0, input->ndim, input->size);
+  return grads[0] ? 0 : -1;
+}
+
+static mt_tensor *rename_axes(mt_tensor *t, const mt_op *op, int ndim, const int64_t *shape) {
+  const extent input = extent_of(t);
+  return mt_recorded(mt_tensor_alias(t, 0, ndim, shape), op, 1, &t, 0, NULL, &input, sizeof input);
+}
+
+static const mt_op reshape_op = {.name = "reshape", .backward = rename_backward};
+static const mt_op squeeze_op = {.name = "squeeze", .backward = rename_backward};
+static const mt_op unsqueeze_op = {.name = "unsqueeze", .backward = rename_backward};
+
+static mt_tensor *reshape_error(const mt_tensor *t, int ndim, const int64_t *shape, const char *why) {
+  char from[MT_SHAPE_TEXT], to[MT_SHAPE_TEXT];
+  return mt_fail_null(MT_ERROR_ARGUMENT, "reshape: shape is %s, %s (the tensor has shape %s, %lld elements)",
+                      mt_shape_text(ndim, shape, to), why, mt_shape_text(t->ndim, t->shape, from), (long long)t->count);
+}
+
+mt_tensor *mt_reshape(mt_tensor *t, int ndim, const int64_t *shape) {
+  int64_t sizes[MT_MAX_DIMS] = {0};
+  int unknown = -1;
+  for (int i = 0; i < ndim; i++) {
+    sizes[i] = shape[i];
+    if (shape[i] >= 0) continue;
+    if (shape[i] != -1 || unknown >= 0) return reshape_error(t, ndim, shape, "expected sizes >= 0 and at most one -1");
+    unknown = i;
+    sizes[i] = 1;
+  }
+  const int64_t known = mt_shape_count("reshape", ndim, sizes);
+  if (known < 0) return NULL;
+  if (unknown >= 0) {
+    if (known == 0 || t->count % known != 0)
+      return reshape_error(t, ndim, shape, "expected sizes that divide the number of elements");
+    sizes[unknown] = t->count / known;
+  } else if (known != t->count) {
+    return reshape_error(t, ndim, shape, "expected as many elements as the tensor has");
+  }
+  return rename_axes(t, &reshape_op, ndim, sizes);
+}
+
+mt_tensor *mt_squeeze(mt_tensor *t, int axis) {
+  int64_t shape[MT_MAX_DIMS];
+  int ndim = 0;
+  for (int i = 0; i < t->ndim; i++)
+    if (t->shape[i] != 1 || (axis >= 0 && axis != i)) shape[ndim++] = t->shape[i];
+  return rename_axes(t, &squeeze_op, ndim, shape);
+}
+
+mt_tensor *mt_unsqueeze(mt_tensor *t, int axis) {
+  int64_t shape[MT_MAX_DIMS];
+  if (t->ndim == MT_MAX_DIMS)
+    return mt_fail_null(MT_ERROR_ARGUMENT, "unsqueeze: the tensor has %d axes already, expected fewer", MT_MAX_DIMS);
+  for (int i = 0; i <= t->ndim; i++) shape[i] = i < axis ? t->shape[i] : i == axis ? 1 : t->shape[i - 1];
+  return rename_axes(t, &unsqueeze_op, t->ndim + 1, shape);
+}
+
+/* ---- clone ---- */
+
+static int clone_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  (void)node;
+  grads[0] = mt_retain(grad_output);
+  return 0;
+}
+
+static const mt_op clone_op = {.name = "clone", .backward = clone_backward};
+
+mt_tensor *mt_clone(mt_tensor *t) { return mt_recorded(mt_tensor_copy(t), &clone_op, 1, &t, 0, NULL, NULL, 0); }
+
+/* ---- permute and expand: strided copies ---- */
+
+typedef struct {
+  void *to;
+  const void *from;
+} copy_pair;
+
+static void copy_row_bytes(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
+  const copy_pair *pair = context;
+  uint8_t *to = (uint8_t *)pair->to + offset[0];
+  const uint8_t *from = (const uint8_t *)pair->from + offset[1];
+  for (int64_t i = 0; i < n; i++) to[i] = from[i * stride[1]];
+}
+
+static void copy_row_words(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
+  const copy_pair *pair = context;
+  uint32_t *to = (uint32_t *)pair->to + offset[0];
+  const uint32_t *from = (const uint32_t *)pair->from + offset[1];
+  for (int64_t i = 0; i < n; i++) to[i] = from[i * stride[1]];
+}
+
+/* A new tensor of `shape`, axis i of which steps through t by strides[i]. */
+static mt_tensor *strided_copy(const mt_tensor *t, int ndim, const int64_t *shape, const int64_t *strides) {
+  mt_tensor *result = mt_tensor_new(t->dtype, ndim, shape);
+  if (!result) return NULL;
+  mt_walk walk = mt_walk_over(ndim, shape);
+  mt_walk_add(&walk, result);
+  mt_walk_add_strides(&walk, strides);
+  const copy_pair pair = {.to = result->data, .from = t->data};
+  mt_walk_run(&walk, mt_dtype_size(t->dtype) == 1 ? copy_row_bytes : copy_row_words, &pair);
+  return result;
+}
+
+static int permute_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const int *order = node->context;
+  int inverse[MT_MAX_DIMS];
+  for (int i = 0; i < grad_output->ndim; i++) inverse[order[i]] = i;
+  grads[0] = mt_permute(grad_output, inverse);
+  return grads[0] ? 0 : -1;
+}
+
+static const mt_op permute_op = {.name = "permute", .backward = permute_backward};
+
+mt_tensor *mt_permute(mt_tensor *t, const int *order) {
+  int64_t own[MT_MAX_DIMS], strides[MT_MAX_DIMS], shape[MT_MAX_DIMS];
+  int kept[MT_MAX_DIMS] = {0};
+  mt_strides(t->ndim, t->shape, own);
+  for (int i = 0; i < t->ndim; i++) {
+    kept[i] = order[i];
+    shape[i] = t->shape[order[i]];
+    strides[i] = own[order[i]];
+  }
+  return mt_recorded(strided_copy(t, t->ndim, shape, strides), &permute_op, 1, &t, 0, NULL, kept, sizeof kept);
+}
+
+static int expand_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const extent *input = node->context;
+  grads[0] = mt_sum_to_shape(grad_output, input->ndim, input->size);
+  return grads[0] ? 0 : -1;
+}
+
+static const mt_op expand_op = {.name = "expand", .backward = expand_backward};
+
+mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape) {
+  int64_t own[MT_MAX_DIMS], strides[MT_MAX_DIMS];
+  const int missing = ndim - t->ndim;
+  bool fits = missing >= 0;
+  mt_strides(t->ndim, t->shape, own);
+  for (int i = 0; i < ndim && fits; i++) {
+    const int64_t size = i < missing ? 1 : t->shape[i - missing];
+    fits = size == 1 || size == shape[i];
+    strides[i] = size == 1 ? 0 : own[i - missing];
+  }
+  if (!fits) {
+    char from[MT_SHAPE_TEXT], to[MT_SHAPE_TEXT];
+    return mt_fail_null(MT_ERROR_ARGUMENT, "expand: shape is %s, expected one that the tensor's shape %s broadcasts to",
+                        mt_shape_text(ndim, shape, to), mt_shape_text(t->ndim, t->shape, from));
+  }
+  const extent input = extent_of(t);
+  return mt_recorded(strided_copy(t, ndim, shape, strides), &expand_op, 1, &t, 0, NULL, &input, sizeof input);
+}
+
+/* ---- ranges of an axis ---- */
+
+typedef struct {
+  extent input;
+  int axis;
+  int64_t start, step;
+} range;
+
+/* Copies the selected elements out of `whole`, or (`back`) back to their places in it. */
+static void move_range(mt_tensor *whole, mt_tensor *part, const range *r, int64_t length, bool back) {
+  const mt_axis_view view = mt_view_axis(whole, r->axis);
+  const size_t bytes = (size_t)view.inner * mt_dtype_size(whole->dtype);
+  for (int64_t o = 0; o < view.outer; o++) {
+    char *in = (char *)whole->data + (size_t)(o * view.n + r->start) * bytes;
+    char *out = (char *)part->data + (size_t)(o * length) * bytes;
+    const int64_t runs = r->step == 1 ? (length > 0) : length;
+    const size_t run = r->step == 1 ? bytes * (size_t)length : bytes;
+    for (int64_t i = 0; i < runs; i++) {
+      char *a = in + (size_t)(i * r->step) * bytes, *b = out + (size_t)i * bytes;
+      memcpy(back ? a : b, back ? b : a, run);
+    }
+  }
+}
+
+static int range_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const range *r = node->context;
+  grads[0] = mt_tensor_zeros(MT_FLOAT32, r->input.ndim, r->input.size);
+  if (!grads[0]) return -1;
+  const mt_axis_view view = mt_view_axis(grads[0], r->axis);
+  const int64_t each = view.outer * view.inner;
+  if (each > 0) move_range(grads[0], grad_output, r, grad_output->count / each, true);
+  return 0;
+}
+
+static const mt_op slice_op = {.name = "slice", .backward = range_backward};
+static const mt_op select_op = {.name = "select", .backward = range_backward};
+
+static mt_tensor *sliced(mt_tensor *t, const range *r, const int64_t *shape) {
+  const mt_axis_view view = mt_view_axis(t, r->axis);
+  if (r->axis == 0 && r->step == 1) return mt_tensor_alias(t, r->start * view.inner, t->ndim, shape);
+  mt_tensor *result = mt_tensor_new(t->dtype, t->ndim, shape);
+  if (result) move_range(t, result, r, shape[r->axis], false);
+  return result;
+}
+
+mt_tensor *mt_slice(mt_tensor *t, int axis, int64_t start, int64_t length, int64_t step) {
+  int64_t shape[MT_MAX_DIMS];
+  const range r = {.input = extent_of(t), .axis = axis, .start = start, .step = step};
+  for (int i = 0; i < t->ndim; i++) shape[i] = i == axis ? length : t->shape[i];
+  return mt_recorded(sliced(t, &r, shape), &slice_op, 1, &t, 0, NULL, &r, sizeof r);
+}
+
+mt_tensor *mt_select(mt_tensor *t, int64_t index) {
+  const range r = {.input = extent_of(t), .axis = 0, .start = index, .step = 1};
+  mt_tensor *row = mt_tensor_alias(t, index * mt_view_axis(t, 0).inner, t->ndim - 1, t->shape + 1);
+  return mt_recorded(row, &select_op, 1, &t, 0, NULL, &r, sizeof r);
+}

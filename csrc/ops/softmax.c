@@ -1,0 +1,96 @@
+/* softmax and log_softmax over (outer, n, inner): each of the outer * inner groups is n elements, inner apart. Both
+ * gradients need only the output. */
+#include "ops/softmax.h"
+
+#include <math.h>
+
+#include "autograd/tape.h"
+#include "core/threads.h"
+#include "ops/shape.h"
+
+#define PARALLEL_FROM 4096
+
+/* One group: elements at 0, step, ..., (n-1) * step. */
+typedef void (*forward_group)(float *y, const float *x, int64_t n, int64_t step);
+typedef void (*backward_group)(float *dx, const float *y, const float *dy, int64_t n, int64_t step);
+
+static float largest_of(const float *x, int64_t n, int64_t step) {
+  float largest = x[0];
+  for (int64_t i = 1; i < n; i++)
+    if (x[i * step] > largest) largest = x[i * step];
+  return largest;
+}
+
+static void softmax_group(float *y, const float *x, int64_t n, int64_t step) {
+  const float largest = largest_of(x, n, step);
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i++) sum += y[i * step] = expf(x[i * step] - largest);
+  const float scale = (float)(1.0 / sum);
+  for (int64_t i = 0; i < n; i++) y[i * step] *= scale;
+}
+
+static void log_softmax_group(float *y, const float *x, int64_t n, int64_t step) {
+  const float largest = largest_of(x, n, step);
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i++) sum += expf(x[i * step] - largest);
+  const float log_sum = (float)log(sum);
+  for (int64_t i = 0; i < n; i++) y[i * step] = x[i * step] - largest - log_sum;
+}
+
+/* dx = y (dy - sum(y dy)) */
+static void softmax_backward_group(float *dx, const float *y, const float *dy, int64_t n, int64_t step) {
+  double dot = 0.0;
+  for (int64_t i = 0; i < n; i++) dot += (double)y[i * step] * (double)dy[i * step];
+  for (int64_t i = 0; i < n; i++) dx[i * step] = y[i * step] * (dy[i * step] - (float)dot);
+}
+
+/* dx = dy - exp(y) sum(dy) */
+static void log_softmax_backward_group(float *dx, const float *y, const float *dy, int64_t n, int64_t step) {
+  double sum = 0.0;
+  for (int64_t i = 0; i < n; i++) sum += (double)dy[i * step];
+  for (int64_t i = 0; i < n; i++) dx[i * step] = dy[i * step] - expf(y[i * step]) * (float)sum;
+}
+
+typedef struct {
+  mt_op op; /* first: a node's op pointer is a pointer to the whole */
+  forward_group forward;
+  backward_group backward;
+} softmax_op;
+
+static int over_axis_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const softmax_op *op = (const softmax_op *)node->op;
+  const int axis = *(const int *)node->context;
+  mt_tensor *dx = grads[0] = mt_tensor_like(grad_output);
+  if (!dx) return -1;
+  if (dx->count == 0) return 0;
+  const mt_axis_view v = mt_view_axis(dx, axis);
+  const float *y = mt_f32(node->saved[0]), *dy = mt_f32(grad_output);
+#pragma omp parallel for num_threads(mt_num_threads()) if (dx->count > PARALLEL_FROM) schedule(static)
+  for (int64_t group = 0; group < v.outer * v.inner; group++) {
+    const int64_t at = group / v.inner * v.n * v.inner + group % v.inner;
+    op->backward(mt_f32(dx) + at, y + at, dy + at, v.n, v.inner);
+  }
+  return 0;
+}
+
+static mt_tensor *over_axis(const softmax_op *op, mt_tensor *t, int axis) {
+  if (mt_expect_dtype(t, MT_FLOAT32, op->op.name, "the tensor") < 0) return NULL;
+  mt_tensor *y = mt_tensor_like(t);
+  if (y && y->count > 0) {
+    const mt_axis_view v = mt_view_axis(t, axis);
+#pragma omp parallel for num_threads(mt_num_threads()) if (y->count > PARALLEL_FROM) schedule(static)
+    for (int64_t group = 0; group < v.outer * v.inner; group++) {
+      const int64_t at = group / v.inner * v.n * v.inner + group % v.inner;
+      op->forward(mt_f32(y) + at, mt_f32(t) + at, v.n, v.inner);
+    }
+  }
+  return mt_recorded(y, &op->op, 1, &t, 1, &y, &axis, sizeof axis);
+}
+
+static const softmax_op softmax = {
+    {.name = "softmax", .backward = over_axis_backward}, softmax_group, softmax_backward_group};
+static const softmax_op log_softmax = {
+    {.name = "log_softmax", .backward = over_axis_backward}, log_softmax_group, log_softmax_backward_group};
+
+mt_tensor *mt_softmax(mt_tensor *t, int axis) { return over_axis(&softmax, t, axis); }
+mt_tensor *mt_log_softmax(mt_tensor *t, int axis) { return over_axis(&log_softmax, t, axis); }

@@ -1,0 +1,355 @@
+-- Speed and memory of masktune beside PyTorch's, measured in alternating rounds within one run.
+--
+-- Every measurement is a process of its own (this script with --worker, or bench_torch.py), so that peak memory and the
+-- time from start to the first finished step are its own. A worker builds the net, runs one step and prints
+-- "first <check> <version>"; for each line "<seconds>" on its standard input it repeats the step for that long and
+-- prints "rate <images/s>"; at the end of its input it prints "peak <MB>". The check is the loss (masks: the mean of
+-- the masked images) on the same weights and images, and must be the same on both sides.
+local mt = require "masktune"
+
+local usage = [[
+usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2] [--no-torch] [--json FILE]
+PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
+]]
+
+--- Net -> how to build it and what it costs. macs: multiply-adds of one image's forward pass; first_macs: those of the
+-- first layer, which needs no gradient of its input.
+local nets = {
+  {
+    name = "small_cnn",
+    build = function()
+      return mt.models.small_cnn{ classes = 2 }
+    end,
+    image = { 28, 28, 3 },
+    classes = 2,
+    batch = 128,
+    macs = 2801344,
+    first_macs = 292032,
+  },
+}
+
+--- Work -> how often the forward pass's multiply-adds are done, and a function that makes the step to repeat.
+local works = {
+  {
+    name = "train",
+    macs = function(net)
+      return 3 * net.macs - net.first_macs
+    end,
+    prepare = function(model, images, labels)
+      local optimiser = mt.optim.sgd(model:parameters(), { lr = 0.01, momentum = 0.9, weight_decay = 1e-4 })
+      return function()
+        optimiser:zero_grad()
+        local loss = mt.cross_entropy(model(images), labels)
+        loss:backward()
+        optimiser:step()
+        return loss:item()
+      end
+    end,
+  },
+  {
+    name = "eval",
+    macs = function(net)
+      return net.macs
+    end,
+    prepare = function(model, images, labels)
+      model:eval()
+      return function()
+        return mt.no_grad(function()
+          return mt.cross_entropy(model(images), labels):item()
+        end)
+      end
+    end,
+  },
+  {
+    name = "masks",
+    macs = function(net)
+      return net.macs
+    end,
+    prepare = function(model, images)
+      model:eval()
+      local size = { images:size(2), images:size(3) }
+      return function()
+        local heat = mt.cam.xgradcam(model, images, { layer = model.cam_layer })
+        local keep = mt.mask.threshold(heat, { protocol = "paper", k = 2, size = size })
+        return mt.mask.apply(images, keep):mean():item()
+      end
+    end,
+  },
+}
+
+local function named(list, name, what)
+  for _, entry in ipairs(list) do
+    if entry.name == name then return entry end
+  end
+  error(("%s is '%s', which there is not"):format(what, name), 0)
+end
+
+local function median(values)
+  local sorted = table.move(values, 1, #values, 1, {})
+  table.sort(sorted)
+  return (sorted[(#sorted + 1) // 2] + sorted[#sorted // 2 + 1]) / 2
+end
+
+--- Half the range of the rounds, as a share of their median.
+local function spread(values)
+  return (math.max(table.unpack(values)) - math.min(table.unpack(values))) / 2 / median(values)
+end
+
+--- Repeats step for at least `seconds`; steps per second.
+local function rate(step, seconds)
+  local count, start, elapsed = 0, mt.clock(), 0
+  while count == 0 or elapsed < seconds do
+    step()
+    count = count + 1
+    elapsed = mt.clock() - start
+  end
+  return count / elapsed
+end
+
+-- ---- the worker ----
+
+local function peak_mb()
+  for line in io.lines("/proc/self/status") do
+    local kb = line:match("^VmHWM:%s*(%d+)")
+    if kb then return tonumber(kb) / 1024 end
+  end
+end
+
+local function work_for(net, work, threads, weights, batch)
+  mt.set_num_threads(threads)
+  local model = net.build()
+  model:load_state_dict(mt.load(weights))
+  local data = mt.load(batch)
+  local step = work.prepare(model, data.images, data.labels)
+  io.stdout:setvbuf("line")
+  print("first", step(), mt._VERSION)
+  for line in io.lines() do
+    print("rate", rate(step, tonumber(line)) * net.batch)
+  end
+  print("peak", peak_mb())
+end
+
+-- ---- the side that asks ----
+
+local function quoted(text)
+  return "'" .. text:gsub("'", [['\'']]) .. "'"
+end
+
+local Worker = {}
+Worker.__index = Worker
+
+--- Starts a worker and waits for its first step.
+local function start_worker(label, command, folder)
+  local fifo = folder .. "/" .. label
+  assert(os.execute("mkfifo " .. quoted(fifo)))
+  local self = setmetatable({ label = label, rates = {} }, Worker)
+  local start = mt.clock()
+  self.replies = assert(io.popen(("%s <%s"):format(command, quoted(fifo))))
+  self.requests = assert(io.open(fifo, "w"))
+  self.requests:setvbuf("line")
+  self.check, self.version = self:answer("first")
+  self.start_seconds = mt.clock() - start
+  os.remove(fifo)
+  return self
+end
+
+function Worker:answer(what)
+  local line = self.replies:read()
+  local value, rest = (line or ""):match("^" .. what .. "%s+(%S+)%s*(.*)$")
+  if not value then error(("%s: answer is '%s', expected '%s ...'"):format(self.label, line, what), 0) end
+  return tonumber(value), rest
+end
+
+function Worker:round(seconds)
+  self.requests:write(seconds, "\n")
+  self.rates[#self.rates + 1] = self:answer("rate")
+end
+
+function Worker:finish()
+  self.requests:close()
+  self.peak_mb = self:answer("peak")
+  self.replies:close()
+  self.rate = median(self.rates)
+end
+
+--- One net, work and thread count: all workers take turns. Returns ours and the faster of PyTorch's layouts (or nil).
+local function measure(net, work, threads, options, folder)
+  local case = ("%s %s %d %s/weights %s/batch"):format(net.name, work.name, threads, folder, folder)
+  local workers = { start_worker("ours", ("%s %s --worker %s"):format(quoted(arg[-1]), quoted(arg[0]), case), folder) }
+  if options.python then
+    local script = quoted(arg[0]:gsub("bench%.lua$", "bench_torch.py"))
+    for _, layout in ipairs{ "nchw", "channels_last" } do
+      local command = ("%s %s %s %s"):format(quoted(options.python), script, case, layout)
+      workers[#workers + 1] = start_worker(layout, command, folder)
+    end
+  end
+  for _ = 1, options.rounds do
+    for _, worker in ipairs(workers) do
+      worker:round(options.seconds)
+    end
+  end
+  local ours, best = workers[1], nil
+  for index, worker in ipairs(workers) do
+    worker:finish()
+    if math.abs(worker.check - ours.check) > 1e-3 * math.abs(ours.check) then
+      error(("%s %s: %s computes %g, ours %g"):format(net.name, work.name, worker.label, worker.check, ours.check), 0)
+    end
+    if index > 1 and (not best or worker.rate > best.rate) then best = worker end
+  end
+  return ours, best
+end
+
+--- GFLOP/s of a 2048 x 2048 x 2048 matrix product: what this machine can do.
+local function ceiling(threads, options)
+  local n <const> = 2048
+  mt.set_num_threads(threads)
+  local a, b = mt.rand(n, n), mt.rand(n, n)
+  local rounds = {}
+  for round = 1, options.rounds do
+    rounds[round] = rate(function()
+      a:matmul(b)
+    end, options.seconds) * 2 * n ^ 3 / 1e9
+  end
+  return median(rounds)
+end
+
+local function write_batch(net, folder)
+  mt.manual_seed(1)
+  mt.save(folder .. "/weights", net.build():state_dict())
+  local labels = {}
+  for i = 1, net.batch do
+    labels[i] = i * 3 % net.classes + 1
+  end
+  mt.save(folder .. "/batch", {
+    images = mt.rand(net.batch, table.unpack(net.image)),
+    labels = mt.tensor(labels):to("int32"),
+  })
+end
+
+local function rounded(value, digits)
+  return value and tonumber(("%." .. digits .. "f"):format(value))
+end
+
+local function report(row, ours, torch)
+  local line = ("%-10s %-6s %7d %10.0f +-%2.0f%% %8.1f %6.0f%% %7.0f MB %6.2f s"):format(row.net, row.work, row.threads,
+    row.ours, 100 * spread(ours.rates), row.gflops, 100 * row.share_of_ceiling, row.rss_mb, row.start_seconds)
+  if torch then
+    line = line .. (" | %10.0f +-%2.0f%% %-13s %7.0f MB %6.2f s | %5.2f"):format(row.torch, 100 * spread(torch.rates),
+      row.torch_layout, row.torch_rss_mb, row.torch_start_seconds, row.ratio)
+  end
+  print(line)
+end
+
+local function run(options, folder)
+  local results = { ceilings = {}, cases = {} }
+  for _, threads in ipairs(options.threads) do
+    local gflops = ceiling(threads, options)
+    results.ceilings[tostring(threads)] = rounded(gflops, 1)
+    results.ceiling_gflops = math.max(results.ceiling_gflops or 0, rounded(gflops, 1))
+    print(("sgemm 2048^3, %d thread%s: %.1f GFLOP/s"):format(threads, threads == 1 and "" or "s", gflops))
+  end
+  print(("%-10s %-6s %7s %10s %5s %8s %7s %10s %8s"):format("net", "work", "threads", "images/s", "", "GFLOP/s",
+    "ceiling", "peak", "start") .. (options.python and " | PyTorch best of two layouts      peak    start | ratio" or ""))
+  for _, net in ipairs(options.nets) do
+    write_batch(net, folder)
+    for _, work in ipairs(options.works) do
+      for _, threads in ipairs(options.threads) do
+        local ours, torch = measure(net, work, threads, options, folder)
+        local gflops = ours.rate * 2 * work.macs(net) / 1e9
+        local row = {
+          net = net.name,
+          work = work.name,
+          threads = threads,
+          ours = rounded(ours.rate, 1),
+          gflops = rounded(gflops, 1),
+          share_of_ceiling = rounded(gflops / results.ceilings[tostring(threads)], 3),
+          rss_mb = rounded(ours.peak_mb, 1),
+          start_seconds = rounded(ours.start_seconds, 3),
+        }
+        if torch then
+          row.torch, row.torch_layout = rounded(torch.rate, 1), torch.label
+          row.ratio = rounded(ours.rate / torch.rate, 3)
+          row.torch_rss_mb, row.torch_start_seconds = rounded(torch.peak_mb, 1), rounded(torch.start_seconds, 3)
+          results.torch_version = torch.version
+        end
+        results.cases[#results.cases + 1] = row
+        report(row, ours, torch)
+      end
+    end
+  end
+  if results.torch_version then print("PyTorch " .. results.torch_version .. "; the same losses on both sides") end
+  if options.json then mt.write_file(options.json, mt.json.encode(results) .. "\n") end
+end
+
+local function parse(arguments)
+  local options = { nets = nets, works = works, threads = { 1, 2 }, rounds = 9, seconds = 1 }
+  options.python = os.getenv("MASKTUNE_PYTHON") or "python3"
+  local flags = {
+    ["--quick"] = function()
+      options.rounds, options.seconds = 5, 0.3
+    end,
+    ["--no-torch"] = function()
+      options.python = nil
+    end,
+    ["--help"] = function()
+      io.write(usage)
+      os.exit(true)
+    end,
+  }
+  local valued = {
+    ["--net"] = function(value)
+      options.nets = { named(nets, value, "--net") }
+    end,
+    ["--work"] = function(value)
+      options.works = { named(works, value, "--work") }
+    end,
+    ["--threads"] = function(value)
+      options.threads = {}
+      for count in value:gmatch("[^,]+") do
+        options.threads[#options.threads + 1] = math.tointeger(tonumber(count))
+          or error(("--threads is '%s', expected 1,2"):format(value), 0)
+      end
+    end,
+    ["--json"] = function(value)
+      options.json = value
+    end,
+  }
+  local i = 1
+  while arguments[i] do
+    local name = arguments[i]
+    if flags[name] then
+      flags[name]()
+    elseif valued[name] then
+      i = i + 1
+      valued[name](arguments[i] or error(name .. ": a value is missing", 0))
+    else
+      error(("unknown option '%s'\n%s"):format(name, usage), 0)
+    end
+    i = i + 1
+  end
+  if options.python and not os.execute(quoted(options.python) .. " -c 'import torch, numpy' 2>/dev/null") then
+    print(options.python .. " has no torch: measuring ours only")
+    options.python = nil
+  end
+  return options
+end
+
+local function main()
+  if arg[1] == "--worker" then
+    local _, net, work, threads, weights, batch = table.unpack(arg)
+    return work_for(named(nets, net, "net"), named(works, work, "work"), tonumber(threads), weights, batch)
+  end
+  local options = parse(arg)
+  local temporary = assert(io.popen("mktemp -d"))
+  local folder = temporary:read()
+  temporary:close()
+  local ok, message = pcall(run, options, folder)
+  os.execute("rm -rf " .. quoted(folder))
+  if not ok then error(message, 0) end
+end
+
+local ok, message = pcall(main)
+if not ok then
+  io.stderr:write("bench: ", tostring(message), "\n")
+  os.exit(false, true)
+end

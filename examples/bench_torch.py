@@ -1,0 +1,127 @@
+"""The PyTorch side of examples/bench.lua: one process measures one case in one memory layout.
+
+bench_torch.py NET WORK THREADS WEIGHTS BATCH LAYOUT; see examples/bench.lua for what goes over the pipes.
+"""
+import json
+import sys
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+DTYPES = {"F32": torch.float32, "I32": torch.int32, "U8": torch.uint8}
+
+
+def small_cnn():
+    def block(inputs, outputs):
+        return [nn.Conv2d(inputs, outputs, 3), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+    model = nn.Module()
+    model.backbone = nn.Sequential(*block(3, 16), *block(16, 16), nn.MaxPool2d(2), *block(16, 32), *block(32, 32),
+                                   nn.MaxPool2d(2))
+    model.linear = nn.Sequential(nn.Linear(512, 256), nn.BatchNorm1d(256), nn.ReLU(), nn.Linear(256, 2))
+    model.forward = lambda images: model.linear(torch.flatten(model.backbone(images), 1))
+    return model, model.backbone[12]
+
+
+# Net -> a function that gives the model and the layer whose activations make the masks.
+NETS = {"small_cnn": small_cnn}
+
+
+def load(path):
+    """A safetensors file, so that torch is all this script needs."""
+    with open(path, "rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        data = bytearray(file.read())
+    header.pop("__metadata__", None)
+    tensors = {}
+    for name, entry in header.items():
+        start, stop = entry["data_offsets"]
+        tensors[name] = torch.frombuffer(data[start:stop], dtype=DTYPES[entry["dtype"]]).reshape(entry["shape"])
+    return tensors
+
+
+def training(model, _, images, labels):
+    model.train()
+    optimiser = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+
+    def step():
+        optimiser.zero_grad()
+        loss = F.cross_entropy(model(images), labels)
+        loss.backward()
+        optimiser.step()
+        return loss.item()
+
+    return step
+
+
+def inference(model, _, images, labels):
+    model.eval()
+
+    def step():
+        with torch.inference_mode():
+            logits = model(images)
+        return F.cross_entropy(logits, labels).item()
+
+    return step
+
+
+def masks(model, layer, images, _):
+    """xGradCAM, tau = mu + 2 sigma, nearest upsampling, apply (METHOD's "paper" protocol)."""
+    model.eval()
+    kept = {}
+    layer.register_forward_hook(lambda _, __, output: kept.update(a=output))
+    height, width = images.shape[2:]
+
+    def step():
+        logits = model(images)
+        (g,) = torch.autograd.grad(logits.max(dim=1).values.sum(), kept["a"])
+        with torch.no_grad():
+            a = kept["a"].detach()
+            weights = (g * a / (a.sum(dim=(2, 3), keepdim=True) + 1e-7)).sum(dim=(2, 3), keepdim=True)
+            heat = (weights * a).sum(dim=1).clamp(min=0).numpy()
+        tau = heat.mean(axis=(1, 2), keepdims=True) + 2 * heat.std(axis=(1, 2), keepdims=True)
+        keep = heat <= tau
+        rows = np.arange(height) * heat.shape[1] // height
+        columns = np.arange(width) * heat.shape[2] // width
+        keep = keep[:, rows[:, None], columns[None, :]]
+        masked = images * torch.from_numpy(keep)[:, None]
+        return masked.mean().item()
+
+    return step
+
+
+WORKS = {"train": training, "eval": inference, "masks": masks}
+
+
+def peak_mb():
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
+
+
+def main():
+    net, work, threads, weights, batch, layout = sys.argv[1:]
+    torch.set_num_threads(int(threads))
+    memory_format = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
+    model, layer = NETS[net]()
+    model.load_state_dict(load(weights), strict=False)
+    model = model.to(memory_format=memory_format)
+    data = load(batch)
+    images = data["images"].permute(0, 3, 1, 2).contiguous(memory_format=memory_format)
+    labels = data["labels"].long() - 1
+    step = WORKS[work](model, layer, images, labels)
+    print("first", step(), torch.__version__, flush=True)
+    for line in sys.stdin:
+        seconds = float(line)
+        count, start = 0, time.monotonic()
+        while count == 0 or time.monotonic() - start < seconds:
+            step()
+            count += 1
+        print("rate", count * len(images) / (time.monotonic() - start), flush=True)
+    print("peak", peak_mb(), flush=True)
+
+
+if __name__ == "__main__":
+    main()

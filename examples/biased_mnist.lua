@@ -1,0 +1,442 @@
+#!/usr/bin/env lua5.4
+-- Biased MNIST: a net that cheats (it reads a blue square) becomes one that reads digits.
+--
+--   lua5.4 examples/biased_mnist.lua --epochs 4          after `make`, from the checkout or with masktune installed
+--   lua5.4 examples/biased_mnist.lua --help
+--
+-- For every seed: train on digits where a blue square gives the class away (ERM), then fine-tune one epoch on images
+-- masked at random (RandMask) and where the net looked (MaskTune). Two tests: the original digits, and the biased ones,
+-- where the square says the wrong thing.
+
+--- In a checkout, the tree this file is in comes first; elsewhere masktune must be installed.
+local function find_masktune()
+  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
+  local file = io.open(root .. "/lua/masktune/init.lua")
+  if not file then return end
+  file:close()
+  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
+  package.cpath = ("%s;%s/.build/?.so"):format(package.cpath, root)
+end
+find_masktune()
+
+local mt = require "masktune"
+local cli = mt.cli
+
+local COLUMNS = {
+  "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+  "seconds",
+}
+local METHODS = { "erm", "randmask", "masktune" }
+local NAMES = { erm = "ERM", randmask = "RandMask", masktune = "MaskTune" }
+local SQUARE = 4 -- side, in pixels
+local VALIDATION_SHARE = 0.2 -- 12,000 of 60,000
+
+local function say(...) io.stderr:write((...):format(select(2, ...)), "\n") end
+
+-- ---- data ----
+
+--- Real digits from disk or from a mirror; drawn ones where neither can be had.
+local function mnist_digits(o)
+  local folder = mt.data.find_mnist(o.data)
+  if not folder then
+    say("MNIST is not on disk (looked in --data, $MASKTUNE_DATA, ./data, the cache folder): fetching it")
+    local fetched, problem = pcall(mt.data.download_mnist, { root = o.data })
+    if not fetched then
+      say("%s", problem)
+      return nil
+    end
+    folder = mt.data.find_mnist(o.data)
+  end
+  return {
+    train = mt.data.mnist { root = folder, split = "train" },
+    test = mt.data.mnist { root = folder, split = "test" },
+  }
+end
+
+local function synthetic_digits(o)
+  local train = math.min(o.limit or 60000, 60000)
+  return {
+    train = mt.data.synthetic_digits { count = train, seed = 1 },
+    test = mt.data.synthetic_digits { count = math.min(train, 10000), seed = 2 },
+    synthetic = true,
+  }
+end
+
+local function first_images(set, limit)
+  if not limit or limit >= mt.data.size(set) then return set end
+  return mt.data.subset(set, limit)
+end
+
+local function load_digits(o)
+  local digits = not o.synthetic and mnist_digits(o)
+  if not digits then
+    digits = synthetic_digits(o)
+    say("Using SYNTHETIC digits drawn by masktune: the figures below are not MNIST's.")
+  end
+  digits.train, digits.test = first_images(digits.train, o.limit), first_images(digits.test, o.limit)
+  return digits
+end
+
+--- The data sets of one seed.
+local function biased_sets(o, digits, seed)
+  local function build(source, split)
+    return mt.data.biased_mnist {
+      source = source, split = split, bias = o.bias, squares = o.squares, size = SQUARE, seed = seed,
+    }
+  end
+  local all = build(digits.train, "train")
+  local count = math.max(1, math.floor(VALIDATION_SHARE * mt.data.size(all)))
+  local train, val = mt.data.split(all, { count = count, seed = seed })
+  return {
+    train = train, val = val, original = build(digits.test, "original"), biased = build(digits.test, "biased"),
+  }
+end
+
+-- ---- one seed ----
+
+local function method_folder(o, seed, method) return ("%s/seed-%d/%s"):format(o.out, seed, method) end
+
+--- The options that ERM and the methods after it share.
+local function shared_options(o, sets, seed)
+  return {
+    train = sets.train,
+    val = sets.val,
+    epochs = o.epochs,
+    batch = o.batch,
+    lr = o.lr,
+    seed = seed,
+    resume = o.resume,
+    settings = { data = o.data_name, limit = o.limit or "none", bias = o.bias, squares = o.squares },
+  }
+end
+
+local function method_options(o, seed, method)
+  return {
+    method = method,
+    protocol = o.protocol,
+    rule = o.threshold.rule,
+    k = o.threshold.k,
+    top = o.threshold.top,
+    iterations = o.iterations,
+    accumulate = o.accumulate,
+    random = o.randmask,
+    finetune_lr = method == "randmask" and o.randmask_lr or o.finetune_lr,
+    checkpoint = method_folder(o, seed, method),
+  }
+end
+
+--- The fields of all the tables; later ones win.
+local function with(...)
+  local result = {}
+  for _, fields in ipairs { ... } do
+    for name, value in pairs(fields) do
+      result[name] = value
+    end
+  end
+  return result
+end
+
+--- Rows of metrics.csv: ERM's epochs, then a method's candidates.
+local function epoch_rows(seed, history)
+  local rows = {}
+  for i, row in ipairs(history) do
+    rows[i] = with(row, { seed = seed, stage = "erm" })
+  end
+  return rows
+end
+
+local function candidate_rows(seed, method, candidates)
+  local rows = {}
+  for i, row in ipairs(candidates) do
+    rows[i] = with(row, { seed = seed, stage = method, epoch = 1 })
+  end
+  return rows
+end
+
+local function accuracies(model, sets, progress_label)
+  local result = {}
+  for _, test in ipairs { "original", "biased" } do
+    result[test] = mt.evaluate(model, sets[test], {
+      progress = true, label = ("%s, %s test"):format(progress_label, test),
+    }).accuracy
+  end
+  return result
+end
+
+--- The share of the squares' pixels that the masks hide, over the training images that have them.
+local function square_coverage(set, keep, squares)
+  local marked = {}
+  for i, biased in ipairs(set.biased:totable()) do
+    if biased == 1 then marked[#marked + 1] = i end
+  end
+  if #marked == 0 then return nil end
+  local top = keep:index(marked):to("float32"):narrow(2, 1, SQUARE)
+  local width, kept = top:size(3), 0
+  local lefts = { 1, width - SQUARE + 1 }
+  for square = 1, squares do
+    kept = kept + top:narrow(3, lefts[square], SQUARE):mean():item()
+  end
+  return 1 - kept / squares
+end
+
+--- ERM, RandMask and MaskTune for one seed: their models, accuracies, and what results.json says of them.
+local function run_seed(o, digits, seed, write_rows)
+  local sets = biased_sets(o, digits, seed)
+  mt.manual_seed(seed)
+  local model = mt.models.small_cnn { classes = 2 }
+  local shared = shared_options(o, sets, seed)
+
+  say("\nseed %d: %d training, %d validation, %d test images", seed, mt.data.size(sets.train), mt.data.size(sets.val),
+    mt.data.size(sets.original))
+  local erm = mt.masktune.erm(model, with(shared, {
+    checkpoint = method_folder(o, seed, "erm") .. "/erm.safetensors",
+    on_epoch = function(_, history) write_rows(epoch_rows(seed, history)) end,
+  }))
+  local rows = epoch_rows(seed, erm.history)
+  write_rows(rows)
+  local results = { erm = { final = model } }
+  for _, method in ipairs { "randmask", "masktune" } do
+    say("seed %d: %s", seed, NAMES[method])
+    results[method] = mt.masktune(model:clone(), with(shared, method_options(o, seed, method), { initial = erm }))
+    for _, row in ipairs(candidate_rows(seed, method, results[method].finetune.candidates)) do
+      rows[#rows + 1] = row
+    end
+    write_rows(rows)
+  end
+
+  for _, method in ipairs(METHODS) do
+    results[method].accuracy = accuracies(results[method].final, sets, NAMES[method])
+    mt.save(method_folder(o, seed, method) .. "/final.safetensors", results[method].final:state_dict())
+  end
+  local keep = results.masktune.masks[1].keep
+  local coverage = o.bias == "square" and square_coverage(sets.train, keep, o.squares) or nil
+  results.randmask.masks, results.masktune.masks = nil, nil -- large
+  return { sets = sets, results = results, coverage = coverage }
+end
+
+-- ---- the figure ----
+
+local CLASS_NAMES = { "0-4", "5-9" }
+local FIGURE_DIGITS = { 5, 6, 8, 9, 3 }
+
+--- The first test image of each digit: nobody chose them for looking good.
+local function figure_images(set)
+  local chosen, digits = {}, set.digits:totable()
+  for _, wanted in ipairs(FIGURE_DIGITS) do
+    for i, digit in ipairs(digits) do
+      if digit == wanted then
+        chosen[#chosen + 1] = i
+        break
+      end
+    end
+  end
+  return mt.data.subset(set, chosen)
+end
+
+local function caption(digit, class, predicted)
+  local lines = { { text = ("digit %d: class %s"):format(digit, CLASS_NAMES[class]) } }
+  for i, name in ipairs { "ERM", "MaskTune" } do
+    local answer = predicted[i]
+    lines[i + 1] = {
+      text = ("%-8s says %s"):format(name, CLASS_NAMES[answer]),
+      color = answer == class and mt.figure.good or mt.figure.bad,
+    }
+  end
+  return lines
+end
+
+--- The paper's Figure 2, right: where ERM looks, what is masked, where MaskTune looks, on the biased test.
+local function write_figure(path, o, run)
+  local set = figure_images(run.sets.biased)
+  local erm, tuned = run.results.erm.final, run.results.masktune.final
+  local before, erm_says = mt.masktune.explain(erm, set, { progress = false })
+  local after, tuned_says = mt.masktune.explain(tuned, set, { progress = false })
+  local masks = select(2, mt.masktune.mask_dataset(erm, set, {
+    protocol = o.protocol, rule = o.threshold.rule, k = o.threshold.k, top = o.threshold.top, progress = false,
+  }))
+  local captions, digits, labels = {}, set.digits:totable(), set.labels:totable()
+  for i, digit in ipairs(digits) do
+    captions[i] = caption(digit, labels[i], { erm_says[i]:item(), tuned_says[i]:item() })
+  end
+  mt.image.write_png(path, mt.figure.comparison {
+    images = set.images,
+    before = before,
+    after = after,
+    keep = masks.keep,
+    captions = captions,
+    title = "Where the net looks, before and after MaskTune",
+    subtitle = ("%s%s protocol, %d epochs"):format(o.data_name == "MNIST" and "biased MNIST test, "
+      or "SYNTHETIC digits (not MNIST), biased test, ", o.protocol, o.epochs),
+    columns = {
+      { "test image", "" }, { "before", "(ERM)" }, { "mask", "(from ERM)" }, { "after", "(MaskTune)" },
+    },
+  })
+end
+
+-- ---- results ----
+
+local function seconds_of(results)
+  return {
+    erm = results.randmask.seconds.erm,
+    randmask = results.randmask.seconds.mask + results.randmask.seconds.finetune,
+    masktune = results.masktune.seconds.mask + results.masktune.seconds.finetune,
+  }
+end
+
+--- What results.json holds: lists with one entry per seed; accuracies and coverage in per cent.
+local function collect(o, runs, total_seconds)
+  local json = mt.json
+  local collected = {
+    protocol = o.protocol,
+    epochs = o.epochs,
+    seeds = json.array(o.seeds),
+    data = o.data_name,
+    bias = o.bias,
+    squares = o.squares,
+    finetune_lr = o.finetune_lr,
+    randmask_lr = o.randmask_lr,
+    limit = o.limit,
+    square_coverage = json.array(),
+    methods = {},
+    chosen = { randmask = json.array(), masktune = json.array() },
+    seconds = { erm = 0, randmask = 0, masktune = 0, total = total_seconds },
+  }
+  for _, method in ipairs(METHODS) do
+    collected.methods[method] = { original = json.array(), biased = json.array() }
+  end
+  for i, run in ipairs(runs) do
+    for _, method in ipairs(METHODS) do
+      for test, accuracy in pairs(run.results[method].accuracy) do
+        collected.methods[method][test][i] = 100 * accuracy
+      end
+    end
+    for method, list in pairs(collected.chosen) do
+      local fine = run.results[method].finetune
+      list[i] = { lr = fine.lr, k = fine.k, iterations = fine.iterations }
+    end
+    for method, seconds in pairs(seconds_of(run.results)) do
+      collected.seconds[method] = collected.seconds[method] + seconds
+    end
+    collected.square_coverage[i] = run.coverage and 100 * run.coverage
+  end
+  return collected
+end
+
+local function results_table(collected)
+  local rows = {}
+  for i, method in ipairs(METHODS) do
+    local scores = collected.methods[method]
+    rows[i] = { NAMES[method], mt.report.mean_std(scores.original), mt.report.mean_std(scores.biased) }
+  end
+  return mt.report.table({ "accuracy in %", "original", "biased" }, rows)
+end
+
+local function print_results(o, collected)
+  print(("\n%s, %s protocol, %d epochs, %d seed%s"):format(o.data_name, o.protocol, o.epochs, #o.seeds,
+    #o.seeds == 1 and "" or "s (mean +- std)"))
+  print(results_table(collected))
+  for i, seed in ipairs(o.seeds) do
+    local chosen = collected.chosen.masktune[i]
+    print(("seed %d: MaskTune fine-tuned at rate %.4g (%s), %d iteration%s"):format(seed, chosen.lr, o.finetune_lr,
+      chosen.iterations, chosen.iterations == 1 and "" or "s"))
+  end
+  if #collected.square_coverage > 0 then
+    print(("the masks hide %s%% of the square, among training images that have it"):format(
+      mt.report.mean_std(collected.square_coverage)))
+  end
+  print(("results.json, metrics.csv, figure.png and checkpoints are in %s"):format(o.out))
+end
+
+-- ---- the program ----
+
+--- Makes the folders, without what an earlier run left in them unless this one goes on with it.
+local function prepare_folders(o)
+  for _, seed in ipairs(o.seeds) do
+    for _, method in ipairs(METHODS) do
+      local folder = method_folder(o, seed, method)
+      mt.make_directory(folder)
+      if not o.resume then mt.masktune.clear(folder) end
+    end
+  end
+end
+
+local function main(o)
+  local started = mt.clock()
+  if o.threads then mt.set_num_threads(o.threads) end
+  prepare_folders(o)
+  local digits = load_digits(o)
+  o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
+  local runs, finished_rows = {}, {}
+  for i, seed in ipairs(o.seeds) do
+    local latest = {}
+    runs[i] = run_seed(o, digits, seed, function(rows)
+      latest = rows
+      local all = table.move(rows, 1, #rows, #finished_rows + 1, table.move(finished_rows, 1, #finished_rows, 1, {}))
+      mt.report.write_csv(o.out .. "/metrics.csv", COLUMNS, all)
+    end)
+    table.move(latest, 1, #latest, #finished_rows + 1, finished_rows)
+    if i > 1 then runs[i].sets = nil end
+  end
+  write_figure(o.out .. "/figure.png", o, runs[1])
+  local collected = collect(o, runs, mt.clock() - started)
+  mt.write_file(o.out .. "/results.json", mt.json.encode(collected, 2) .. "\n")
+  print_results(o, collected)
+end
+
+local kinds = cli.kinds
+
+--- "2" (mean + 2 standard deviations), "mean", "soft", "top:16".
+local function threshold(text)
+  local k = tonumber(text)
+  if k and k >= 0 and k < math.huge then return { rule = "sigma", k = k } end
+  if text == "mean" then return { rule = "global_mean" } end
+  if text == "soft" then return { rule = "soft" } end
+  local count = math.tointeger(tonumber(text:match("^top:(%d+)$")))
+  if count and count > 0 then return { rule = "topk", top = count } end
+  return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
+end
+
+local rate = kinds.choice({ "auto", "last" }, kinds.positive)
+
+local program = {
+  name = "biased_mnist.lua",
+  about = "ERM, RandMask and MaskTune on digits with a spurious blue square.",
+  main = main,
+  options = {
+    { name = "data", value = "DIR", kind = kinds.text, help = "folder with MNIST's four files",
+      default_text = "$MASKTUNE_DATA, ./data, the cache folder" },
+    { name = "synthetic", help = "use drawn digits instead of MNIST" },
+    { name = "epochs", value = "N", kind = kinds.integer(1), default = 20, default_text = "20",
+      help = "epochs of ERM" },
+    { name = "seeds", value = "LIST", kind = kinds.integers(0), default = { 1 }, default_text = "1",
+      help = "seeds, such as 1,2,3: one run each" },
+    { name = "batch", value = "N", kind = kinds.integer(2), default = 128, default_text = "128", help = "batch size" },
+    { name = "lr", value = "RATE", kind = kinds.positive, default = 0.01, default_text = "0.01",
+      help = "first learning rate; halved after each quarter of the epochs" },
+    { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "reference",
+      default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+    { name = "threshold", value = "RULE", kind = threshold, default = { rule = "sigma", k = 2 }, default_text = "2",
+      help = "standard deviations above the mean; or mean, soft, top:COUNT" },
+    { name = "finetune-lr", value = "RATE", kind = rate, default = "auto", default_text = "auto",
+      help = "MaskTune's rate: auto (best on masked validation), last, a number" },
+    { name = "randmask-lr", value = "RATE", kind = rate, default = "last", default_text = "last",
+      help = "RandMask's rate, as above" },
+    { name = "randmask", value = "KIND", kind = kinds.choice { "square", "area" }, default = "square",
+      default_text = "square", help = "random masks: square, or area (as large as MaskTune's)" },
+    { name = "bias", value = "NAME", kind = kinds.choice { "square", "background", "foreground" }, default = "square",
+      default_text = "square", help = "what gives the class away: square, background, foreground" },
+    { name = "squares", value = "N", kind = kinds.integer(1, 2), default = 1, default_text = "1",
+      help = "number of squares, 1 or 2" },
+    { name = "iterations", value = "N", kind = kinds.integer(1, 3), default = 1, default_text = "1",
+      help = "times of masking and fine-tuning, 1 to 3" },
+    { name = "accumulate", help = "later iterations mask what is masked already" },
+    { name = "threads", value = "N", kind = kinds.integer(1), help = "threads", default_text = "all cores" },
+    { name = "limit", value = "N", kind = kinds.integer(10), help = "use the first N training and test images only" },
+    { name = "out", value = "DIR", kind = kinds.text, default = "out/biased_mnist",
+      default_text = "out/biased_mnist", help = "folder for results and checkpoints" },
+    { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
+    { name = "help", help = "this text" },
+  },
+}
+
+os.exit(cli.run(program, arg), true)

@@ -1,0 +1,151 @@
+--- Checkpoints: the state of a run in one safetensors file, together with the settings that made it.
+-- A state is a table of tables whose leaves are tensors or plain values. Tensors are stored under their path
+-- ("model/linear.0.weight"), everything else as JSON in the file's metadata, numbers so that they read back as the same
+-- bits. The file is replaced as a whole, so at every moment it holds one complete state; and it is refused when a run
+-- with other settings asks for it.
+-- @module masktune.checkpoint
+local check = require "masktune.check"
+local core = require "masktune.core"
+local json = require "masktune.json"
+
+local checkpoint = {}
+
+local FORMAT = "masktune checkpoint 1"
+
+--- A key as a piece of a path: integers are marked, so that they read back as integers.
+local function path_piece(key)
+  if math.type(key) == "integer" then return "#" .. key end
+  if type(key) == "string" and not key:find("^#") and not key:find("/", 1, true) then return key end
+  local got = check.describe(key)
+  error(("checkpoint.save: key %s: integer, or string without '/' and leading '#' expected"):format(got), 0)
+end
+
+--- Moves the tensors of a tree into `tensors`, and returns the tree of plain values that is left.
+local function take_tensors(tree, prefix, tensors)
+  local plain = {}
+  for key, value in pairs(tree) do
+    if check.is_tensor(value) then
+      tensors[prefix .. path_piece(key)] = value
+    elseif type(value) == "table" then
+      plain[key] = take_tensors(value, prefix .. path_piece(key) .. "/", tensors)
+    else
+      plain[key] = value
+    end
+  end
+  return plain
+end
+
+local function put_tensor(tree, path, tensor)
+  local folders, name = path:match("^(.*/)([^/]+)$")
+  for folder in (folders or ""):gmatch("[^/]+") do
+    local key = math.tointeger(tonumber(folder:match("^#(.+)"))) or folder
+    tree[key] = tree[key] or {}
+    tree = tree[key]
+  end
+  name = name or path
+  tree[math.tointeger(tonumber(name:match("^#(.+)"))) or name] = tensor
+end
+
+--- Writes a state.
+-- @string path
+-- @tparam table state tables of tables; leaves are tensors, numbers, strings, booleans
+-- @tparam table settings name -> number, string or boolean: what the state depends on
+function checkpoint.save(path, state, settings)
+  check.argument("checkpoint.save", "path", path, { type = "string" })
+  check.argument("checkpoint.save", "state", state, { type = "table" })
+  check.argument("checkpoint.save", "settings", settings, { type = "table" })
+  local tensors = {}
+  local plain = take_tensors(state, "", tensors)
+  core.save(path, tensors, { format = FORMAT, state = json.encode(plain), settings = json.encode(settings) })
+end
+
+local function setting_text(value)
+  if type(value) == "number" then return ("%.12g"):format(value) end
+  return value == nil and "none" or tostring(value)
+end
+
+--- What differs between two tables of settings ("epochs is 20, this run has 4"), sorted by name; "" where nothing does.
+local function differences(saved, wanted)
+  local names, texts = {}, {}
+  for name in pairs(saved) do
+    names[#names + 1] = name
+  end
+  for name in pairs(wanted) do
+    if saved[name] == nil then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if saved[name] ~= wanted[name] then
+      local there, here = setting_text(saved[name]), setting_text(wanted[name])
+      texts[#texts + 1] = ("%s is %s there, %s in this run"):format(name, there, here)
+    end
+  end
+  return table.concat(texts, "; ")
+end
+
+--- Reads a state.
+-- @string path
+-- @tparam[opt] table settings those of the run that asks; left out, any file is good
+-- @treturn table the state as it was saved
+-- @treturn table the settings it was saved with
+-- @raise when the file is damaged or no checkpoint, or its settings are others: the message names them
+function checkpoint.load(path, settings)
+  check.argument("checkpoint.load", "path", path, { type = "string" })
+  local tensors, metadata = core.load(path)
+  if metadata.format ~= FORMAT then
+    error(("checkpoint.load: '%s' is no checkpoint (format is %s, expected '%s')"):format(path,
+      check.describe(metadata.format), FORMAT), 2)
+  end
+  local saved = json.decode(metadata.settings)
+  local difference = settings and differences(saved, settings) or ""
+  if difference ~= "" then
+    error(("checkpoint.load: '%s' was written with other settings: %s. Use the same settings, or start anew in "
+      .. "another place"):format(path, difference), 2)
+  end
+  local state = json.decode(metadata.state)
+  for name, tensor in pairs(tensors) do
+    put_tensor(state, name, tensor)
+  end
+  return state, saved
+end
+
+local CHUNK = 4096
+
+--- The MD5 sum of a tensor's bytes; long tensors a part at a time, so that no copy of the whole is made.
+local function tensor_digest(tensor)
+  local shape = table.concat(tensor:shape(), ",")
+  local sums = { tensor:dtype(), shape }
+  if #tensor:shape() == 0 then return core.md5(tensor:dtype() .. tensor:bytes()) end
+  for first = 1, tensor:size(1), CHUNK do
+    local count = math.min(CHUNK, tensor:size(1) - first + 1)
+    sums[#sums + 1] = core.md5(tensor:narrow(1, first, count):bytes())
+  end
+  return core.md5(table.concat(sums, " "))
+end
+
+--- A short name for the content of a tensor or of a table of named tensors: equal digests, equal bits.
+-- Settings use it to tell data sets and weights apart.
+-- @tparam Tensor|table value
+-- @treturn string 12 hexadecimal digits
+function checkpoint.digest(value)
+  if check.is_tensor(value) then return tensor_digest(value):sub(1, 12) end
+  check.argument("checkpoint.digest", "value", value, { type = "table" })
+  local names = {}
+  for name in pairs(value) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    names[i] = name .. " " .. tensor_digest(value[name])
+  end
+  return core.md5(table.concat(names, "\n")):sub(1, 12)
+end
+
+--- The digest of a data set's images and labels.
+-- @tparam table set
+-- @treturn string
+function checkpoint.dataset_digest(set)
+  return checkpoint.digest { images = set.images, labels = set.labels }
+end
+
+return checkpoint

@@ -1,0 +1,62 @@
+--- How good a model is on a data set.
+-- @module masktune.evaluate
+local check = require "masktune.check"
+local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
+local loader = require "masktune.data.loader"
+local metrics = require "masktune.metrics"
+local progress = require "masktune.progress"
+
+local schema = {
+  batch = { type = "integer", min = 1, default = 256 },
+  predictions = { type = "boolean", default = false },
+  progress = { type = "boolean", default = false },
+  label = { type = "string", default = "evaluate" },
+}
+
+local function append(list, tensor)
+  table.move(tensor:totable(), 1, #tensor, #list + 1, list)
+end
+
+--- Runs the model over all images: the sum of the losses, predicted and true classes.
+local function run(model, set, o)
+  local predictions, labels, loss_sum = {}, {}, 0
+  local bar = o.progress and progress { total = #set.images, label = o.label, unit = "images" }
+  for images, batch_labels in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
+    local logits = model(images)
+    loss_sum = loss_sum + core.cross_entropy(logits, batch_labels, { reduction = "sum" }):item()
+    append(predictions, logits:argmax(2))
+    append(labels, batch_labels)
+    if bar then bar:update(#labels, { loss = loss_sum / #labels }) end
+  end
+  if bar then bar:finish() end
+  return predictions, labels, loss_sum
+end
+
+--- Evaluates a model (in eval mode; its mode is put back afterwards) without recording gradients.
+-- @tparam Module model images {N,H,W,C} float32 -> logits {N,k}
+-- @tparam table set a data set of one image or more
+-- @tparam[opt] table options `batch` (256), `predictions` (false: the predicted classes come too), `progress` (false),
+-- `label` of the progress bar
+-- @treturn table `accuracy` in [0, 1], `loss` (mean cross-entropy), `count`, `per_class` (class -> accuracy; classes
+-- without images are missing), and `predictions` (list of classes 1..k) on request
+local function evaluate(model, set, options)
+  check.argument("mt.evaluate", "model", model, { type = "module" })
+  dataset.check("mt.evaluate", "argument 'dataset'", set)
+  local o = check.options("mt.evaluate", options, schema)
+  if #set.images == 0 then error("mt.evaluate: argument 'dataset': 1 image or more expected, got 0", 2) end
+  local was_training = model:is_training()
+  model:eval()
+  local done, predictions, labels, loss_sum = pcall(core.no_grad, run, model, set, o)
+  model:train(was_training)
+  if not done then error(predictions, 0) end
+  return {
+    accuracy = metrics.accuracy(predictions, labels),
+    loss = loss_sum / #labels,
+    count = #labels,
+    per_class = metrics.group_accuracy(predictions, labels, labels),
+    predictions = o.predictions and predictions or nil,
+  }
+end
+
+return evaluate

@@ -1,0 +1,156 @@
+--- Results as people and spreadsheets read them: aligned text tables, mean +- std, CSV files.
+-- @module masktune.report
+local check = require "masktune.check"
+local core = require "masktune.core"
+local json = require "masktune.json"
+
+local report = {}
+
+-- ---- text ----
+
+--- Mean and sample standard deviation (n - 1), as in the paper's tables.
+-- @tparam {number,...} values at least one
+-- @treturn number mean
+-- @treturn ?number standard deviation; nil for a single value
+function report.statistics(values)
+  local rule = { type = "list", of = { type = "any" }, min_length = 1 }
+  values = check.argument("report.statistics", "values", values, rule)
+  local sum, squares = 0, 0
+  for _, value in ipairs(values) do
+    sum = sum + value
+  end
+  local mean = sum / #values
+  for _, value in ipairs(values) do
+    squares = squares + (value - mean) ^ 2
+  end
+  return mean, #values > 1 and math.sqrt(squares / (#values - 1)) or nil
+end
+
+--- "98.4 +- 0.2", or "98.4" for a single value.
+-- @tparam {number,...} values
+-- @tparam[opt] table options `digits` after the point (1), `scale` every value is multiplied by (1; 100 for per cent)
+-- @treturn string
+function report.mean_std(values, options)
+  local o = check.options("report.mean_std", options, {
+    digits = { type = "integer", min = 0, max = 17, default = 1 },
+    scale = { type = "number", default = 1 },
+  })
+  local mean, std = report.statistics(values)
+  local number = "%." .. o.digits .. "f"
+  if not std then return number:format(mean * o.scale) end
+  return (number .. " +- " .. number):format(mean * o.scale, std * math.abs(o.scale))
+end
+
+local function width(text) return utf8.len(text) or #text end
+
+local function padded(text, columns, to_the_right)
+  local space = (" "):rep(columns - width(text))
+  return to_the_right and space .. text or text .. space
+end
+
+--- An aligned table: the first column to the left, the others to the right, a rule under the titles.
+-- @tparam {string,...} titles
+-- @tparam {table,...} rows lists of cells; missing cells are empty
+-- @treturn string lines, each ending in a newline
+function report.table(titles, rows)
+  check.argument("report.table", "titles", titles, { type = "list", of = { type = "string" }, min_length = 1 })
+  check.argument("report.table", "rows", rows, { type = "list", of = { type = "table" } })
+  local widths, rules, lines = {}, {}, {}
+  for c, title in ipairs(titles) do
+    widths[c] = width(title)
+    for _, row in ipairs(rows) do
+      widths[c] = math.max(widths[c], width(tostring(row[c] or "")))
+    end
+    rules[c] = ("-"):rep(widths[c])
+  end
+  local function add(row)
+    local cells = {}
+    for c = 1, #titles do
+      cells[c] = padded(tostring(row[c] or ""), widths[c], c > 1)
+    end
+    lines[#lines + 1] = table.concat(cells, "  "):gsub("%s+$", "") .. "\n"
+  end
+  add(titles)
+  add(rules)
+  for _, row in ipairs(rows) do
+    add(row)
+  end
+  return table.concat(lines)
+end
+
+-- ---- CSV ----
+
+local function csv_cell(value)
+  local text
+  if value == nil or value == json.null then
+    text = ""
+  elseif type(value) == "number" and value - value == 0 then
+    text = json.encode(value) -- the fewest digits that read back as the same number
+  else
+    text = tostring(value)
+  end
+  return text:find('[",\r\n]') and '"' .. text:gsub('"', '""') .. '"' or text
+end
+
+--- One CSV record (RFC 4180): quoted where needed, ending in CR LF.
+-- @tparam table cells
+-- @tparam[opt=#cells] integer count number of cells, for lists that hold nil
+-- @treturn string
+function report.csv_line(cells, count)
+  local texts = {}
+  for c = 1, count or #cells do
+    texts[c] = csv_cell(cells[c])
+  end
+  return table.concat(texts, ",") .. "\r\n"
+end
+
+local function csv_row(where, columns, row)
+  local cells, known = {}, {}
+  for c, name in ipairs(columns) do
+    cells[c], known[name] = row[name], true
+  end
+  for name in pairs(row) do
+    if not known[name] then
+      local expected = table.concat(columns, ", ")
+      error(("%s: row has %s, expected columns: %s"):format(where, check.describe(name), expected), 3)
+    end
+  end
+  return report.csv_line(cells, #columns)
+end
+
+local columns_rule = { type = "list", of = { type = "string" }, min_length = 1 }
+
+--- Writes a whole CSV file; a reader sees the old one or the new one, never half of it.
+-- @string path
+-- @tparam {string,...} columns
+-- @tparam {table,...} rows each a table column -> value
+function report.write_csv(path, columns, rows)
+  check.argument("report.write_csv", "path", path, { type = "string" })
+  check.argument("report.write_csv", "columns", columns, columns_rule)
+  check.argument("report.write_csv", "rows", rows, { type = "list", of = { type = "table" } })
+  local lines = { report.csv_line(columns) }
+  for i, row in ipairs(rows) do
+    lines[i + 1] = csv_row("report.write_csv", columns, row)
+  end
+  core.write_file(path, table.concat(lines))
+end
+
+--- Adds one row to a CSV file, which is made where it is missing. The file is rewritten whole and put in place at
+-- once, so that a kill leaves it with the row or without.
+-- @string path
+-- @tparam {string,...} columns must be those of the file
+-- @tparam table row column -> value
+function report.append_csv(path, columns, row)
+  check.argument("report.append_csv", "path", path, { type = "string" })
+  check.argument("report.append_csv", "columns", columns, columns_rule)
+  check.argument("report.append_csv", "row", row, { type = "table" })
+  local header = report.csv_line(columns)
+  local content = core.file_exists(path) and core.read_file(path) or header
+  if content:sub(1, #header) ~= header then
+    error(("report.append_csv: '%s' begins with '%s', expected the columns %s"):format(
+      path, content:match("^[^\r\n]*"), table.concat(columns, ",")), 2)
+  end
+  core.write_file(path, content .. csv_row("report.append_csv", columns, row))
+end
+
+return report

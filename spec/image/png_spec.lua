@@ -1,0 +1,166 @@
+local mt = require "masktune"
+local process = require "support.process"
+local samples = require "image.png_samples"
+
+local function from_hex(hex)
+  return (hex:gsub("%x%x", function(digits)
+    return string.char(tonumber(digits, 16))
+  end))
+end
+
+local function read_string(content, options)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(content)
+  file:close()
+  local ok, result = pcall(mt.image.read_png, path, options)
+  os.remove(path)
+  if not ok then
+    error((result:gsub(path, "a.png", 1)), 0)
+  end
+  return result
+end
+
+local rgb_sample, palette_sample
+for _, sample in ipairs(samples) do
+  if sample.name == "RGB, 8 bits, interlaced" then
+    rgb_sample = from_hex(sample.file)
+  elseif sample.name == "palette with transparency, 4 bits" then
+    palette_sample = from_hex(sample.file)
+  end
+end
+
+local function be32(value)
+  return (">I4"):pack(value)
+end
+
+describe("read_png", function()
+  for _, sample in ipairs(samples) do
+    it("reads " .. sample.name, function()
+      local image = read_string(from_hex(sample.file))
+      assert.equal("uint8", image:dtype())
+      assert.same({ 5, 7, sample.channels }, image:shape())
+      assert.equal(from_hex(sample.pixels), image:bytes())
+    end)
+  end
+
+  it("converts to the channels asked for", function()
+    for _, sample in ipairs(samples) do
+      local pixels = { from_hex(sample.pixels):byte(1, -1) }
+      for _, channels in ipairs{ 1, 3, 4 } do
+        local image = read_string(from_hex(sample.file), { channels = channels })
+        assert.same({ 5, 7, channels }, image:shape())
+        local got = { image:bytes():byte(1, -1) }
+        for pixel = 0, 34 do
+          local r, g, b, a = table.unpack(pixels, pixel * sample.channels + 1, (pixel + 1) * sample.channels)
+          g, b = g or r, b or r
+          local gray = sample.channels == 1 and r or (299 * r + 587 * g + 114 * b + 500) // 1000
+          local expected = channels == 1 and { gray } or { r, g, b, channels == 4 and (a or 255) or nil }
+          assert.same(expected, { table.unpack(got, pixel * channels + 1, (pixel + 1) * channels) })
+        end
+      end
+    end
+  end)
+
+  it("refuses a file cut short at any byte", function()
+    for _, whole in ipairs{ rgb_sample, palette_sample } do
+      for length = 0, #whole - 1 do
+        assert.error_matches(function()
+          read_string(whole:sub(1, length))
+        end, length < 8 and "'a.png' is not a PNG file" or "PNG file 'a.png': the file is truncated")
+      end
+    end
+  end)
+
+  it("refuses a file with any byte changed", function()
+    for _, whole in ipairs{ rgb_sample, palette_sample } do
+      for position = 1, #whole do
+        local changed = whole:sub(1, position - 1) .. string.char(whole:byte(position) ~ 0x55) .. whole:sub(position + 1)
+        assert.error(function()
+          read_string(changed)
+        end, nil, "position " .. position)
+      end
+    end
+  end)
+
+  it("refuses sizes that would take gigabytes, and says so", function()
+    -- IHDR of 60000 x 60000 RGBA pixels with its checksum: python -c "import zlib; ..."
+    local huge = "\x89PNG\r\n\x1a\n" .. be32(13) .. "IHDR" .. be32(60000) .. be32(60000) .. "\8\6\0\0\0" .. be32(0x80d27542)
+    assert.error_matches(function()
+      read_string(huge .. be32(0) .. "IDAT" .. be32(0x35af061e) .. be32(0) .. "IEND" .. be32(0xae426082))
+    end, "PNG file 'a.png': 60000 x 60000 pixels, expected at most 268435456 in all")
+  end)
+
+  it("refuses other files and wrong arguments", function()
+    assert.error_matches(function()
+      read_string("GIF89a and more")
+    end, "'a.png' is not a PNG file")
+    assert.error_matches(function()
+      mt.image.read_png("/nowhere/a.png")
+    end, "cannot open '/nowhere/a.png': No such file or directory")
+    for _, channels in ipairs{ 0, 2, 5 } do
+      assert.error_matches(function()
+        read_string(rgb_sample, { channels = channels })
+      end, "option 'channels'")
+    end
+    assert.error_matches(function()
+      mt.image.read_png(3)
+    end, "string expected, got number")
+  end)
+
+  it("keeps no memory after errors", function()
+    local half = rgb_sample:sub(1, #rgb_sample - 30)
+    collectgarbage() -- other specs' tensors must not be freed in between
+    local before = mt.memory().live
+    for _ = 1, 100 do
+      pcall(read_string, half)
+    end
+    assert.equal(before, mt.memory().live)
+  end)
+end)
+
+describe("write_png", function()
+  it("writes every shape so that it reads back the same", function()
+    process.with_folder(function(folder)
+      local path = folder .. "/a.png"
+      for _, shape in ipairs{ { 3, 5 }, { 3, 5, 1 }, { 1, 1, 3 }, { 6, 2, 3 }, { 9, 4, 4 } } do
+        local image = (mt.rand(shape) * 255):to("uint8")
+        mt.image.write_png(path, image)
+        local back = mt.image.read_png(path)
+        assert.same({ shape[1], shape[2], shape[3] or 1 }, back:shape())
+        assert.equal(image:bytes(), back:bytes())
+      end
+      assert.same({ "a.png" }, mt.list_directory(folder))
+    end)
+  end)
+
+  it("rounds floats in [0,1] to bytes and clamps what is outside", function()
+    process.with_folder(function(folder)
+      local path = folder .. "/a.png"
+      mt.image.write_png(path, mt.tensor{ { 0, 0.5, 1, 0.1 }, { -3, 7, 0 / 0, 1 / 510 } })
+      assert.same({ { { 0 }, { 128 }, { 255 }, { 26 } }, { { 0 }, { 255 }, { 0 }, { 1 } } },
+        mt.image.read_png(path):totable())
+    end)
+  end)
+
+  it("refuses what is no image and leaves the old file", function()
+    process.with_folder(function(folder)
+      local path = folder .. "/a.png"
+      mt.write_file(path, "old")
+      for message, image in pairs{
+        ["write_png: image has shape {2,2,2}, expected {H,W}, {H,W,1}, {H,W,3} or {H,W,4}"] = mt.zeros(2, 2, 2),
+        ["write_png: image has shape {4}"] = mt.zeros(4),
+        ["write_png: image has shape {0,4}, expected 1 to"] = mt.zeros(0, 4),
+        ["write_png: image is int32, expected uint8 or float32"] = mt.zeros{ 2, 2 }:to("int32"),
+      } do
+        local ok, problem = pcall(mt.image.write_png, path, image)
+        assert.is_false(ok)
+        assert.is_truthy(problem:find(message, 1, true), problem)
+      end
+      assert.equal("old", mt.read_file(path))
+      assert.error_matches(function()
+        mt.image.write_png(folder .. "/missing/a.png", mt.zeros(2, 2))
+      end, "cannot write '[^']*/missing/a.png': No such file or directory")
+    end)
+  end)
+end)

@@ -1,0 +1,166 @@
+local mt = require "masktune"
+local process = require "support.process"
+
+local function bytes_of(path)
+  local file = assert(io.open(path, "rb"))
+  local content = file:read("a")
+  file:close()
+  return content
+end
+
+local function write_plainly(path, content)
+  local file = assert(io.open(path, "wb"))
+  file:write(content)
+  file:close()
+end
+
+describe("write_file", function()
+  local function with_folder(f)
+    return function()
+      process.with_folder(f)
+    end
+  end
+
+  it("writes every byte and leaves nothing else in the folder", with_folder(function(folder)
+    local content = "a\0b\r\n\255" .. ("x"):rep(100000)
+    mt.write_file(folder .. "/new", content)
+    assert.equal(content, bytes_of(folder .. "/new"))
+    mt.write_file(folder .. "/new", "")
+    assert.equal("", bytes_of(folder .. "/new"))
+    assert.same({ "new" }, mt.list_directory(folder))
+  end))
+
+  it("takes over what a killed writer left behind", with_folder(function(folder)
+    write_plainly(folder .. "/a.partial", ("half"):rep(1000))
+    mt.write_file(folder .. "/a", "whole")
+    assert.equal("whole", bytes_of(folder .. "/a"))
+    assert.same({ "a" }, mt.list_directory(folder))
+  end))
+
+  it("follows a symbolic link to the file it names", with_folder(function(folder)
+    write_plainly(folder .. "/real", "old")
+    assert(process.run(("ln -s real %s/link"):format(folder)))
+    mt.write_file(folder .. "/link", "new")
+    assert.equal("new", bytes_of(folder .. "/real"))
+    assert.is_true(process.run(("test -L %s/link"):format(folder)))
+  end))
+
+  it("leaves the old file when the disk is full half way, and no temporary", with_folder(function(folder)
+    local path = folder .. "/file"
+    mt.write_file(path, "old")
+    local script = folder .. "/script.lua"
+    write_plainly(script, ([[
+      local mt = require "masktune"
+      local path = ...
+      print(pcall(mt.write_file, path, ("x"):rep(1000000)))
+      print(pcall(mt.save, path, { a = mt.zeros(1000000) }))
+      print(pcall(mt.image.write_png, path, mt.rand(1000, 1000)))
+    ]]))
+    -- A limit on the size of files stands in for the full disk: write() fails after 64 kB.
+    local _, output = process.run(("trap '' XFSZ; ulimit -f 64; %s %s %s"):format(process.lua, script, path))
+    local _, failures = output:gsub("false%s+cannot write '[^\n]*/file': File too large", "")
+    assert.equal(3, failures, output)
+    assert.equal("old", bytes_of(path))
+    assert.same({ "file", "script.lua" }, mt.list_directory(folder))
+  end))
+
+  it("keeps a second writer out while one is at it", with_folder(function(folder)
+    write_plainly(folder .. "/a", "old")
+    if not process.has("flock") then
+      pending("no flock program")
+      return
+    end
+    write_plainly(folder .. "/s.lua", [[print(pcall(require "masktune".write_file, ..., "new"))]])
+    local _, output = process.run(("flock %s/a.partial %s %s/s.lua %s/a"):format(folder, process.lua, folder, folder))
+    assert.matches("another process is writing it", output)
+    assert.equal("old", bytes_of(folder .. "/a"))
+  end))
+
+  it("says which file and why it cannot be written", with_folder(function(folder)
+    assert.error_matches(function()
+      mt.write_file(folder .. "/missing/a", "x")
+    end, "cannot write '[^']*/missing/a': No such file or directory")
+    assert.error_matches(function()
+      mt.write_file(folder, "x")
+    end, "not a regular file")
+    assert.error_matches(function()
+      mt.write_file("/dev/full", "x")
+    end, "cannot write '/dev/full': it is not a regular file")
+    assert.error_matches(function()
+      mt.write_file("", "x")
+    end, "path expected")
+    assert.error_matches(function()
+      mt.write_file(folder .. "/a\0b", "x")
+    end, "zero byte")
+    assert.error_matches(function()
+      mt.write_file(folder .. "/a", 3)
+    end, "string expected, got number")
+    assert.same({}, mt.list_directory(folder))
+  end))
+end)
+
+describe("read_file", function()
+  it("gives the bytes back, of pipes and devices too", function()
+    process.with_folder(function(folder)
+      local content = ("\0\1\2\255"):rep(50000)
+      write_plainly(folder .. "/a", content)
+      assert.equal(content, mt.read_file(folder .. "/a"))
+      assert.equal(content, mt.read_file(folder .. "/a", #content))
+      assert.equal("", mt.read_file("/dev/null"))
+    end)
+  end)
+
+  it("refuses more than the limit, even from a source without end", function()
+    process.with_folder(function(folder)
+      write_plainly(folder .. "/a", "12345")
+      assert.error_matches(function()
+        mt.read_file(folder .. "/a", 4)
+      end, "cannot read '[^']*/a': it holds more than 4 bytes")
+    end)
+    assert.error_matches(function()
+      mt.read_file("/dev/zero", 100000)
+    end, "more than 100000 bytes")
+  end)
+
+  it("says which file is missing or is a folder", function()
+    assert.error_matches(function()
+      mt.read_file("/nowhere/at/all")
+    end, "cannot open '/nowhere/at/all': No such file or directory")
+    assert.error_matches(function()
+      mt.read_file("/tmp")
+    end, "cannot read '/tmp': Is a directory")
+  end)
+end)
+
+describe("folders", function()
+  it("are made with all above them, and again without complaint", function()
+    process.with_folder(function(folder)
+      mt.make_directory(folder .. "/a/b//c/")
+      mt.make_directory(folder .. "/a/b/c")
+      assert.is_true(mt.file_exists(folder .. "/a/b/c"))
+      assert.is_false(mt.file_exists(folder .. "/a/x"))
+      mt.write_file(folder .. "/file", "x")
+      assert.error_matches(function()
+        mt.make_directory(folder .. "/file/below")
+      end, "cannot make folder '[^']*/file': File exists")
+    end)
+  end)
+
+  it("list their names sorted", function()
+    process.with_folder(function(folder)
+      for _, name in ipairs{ "b", "a10", "a2", "B", ".hidden" } do
+        mt.write_file(folder .. "/" .. name, "")
+      end
+      assert.same({ ".hidden", "B", "a10", "a2", "b" }, mt.list_directory(folder))
+      mt.remove_file(folder .. "/B")
+      mt.remove_file(folder .. "/B")
+      assert.same({ ".hidden", "a10", "a2", "b" }, mt.list_directory(folder))
+    end)
+    assert.error_matches(function()
+      mt.list_directory("/nowhere")
+    end, "cannot list folder '/nowhere': No such file or directory")
+    assert.error_matches(function()
+      mt.remove_file("/tmp")
+    end, "cannot remove '/tmp'")
+  end)
+end)

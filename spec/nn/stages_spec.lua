@@ -1,0 +1,150 @@
+-- Stages of convolution, normalisation, ReLU and pooling that a container runs as one operation give what the same
+-- modules give when they are called one by one (each checked against the oracle in its own spec).
+local mt = require "masktune"
+local nn = mt.nn
+
+local function relative(a, b)
+  local d = a - b
+  return math.sqrt((d * d):sum():item()) / (1e-30 + math.sqrt((b * b):sum():item()))
+end
+
+local function one_by_one(modules, x)
+  for _, m in ipairs(modules) do x = m(x) end
+  return x
+end
+
+--- Outputs, gradients (flat, by name) and running statistics of one training pass.
+local function pass(model, modules, run, x, weights)
+  x:zero_grad()
+  model:zero_grad()
+  local y = run(modules, x)
+  local loss = (y * weights):sum()
+  loss:backward()
+  return { y = y:detach(), x = x:grad():clone(), grads = model:grad_dict(), state = model:state_dict() }
+end
+
+local function compare(got, expected)
+  assert.is_true(relative(got.y, expected.y) < 3e-6, "output")
+  assert.is_true(relative(got.x, expected.x) < 1e-5, "gradient of the input")
+  for name, grad in pairs(expected.grads) do
+    if name:match("bias$") and math.sqrt((grad * grad):sum():item()) < 1e-3 then
+      -- a bias in front of a normalisation: exactly zero in theory, rounding noise one by one
+      assert.is_true(got.grads[name]:abs():max():item() < 1e-3, name)
+    else
+      assert.is_true(relative(got.grads[name], grad) < 2e-5, name)
+    end
+  end
+  for name, value in pairs(expected.state) do
+    if name:match("running") then assert.is_true(relative(got.state[name], value) < 1e-5, name) end
+  end
+end
+
+local function stage(list, inputs, outputs, options)
+  list[#list + 1] = nn.Conv2d(inputs, outputs, options.kernel or 3, { padding = options.padding or 0, stride = options.stride or 1 })
+  list[#list + 1] = nn.BatchNorm2d(outputs)
+  if options.relu ~= false then list[#list + 1] = nn.ReLU() end
+  if options.pool then list[#list + 1] = nn.MaxPool2d(options.pool) end
+end
+
+local cases = {
+  { name = "the SmallCNN's shapes", channels = { 3, 16, 16, 32 }, size = { 20, 20 }, stages = { {}, { pool = 2 }, { pool = 2 } } },
+  { name = "odd channels, padding, a pooling that drops a border", channels = { 5, 7, 33, 3 }, size = { 13, 11 },
+    stages = { { padding = 1 }, { padding = 1, pool = 3 }, { padding = 2, kernel = 5, relu = false } } },
+  { name = "kernels 1 and 7 with full padding", channels = { 2, 17, 1 }, size = { 9, 7 },
+    stages = { { kernel = 1 }, { kernel = 7, padding = 6 } } },
+  { name = "a strided stage, which runs apart", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
+    stages = { { padding = 1 }, { stride = 2, padding = 1 }, { padding = 1, pool = 2 } } },
+}
+
+describe("a container of convolution stages", function()
+  local threads, isa = mt.get_num_threads(), mt.isa()
+  before_each(function() mt.manual_seed(11) end)
+  after_each(function()
+    mt.set_num_threads(threads)
+    mt.isa(isa)
+  end)
+
+  local function build(case)
+    local list = {}
+    for i, options in ipairs(case.stages) do stage(list, case.channels[i], case.channels[i + 1], options) end
+    return list
+  end
+
+  for _, name in ipairs { "plain", "avx2", "avx512" } do
+    for _, case in ipairs(cases) do
+      it(("trains as its modules do one by one: %s (%s)"):format(case.name, name), function()
+        if not pcall(mt.isa, name) then return pending(name .. " is not supported by this processor") end
+        local list = build(case)
+        local model = nn.Sequential(list)
+        local initial = model:state_dict()
+        local x = mt.randn(5, case.size[1], case.size[2], case.channels[1]):requires_grad(true)
+        local weights = mt.randn(table.unpack(model(x):shape()))
+        for _, count in ipairs { 1, 2, 3 } do
+          mt.set_num_threads(count)
+          model:load_state_dict(initial)
+          local fused = pass(model, list, function(_, input) return model(input) end, x, weights)
+          model:load_state_dict(initial)
+          compare(fused, pass(model, list, one_by_one, x, weights))
+        end
+      end)
+    end
+  end
+
+  it("evaluates as its modules do one by one", function()
+    for _, case in ipairs(cases) do
+      local list = build(case)
+      local model = nn.Sequential(list)
+      local x = mt.randn(6, case.size[1], case.size[2], case.channels[1])
+      for _ = 1, 3 do model(x * 2 + 1) end -- running statistics away from their start
+      model:eval()
+      mt.no_grad(function() assert.is_true(relative(model(x), one_by_one(list, x)) < 3e-6, case.name) end)
+      assert.is_true(relative(model(x):detach(), one_by_one(list, x):detach()) < 3e-6, case.name)
+    end
+  end)
+
+  it("adds the shortcut of a residual block inside the operation", function()
+    local main = {}
+    stage(main, 8, 8, { padding = 1 })
+    stage(main, 8, 8, { padding = 1, relu = false })
+    local block = nn.Residual { { "conv1", main[1] }, { "bn1", main[2] }, { "relu", main[3] }, { "conv2", main[4] },
+      { "bn2", main[5] } }
+    local initial = block:state_dict()
+    local x = mt.randn(4, 9, 7, 8):requires_grad(true)
+    local weights = mt.randn(4, 9, 7, 8)
+    local fused = pass(block, main, function(_, input) return block(input) end, x, weights)
+    block:load_state_dict(initial)
+    compare(fused, pass(block, main, function(list, input) return (one_by_one(list, input) + input):relu() end, x, weights))
+  end)
+
+  it("gives the same bits again with the same number of threads", function()
+    local list = build(cases[1])
+    local model = nn.Sequential(list)
+    local initial = model:state_dict()
+    local x = mt.randn(7, 20, 20, 3):requires_grad(true)
+    local weights = mt.randn(table.unpack(model(x):shape()))
+    mt.set_num_threads(3)
+    local function run()
+      model:load_state_dict(initial)
+      return pass(model, list, function(_, input) return model(input) end, x, weights)
+    end
+    local first, second = run(), run()
+    assert.equal(first.y:bytes(), second.y:bytes())
+    assert.equal(first.x:bytes(), second.x:bytes())
+    for name, grad in pairs(first.grads) do assert.equal(grad:bytes(), second.grads[name]:bytes(), name) end
+  end)
+
+  it("keeps a NaN a NaN", function()
+    local model = nn.Sequential(build(cases[1]))
+    local x = mt.zeros(4, 20, 20, 3)
+    x[2]:fill(0 / 0)
+    local y = model(x):sum():item()
+    assert.is_true(y ~= y)
+  end)
+
+  it("leaves images of the wrong shape to the operation that explains it", function()
+    local model = nn.Sequential(build(cases[1]))
+    assert.has_error(function() model(mt.zeros(4, 20, 20, 5)) end)
+    assert.has_error(function() model(mt.zeros(4, 3, 3, 3)) end)
+    assert.has_error(function() model(mt.zeros(4, 20, 20)) end)
+  end)
+end)

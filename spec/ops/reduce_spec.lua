@@ -1,0 +1,180 @@
+--- Sum, mean, std, max, min and argmax over any axes.
+local mt = require "masktune"
+local gradcheck = require "support.gradcheck"
+local reference = require "support.reference"
+
+local nan = 0 / 0
+
+local function total(values)
+  local sum = 0.0
+  for _, v in ipairs(values) do
+    sum = sum + v
+  end
+  return sum
+end
+
+local function average(values) return total(values) / #values end
+
+local function deviation(correction)
+  return function(values)
+    local mean, squares = average(values), 0.0
+    for _, v in ipairs(values) do
+      squares = squares + (v - mean) ^ 2
+    end
+    return math.sqrt(squares / (#values - correction))
+  end
+end
+
+local function all_axes(shape)
+  local axes = {}
+  for i = 1, #shape do axes[i] = i end
+  return axes
+end
+
+local reductions = {
+  { name = "sum", plain = total },
+  { name = "mean", plain = average },
+  { name = "std", plain = deviation(1) },
+  { name = "std", plain = deviation(0), options = { unbiased = false } },
+  { name = "max", plain = function(values) return math.max(table.unpack(values)) end },
+  { name = "min", plain = function(values) return math.min(table.unpack(values)) end },
+}
+
+local cases = {
+  { { 5 }, nil }, { { 3, 4 }, nil }, { { 3, 4 }, 1 }, { { 3, 4 }, 2 }, { { 3, 4 }, -1 }, { { 2, 3, 4 }, 2 },
+  { { 2, 3, 4 }, { 1, 3 } }, { { 2, 3, 4 }, { 3, 1, 2 } }, { { 2, 1, 3, 2, 1, 2 }, { 2, 4, 6 } },
+  { { 3, 2, 2, 3, 2, 2 }, { 1, 3, 5 } }, { { 2, 3, 4, 5 }, { 2, 3 } },
+}
+
+describe("reduction", function()
+  for _, reduction in ipairs(reductions) do
+    for _, case in ipairs(cases) do
+      for _, keepdim in ipairs{ false, true } do
+        local shape, axes = case[1], case[2]
+        local listed = type(axes) == "number" and { axes < 0 and #shape + 1 + axes or axes } or axes or all_axes(shape)
+        local options = { keepdim = keepdim }
+        for name, value in pairs(reduction.options or {}) do options[name] = value end
+        it(("%s of {%s} over {%s}%s matches the reference, values and gradients"):format(reduction.name,
+          table.concat(shape, ","), table.concat(listed, ","), keepdim and ", keepdim" or ""), function()
+          gradcheck.check{
+            ours = function(x) return (x[reduction.name](x, axes, options)) end,
+            reference = function(x) return reference.reduce(x, listed, reduction.plain, keepdim) end,
+            inputs = { { shape = shape, low = -3, high = 3 } },
+          }
+        end)
+      end
+    end
+  end
+
+  it("of a tensor without axes is the tensor's value", function()
+    local t = mt.tensor(2.5)
+    assert.equal(2.5, t:sum():item())
+    assert.equal(2.5, t:mean():item())
+    assert.equal(2.5, t:max():item())
+    assert.equal(1, t:argmax():item())
+  end)
+
+  it("of nothing is 0 for sum, NaN for mean and std, and an error for max", function()
+    local t = mt.zeros(0, 3)
+    assert.equal(0.0, t:sum():item())
+    assert.same({ 0.0, 0.0, 0.0 }, t:sum(1):totable())
+    assert.same({ 0 }, t:sum(2):shape())
+    assert.is_true(t:mean():item() ~= t:mean():item())
+    assert.is_true(t:std(1)[2]:item() ~= t:std(1)[2]:item())
+    assert.error_matches(function() t:max() end, "max: the tensor has shape {0,3}, expected elements")
+    assert.error_matches(function() t:min(1) end, "min: the tensor has shape {0,3}")
+    assert.same({ 0 }, mt.zeros(0, 3):max(2):shape())
+  end)
+
+  it("has NaN as the standard deviation of one value, and gradient 0 where all values are equal", function()
+    assert.is_true(mt.ones(1):std():item() ~= mt.ones(1):std():item())
+    local x = mt.full({ 3 }, 2, { requires_grad = true })
+    x:std():backward()
+    assert.same({ 0.0, 0.0, 0.0 }, x:grad():totable())
+  end)
+
+  it("keeps its precision over many values", function()
+    local t = mt.full({ 3000, 1000 }, 0.1)
+    assert.near(reference.to_float32(0.1) * 3e6, t:sum():item(), 0.02)
+    assert.near(reference.to_float32(0.1), t:mean():item(), 1e-9)
+    local shifted = mt.randn(100000) + 10000
+    assert.near(1, shifted:std():item(), 0.02)
+  end)
+
+  it("gives the same bits at every thread count", function()
+    local threads = mt.get_num_threads()
+    local t, results = mt.randn(513, 700), {}
+    for i, n in ipairs{ 1, 2, 3, 7 } do
+      mt.set_num_threads(n)
+      results[i] = t:sum():bytes() .. t:sum(1):bytes() .. t:mean(2):bytes() .. t:std():bytes() .. t:max(1):bytes()
+    end
+    mt.set_num_threads(threads)
+    for i = 2, #results do
+      assert.is_true(results[1] == results[i])
+    end
+  end)
+
+  it("sums integers exactly, as int32, and says when that cannot hold the result", function()
+    assert.equal(16777217, (mt.tensor({ 16777216, 1 }, "int32"):sum():item()))
+    local t = mt.full({ 10000 }, 255, "uint8")
+    assert.equal("int32", t:sum():dtype())
+    assert.equal(2550000, t:sum():item())
+    assert.equal(255.0, t:mean():item())
+    assert.same({ 3, 7 }, mt.tensor({ { 1, 2 }, { 3, 4 } }, "uint8"):sum(2):totable())
+    assert.error_matches(function() mt.full({ 2 }, 2147483647, "int32"):sum() end,
+      "sum: the result is 4294967294, expected one that fits in int32")
+  end)
+
+  it("names the axis that is wrong", function()
+    local t = mt.zeros(2, 3)
+    assert.error_matches(function() t:sum(3) end, "axis in 1..2 or %-1..%-2 expected, got 3")
+    assert.error_matches(function() t:sum{ 1, 1 } end, "each axis once expected, got axis 1 twice")
+    assert.error_matches(function() t:mean{ 1, "x" } end, "axis number 2 of the list: axis in 1..2 or %-1..%-2 expected, got x")
+    assert.error_matches(function() t:sum{} end, "at least one")
+    assert.error_matches(function() t:sum(1, { keep = true }) end, "unknown option 'keep'")
+    assert.error_matches(function() t:sum(1, { keepdim = 1 }) end, "option 'keepdim': boolean expected, got 1")
+  end)
+end)
+
+describe("max and min", function()
+  it("along one axis also give the first position", function()
+    local values, positions = mt.tensor{ { 1, 5, 5 }, { 7, 2, 3 } }:max(2)
+    assert.same({ 5.0, 7.0 }, values:totable())
+    assert.same({ 2, 1 }, positions:totable())
+    assert.equal("int32", positions:dtype())
+    values, positions = mt.tensor({ { 1, 5 }, { 7, 2 }, { 1, 2 } }, "uint8"):min(1, { keepdim = true })
+    assert.equal("uint8", values:dtype())
+    assert.same({ { 1, 2 } }, values:totable())
+    assert.same({ { 1, 2 } }, positions:totable())
+  end)
+
+  it("pass the gradient to the first of equals along one axis, and share it otherwise", function()
+    local x = mt.tensor({ { 1, 2, 2 } }, { requires_grad = true })
+    local values = x:max(2)
+    values:sum():backward()
+    assert.same({ { 0.0, 1.0, 0.0 } }, x:grad():totable())
+    x:zero_grad():max():backward()
+    assert.same({ { 0.0, 0.5, 0.5 } }, x:grad():totable())
+    x:zero_grad():max{ 2 }:sum():backward()
+    assert.same({ { 0.0, 0.5, 0.5 } }, x:grad():totable())
+  end)
+
+  it("hold NaN for the extreme", function()
+    local t = mt.tensor{ 1, nan, 3 }
+    local value, position = t:max(1)
+    assert.is_true(value:item() ~= value:item())
+    assert.equal(2, position:item())
+    assert.is_true(t:min():item() ~= t:min():item())
+    assert.equal(2, t:argmax():item())
+  end)
+end)
+
+describe("argmax", function()
+  it("counts from 1, along an axis or through all elements", function()
+    local t = mt.tensor{ { 1, 9, 3 }, { 4, 5, 6 } }
+    assert.equal(2, t:argmax():item())
+    assert.same({ 2, 3 }, t:argmax(2):totable())
+    assert.same({ 2, 1, 2 }, t:argmax(1):totable())
+    assert.same({ { 2 }, { 3 } }, t:argmax(-1, { keepdim = true }):totable())
+  end)
+end)

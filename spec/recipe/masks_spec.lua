@@ -1,0 +1,106 @@
+local mt = require "masktune"
+local tiny = require "support.tiny"
+
+local quiet = { progress = false }
+
+describe("mt.masktune.explain", function()
+  it("gives the heatmaps and predictions of xGradCAM at the model's layer", function()
+    local model, set = tiny.model(1), tiny.data(11, 1)
+    local heat, predicted = mt.masktune.explain(model, set, quiet)
+    local expected, classes = mt.cam.xgradcam(model, set.images, { layer = "features.2" })
+    assert.same({ 11, 14, 14 }, heat:shape())
+    assert.equal(expected:bytes(), heat:bytes())
+    assert.same(classes:totable(), predicted:totable())
+  end)
+
+  it("explains data sets longer than one call's worth like their parts", function()
+    local model, set = tiny.model(1), tiny.data(1100, 1)
+    local heat = mt.masktune.explain(model, set, quiet)
+    local tail = mt.masktune.explain(model, mt.data.subset(set, { 1024, 1025, 1100 }), quiet)
+    assert.equal(heat:index({ 1024, 1025, 1100 }):bytes(), tail:bytes())
+  end)
+
+  it("takes another layer by name, and refuses one that is not there", function()
+    local model, set = tiny.model(1), tiny.data(2, 1)
+    assert.same({ 2, 7, 7 }, mt.masktune.explain(model, set, { layer = "features.3", progress = false }):shape())
+    assert.error_matches(function() mt.masktune.explain(model, set, { layer = "features.9", progress = false }) end, "9")
+    assert.error_matches(function() mt.masktune.explain(model, mt.data.subset(set, 0), quiet) end, "1 image or more")
+  end)
+end)
+
+describe("mt.masktune.mask_dataset", function()
+  local model, set = tiny.model(1), tiny.data(12, 1)
+  local heat = mt.masktune.explain(model, set, quiet)
+
+  local function masked_with(options)
+    options.progress, options.heat = false, options.heat or heat
+    return mt.masktune.mask_dataset(model, set, options)
+  end
+
+  local function expect(keep, masked, info)
+    assert.equal(keep:bytes(), info.keep:bytes())
+    assert.equal(mt.mask.apply(set.images, keep):bytes(), masked.images:bytes())
+  end
+
+  it("masks where the heatmap is above the rule's threshold", function()
+    for _, protocol in ipairs { "reference", "paper" } do
+      for _, k in ipairs { 0, 1, 2, 3 } do
+        local keep = mt.mask.threshold(heat, { protocol = protocol, k = k, size = { 16, 16 } })
+        expect(keep, masked_with { protocol = protocol, k = k })
+      end
+      local keep = mt.mask.threshold(heat, { protocol = protocol, rule = "topk", top = 5, size = { 16, 16 } })
+      expect(keep, masked_with { protocol = protocol, rule = "topk", top = 5 })
+      local mean = mt.mask.mean(heat, { protocol = protocol, size = { 16, 16 } })
+      keep = mt.mask.threshold(heat, { protocol = protocol, rule = "global_mean", mean = mean, size = { 16, 16 } })
+      expect(keep, masked_with { protocol = protocol, rule = "global_mean" })
+      keep = mt.mask.threshold(heat, { protocol = protocol, rule = "soft", size = { 16, 16 } })
+      expect(keep, masked_with { protocol = protocol, rule = "soft" })
+    end
+  end)
+
+  it("computes the heatmaps where none are given", function()
+    local with, without = select(2, masked_with {}), select(2, mt.masktune.mask_dataset(model, set, quiet))
+    assert.equal(with.keep:bytes(), without.keep:bytes())
+    assert.equal(heat:bytes(), without.heat:bytes())
+  end)
+
+  it("keeps images as uint8 and everything else as it is", function()
+    local masked = masked_with { k = 1 }
+    assert.equal("uint8", masked.images:dtype())
+    assert.equal(set.labels, masked.labels)
+    assert.equal(set.biased, masked.biased)
+    assert.equal(2, masked.classes)
+    assert.not_equal(set.images:bytes(), masked.images:bytes())
+  end)
+
+  it("says which share of the pixels it hides", function()
+    local _, info = masked_with { k = 1 }
+    local hidden = 0
+    for _, image in ipairs(info.keep:totable()) do
+      for _, row in ipairs(image) do
+        for _, value in ipairs(row) do
+          hidden = hidden + 1 - value
+        end
+      end
+    end
+    assert.is_true(hidden > 0)
+    assert.near(hidden / (12 * 16 * 16), info.fraction, 1e-6)
+  end)
+
+  it("masks squares at random, the same for the same seed", function()
+    local function squares(seed) return select(2, masked_with { method = "randmask", seed = seed }).keep:bytes() end
+    assert.equal(squares(3), squares(3))
+    assert.not_equal(squares(3), squares(4))
+    local _, info = mt.masktune.mask_dataset(model, set, { method = "randmask", progress = false })
+    assert.is_nil(info.heat)
+  end)
+
+  it("masks at random as much of each image as MaskTune would", function()
+    local _, random = masked_with { method = "randmask", random = "area", k = 1 }
+    local _, own = masked_with { k = 1 }
+    for i = 1, 12 do
+      assert.equal(own.keep[i]:to("int32"):sum():item(), random.keep[i]:to("int32"):sum():item())
+    end
+    assert.not_equal(own.keep:bytes(), random.keep:bytes())
+  end)
+end)
