@@ -9,7 +9,7 @@ LUADIR     ?= $(PREFIX)/share/lua/5.4
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
 export CC LUA LUA_INCDIR
 
-PACKAGES   := openblas libpng zlib
+PACKAGES   := openblas libpng libjpeg zlib
 LUA_INC    ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell \
                 $(PKG_CONFIG) --cflags lua5.4 2>/dev/null || $(PKG_CONFIG) --cflags lua-5.4 2>/dev/null))
 PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
@@ -78,7 +78,6 @@ RUN         = env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 \
               LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;$${LUA_PATH_5_4:-$${LUA_PATH:-;}}" \
               LUA_CPATH="$(abspath $(BUILD))/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
 SPECS      ?= spec
-BUSTED      = $(LUA) spec/run.lua -o plainTerminal $(BUSTED_FLAGS) $(SPECS)
 
 .PHONY: deps demo test asan lint bench install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
@@ -92,7 +91,7 @@ demo: ## watch a net that cheats become one that reads digits: set-up, build, a 
 test: ## set-up, build and the spec suite (SPECS=spec/area, BUSTED_FLAGS=--filter=... narrow it)
 	@.ci/setup test
 	@$(BUILD_ALL)
-	@$(RUN) $(BUSTED)
+	@$(RUN) $(LUA) spec/run.lua -o plainTerminal $(BUSTED_FLAGS) $(SPECS)
 
 # Specs tagged #nosan do not fit under the sanitizers: they limit the address space, or are about other programs.
 SAN_BUILD   = .build-asan
@@ -102,12 +101,9 @@ asan: ## the spec suite under Address- and UndefinedBehaviorSanitizer, with leak
 	@$(BUILD_ALL) BUILD=$(SAN_BUILD) OPT="$(SAN_FLAGS)" LDFLAGS="$(LDFLAGS) $(SAN_FLAGS)"
 	@$(MAKE) --no-print-directory BUILD=$(SAN_BUILD) asan-run
 
-# The core is loaded from the start, so that Lua's dlclose at the end does not unload it before leaks are looked for.
 .PHONY: asan-run
 asan-run:
-	@$(RUN) ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=$(CURDIR)/.ci/leaks:print_suppressions=0 \
-	  UBSAN_OPTIONS=print_stacktrace=1 \
-	  LD_PRELOAD="$$($(CC) -print-file-name=libasan.so) $(abspath $(MODULE))" $(BUSTED) --exclude-tags=nosan
+	@$(RUN) .ci/asan $(abspath $(BUILD)) lua5.4 spec/run.lua -o plainTerminal --exclude-tags=nosan $(BUSTED_FLAGS) $(SPECS)
 
 lint: ## luacheck, clang-format, and a build with warnings as errors
 	@.ci/setup lint

@@ -3,8 +3,8 @@
 -- Every measurement is a process of its own (this script with --worker, or bench_torch.py), so that peak memory and the
 -- time from start to the first finished step are its own. A worker builds the net, runs one step and prints
 -- "first <check> <version>"; for each line "<seconds>" on its standard input it repeats the step for that long and
--- prints "rate <images/s>"; at the end of its input it prints "peak <MB>". The check is the loss (masks: the mean of
--- the masked images) on the same weights and images, and must be the same on both sides.
+-- prints "rate <images/s>"; for the line "end" it prints "peak <MB>" and ends. The check is the loss (masks: the mean
+-- of the masked images) on the same weights and images, and must be the same on both sides.
 local mt = require "masktune"
 
 local usage = [[
@@ -124,6 +124,7 @@ local function work_for(net, work, threads, weights, batch)
   io.stdout:setvbuf("line")
   print("first", step(), mt._VERSION)
   for line in io.lines() do
+    if line == "end" then break end
     print("rate", rate(step, tonumber(line)) * net.batch)
   end
   print("peak", peak_mb())
@@ -166,8 +167,9 @@ function Worker:round(seconds)
 end
 
 function Worker:finish()
-  self.requests:close()
+  self.requests:write("end\n") -- closing would not do: workers started later hold this end too
   self.peak_mb = self:answer("peak")
+  self.requests:close()
   self.replies:close()
   self.rate = median(self.rates)
 end
@@ -248,8 +250,9 @@ local function run(options, folder)
     results.ceiling_gflops = math.max(results.ceiling_gflops or 0, rounded(gflops, 1))
     print(("sgemm 2048^3, %d thread%s: %.1f GFLOP/s"):format(threads, threads == 1 and "" or "s", gflops))
   end
-  print(("%-10s %-6s %7s %10s %5s %8s %7s %10s %8s"):format("net", "work", "threads", "images/s", "", "GFLOP/s",
-    "ceiling", "peak", "start") .. (options.python and " | PyTorch best of two layouts      peak    start | ratio" or ""))
+  local head = ("%-10s %-6s %7s %10s %5s %8s %7s %10s %8s"):format("net", "work", "threads", "images/s", "", "GFLOP/s",
+    "ceiling", "peak", "start")
+  print(head .. (options.python and " | PyTorch's better layout          peak    start | ratio" or ""))
   for _, net in ipairs(options.nets) do
     write_batch(net, folder)
     for _, work in ipairs(options.works) do

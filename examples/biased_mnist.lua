@@ -8,16 +8,16 @@
 -- masked at random (RandMask) and where the net looked (MaskTune). Two tests: the original digits, and the biased ones,
 -- where the square says the wrong thing.
 
---- In a checkout, the tree this file is in comes first; elsewhere masktune must be installed.
-local function find_masktune()
+--- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
+local function prefer_checkout()
   local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
-  local file = io.open(root .. "/lua/masktune/init.lua")
-  if not file then return end
-  file:close()
+  local built = io.open(root .. "/.build/masktune/core.so")
+  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
+  built:close()
   package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
-  package.cpath = ("%s;%s/.build/?.so"):format(package.cpath, root)
+  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
 end
-find_masktune()
+prefer_checkout()
 
 local mt = require "masktune"
 local cli = mt.cli
@@ -149,6 +149,7 @@ local function candidate_rows(seed, method, candidates)
   local rows = {}
   for i, row in ipairs(candidates) do
     rows[i] = with(row, { seed = seed, stage = method, epoch = 1 })
+    rows[i].judged = nil -- a list; its mean is there
   end
   return rows
 end
@@ -217,20 +218,19 @@ end
 -- ---- the figure ----
 
 local CLASS_NAMES = { "0-4", "5-9" }
-local FIGURE_DIGITS = { 5, 6, 8, 9, 3 }
+local FIGURE_ROWS = 5
 
---- The first test image of each digit: nobody chose them for looking good.
-local function figure_images(set)
-  local chosen, digits = {}, set.digits:totable()
-  for _, wanted in ipairs(FIGURE_DIGITS) do
-    for i, digit in ipairs(digits) do
-      if digit == wanted then
-        chosen[#chosen + 1] = i
-        break
-      end
-    end
+--- The first image of each digit that ERM gets wrong, in the order of the data set; nobody chose them for looking good.
+local function figure_images(set, erm)
+  local wrong, others, shown = {}, {}, {}
+  local digits, labels = set.digits:totable(), set.labels:totable()
+  for i, predicted in ipairs(mt.evaluate(erm, set, { predictions = true }).predictions) do
+    local fooled = predicted ~= labels[i] and not shown[digits[i]]
+    if fooled then shown[digits[i]] = true end
+    table.insert(fooled and wrong or others, i)
   end
-  return mt.data.subset(set, chosen)
+  table.move(others, 1, FIGURE_ROWS, #wrong + 1, wrong) -- where ERM is hardly ever wrong
+  return mt.data.subset(set, table.move(wrong, 1, math.min(FIGURE_ROWS, #wrong), 1, {}))
 end
 
 local function caption(digit, class, predicted)
@@ -247,8 +247,8 @@ end
 
 --- The paper's Figure 2, right: where ERM looks, what is masked, where MaskTune looks, on the biased test.
 local function write_figure(path, o, run)
-  local set = figure_images(run.sets.biased)
   local erm, tuned = run.results.erm.final, run.results.masktune.final
+  local set = figure_images(run.sets.biased, erm)
   local before, erm_says = mt.masktune.explain(erm, set, { progress = false })
   local after, tuned_says = mt.masktune.explain(tuned, set, { progress = false })
   local masks = select(2, mt.masktune.mask_dataset(erm, set, {
@@ -265,8 +265,8 @@ local function write_figure(path, o, run)
     keep = masks.keep,
     captions = captions,
     title = "Where the net looks, before and after MaskTune",
-    subtitle = ("%s%s protocol, %d epochs"):format(o.data_name == "MNIST" and "biased MNIST test, "
-      or "SYNTHETIC digits (not MNIST), biased test, ", o.protocol, o.epochs),
+    subtitle = ("%s, biased test: first ERM errors (%s, %d epochs)"):format(o.data_name == "MNIST" and "MNIST"
+      or "SYNTHETIC digits (not MNIST)", o.protocol, o.epochs),
     columns = {
       { "test image", "" }, { "before", "(ERM)" }, { "mask", "(from ERM)" }, { "after", "(MaskTune)" },
     },
@@ -282,6 +282,9 @@ local function seconds_of(results)
     masktune = results.masktune.seconds.mask + results.masktune.seconds.finetune,
   }
 end
+
+--- A share in per cent, without the last digits that are only rounding.
+local function percent(share) return tonumber(("%.10g"):format(100 * share)) end
 
 --- What results.json holds: lists with one entry per seed; accuracies and coverage in per cent.
 local function collect(o, runs, total_seconds)
@@ -307,7 +310,7 @@ local function collect(o, runs, total_seconds)
   for i, run in ipairs(runs) do
     for _, method in ipairs(METHODS) do
       for test, accuracy in pairs(run.results[method].accuracy) do
-        collected.methods[method][test][i] = 100 * accuracy
+        collected.methods[method][test][i] = percent(accuracy)
       end
     end
     for method, list in pairs(collected.chosen) do
@@ -317,7 +320,7 @@ local function collect(o, runs, total_seconds)
     for method, seconds in pairs(seconds_of(run.results)) do
       collected.seconds[method] = collected.seconds[method] + seconds
     end
-    collected.square_coverage[i] = run.coverage and 100 * run.coverage
+    collected.square_coverage[i] = run.coverage and percent(run.coverage)
   end
   return collected
 end

@@ -11,6 +11,7 @@
 #define CHUNK_BYTES ((int64_t)1 << 20) /* of input: the widest activations are some ten times larger */
 #define MIN_CHUNK 8
 #define MAX_CHUNK 128
+#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
 
 /* ---- weight rules ---- */
 
@@ -62,7 +63,7 @@ static int heat_of_chunk(const mt_cam_method *method, const mt_tensor *activatio
   const int64_t positions = activation->shape[1] * activation->shape[2], size = positions * channels;
   double *weights = mt_alloc((size_t)(count * channels) * sizeof *weights);
   if (!weights) return -1;
-#pragma omp parallel for num_threads(mt_num_threads())
+#pragma omp parallel for num_threads(mt_num_threads()) if (activation->count >= PARALLEL_FROM)
   for (int64_t i = 0; i < count; i++)
     heat_of_image(method, mt_f32(activation) + i * size, mt_f32(activation->grad) + i * size, positions, channels,
                   weights + i * channels, heat + i * positions);

@@ -105,28 +105,36 @@ void MT_KERNEL(max_pool_row)(const mt_pool_shape *s, const float *in, int64_t ro
     max_row(s, in, row, out, index, false);
 }
 
-/* Adds the gradient of one window to one tap's input where that tap was the largest. */
+/* Where windows do not overlap, every input is met at most once and its gradient is stored, not added. */
+static bool windows_overlap(const mt_pool_shape *s) {
+  return s->kernel[0] > s->stride[0] || s->kernel[1] > s->stride[1];
+}
+
+/* The gradient of one window to one tap's input where that tap was the largest. */
 MT_INLINE void max_tap_grad(const float *grad_out, const void *index, int64_t at, int32_t tap, int64_t channels,
-                            float *grad_in, const bool wide) {
+                            float *grad_in, const bool wide, const bool add) {
   for (int64_t c = 0; c < channels; c += MT_VF) {
     const int lanes = channels - c < MT_VF ? (int)(channels - c) : MT_VF;
-    const mt_vi chosen = (mt_vi)(load_index(index, at + c, lanes, wide) == (mt_vi){0} + tap);
     const bool whole = lanes == MT_VF;
+    const mt_vi chosen = (mt_vi)(load_index(index, at + c, lanes, wide) == (mt_vi){0} + tap);
     const mt_vf g = whole ? mt_load(grad_out + at + c) : mt_load_n(grad_out + at + c, lanes);
-    const mt_vf sum = (whole ? mt_load(grad_in + c) : mt_load_n(grad_in + c, lanes)) + (mt_vf)((mt_vi)g & chosen);
+    mt_vf result = (mt_vf)((mt_vi)g & chosen);
+    if (add) result += whole ? mt_load(grad_in + c) : mt_load_n(grad_in + c, lanes);
     if (whole)
-      mt_store(grad_in + c, sum);
+      mt_store(grad_in + c, result);
     else
-      mt_store_n(grad_in + c, sum, lanes);
+      mt_store_n(grad_in + c, result, lanes);
   }
 }
 
 MT_INLINE void max_grad_row(const mt_pool_shape *s, const float *grad_out, const void *index, int64_t row,
-                            float *grad_in, const bool wide) {
+                            float *grad_in, const bool wide, const bool add) {
   const int64_t channels = s->channels;
   const range ys = outputs_over(s, 0, row);
   float *to = grad_in + row * s->in_size[1] * channels;
-  memset(to, 0, (size_t)(s->in_size[1] * channels) * sizeof(float));
+  const bool tiled = !add && ys.begin < ys.end && s->kernel[1] == s->stride[1] && s->padding[1] == 0;
+  const int64_t written = tiled ? s->out_size[1] * s->kernel[1] : 0; /* pixels that some window writes */
+  memset(to + written * channels, 0, (size_t)((s->in_size[1] - written) * channels) * sizeof(float));
   for (int64_t y = ys.begin; y < ys.end; y++) {
     const int64_t ky = row + s->padding[0] - y * s->stride[0];
     for (int64_t o = 0; o < s->out_size[1]; o++) {
@@ -134,7 +142,7 @@ MT_INLINE void max_grad_row(const mt_pool_shape *s, const float *grad_out, const
       float *window = to + (o * s->stride[1] - s->padding[1]) * channels;
       for (int64_t kx = xs.begin; kx < xs.end; kx++)
         max_tap_grad(grad_out, index, (y * s->out_size[1] + o) * channels, (int32_t)(ky * s->kernel[1] + kx), channels,
-                     window + kx * channels, wide);
+                     window + kx * channels, wide, add);
     }
   }
 }
@@ -142,9 +150,11 @@ MT_INLINE void max_grad_row(const mt_pool_shape *s, const float *grad_out, const
 void MT_KERNEL(max_pool_grad_row)(const mt_pool_shape *s, const float *grad_out, const void *index, int64_t row,
                                   float *grad_in) {
   if (mt_pool_index_is_wide(s))
-    max_grad_row(s, grad_out, index, row, grad_in, true);
+    max_grad_row(s, grad_out, index, row, grad_in, true, true);
+  else if (windows_overlap(s))
+    max_grad_row(s, grad_out, index, row, grad_in, false, true);
   else
-    max_grad_row(s, grad_out, index, row, grad_in, false);
+    max_grad_row(s, grad_out, index, row, grad_in, false, false);
 }
 
 /* ---- average ---- */

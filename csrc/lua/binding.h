@@ -92,7 +92,10 @@ void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
 void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */
 void mtl_open_image(lua_State *L);         /* image.c: image.* */
 void mtl_open_paint(lua_State *L);         /* paint.c: image.paint, image.draw_strokes */
+void mtl_open_picture_files(lua_State *L); /* picture_files.c: image.read_jpeg, write_jpeg, read_files */
+void mtl_open_augment(lua_State *L);       /* augment.c: image.affine ... augment */
 void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
+void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */
 void mtl_open_system(lua_State *L);        /* system.c: threads, memory, instruction set, clock, terminal */
 
 #endif

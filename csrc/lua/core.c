@@ -17,7 +17,10 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_explain(L);
   mtl_open_image(L);
   mtl_open_paint(L);
+  mtl_open_picture_files(L);
+  mtl_open_augment(L);
   mtl_open_io(L);
+  mtl_open_matfile(L);
   mtl_open_system(L);
   lua_pushvalue(L, -1);
   lua_setfield(L, LUA_REGISTRYINDEX, "masktune.core");

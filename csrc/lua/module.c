@@ -11,7 +11,11 @@ static const char registry_key; /* its address */
 
 /* ---- userdata ---- */
 
-mt_module *mtl_check_module(lua_State *L, int arg) { return *(mt_module **)luaL_checkudata(L, arg, MTL_MODULE); }
+mt_module *mtl_check_module(lua_State *L, int arg) {
+  mt_module *m = *(mt_module **)luaL_checkudata(L, arg, MTL_MODULE);
+  if (!m) luaL_argerror(L, arg, "the module was already released");
+  return m;
+}
 
 mt_module *mtl_test_module(lua_State *L, int arg) {
   mt_module **place = luaL_testudata(L, arg, MTL_MODULE);
@@ -181,7 +185,13 @@ static int module_newindex(lua_State *L) {
 static int module_forward(lua_State *L) {
   mt_module *m = mtl_check_module(L, 1);
   mt_tensor *input = mtl_check_tensor(L, 2), *output;
-  MTL_NEW(L, output, mt_module_forward(m, input));
+  mtl_forget_script_error(L);
+  output = mt_module_forward(m, input);
+  if (!output && mtl_collect_for_memory(L)) output = mt_module_forward(m, input);
+  if (!output) {
+    mtl_raise_script_error(L);
+    mtl_raise(L);
+  }
   mtl_push_tensor(L, output);
   return 1;
 }
@@ -338,5 +348,6 @@ void mtl_open_module(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   lua_newtable(L);
   luaL_setfuncs(L, mtl_module_constructors, 0);
+  mtl_open_script_module(L);
   lua_setfield(L, -2, "nn");
 }

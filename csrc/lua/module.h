@@ -34,6 +34,10 @@ bool mtl_is_script(const mt_module *m);
 /* module 1 [name] = value 3, where name is neither a child nor a parameter yet. */
 int mtl_assign_script(lua_State *L, mt_module *m, const char *name);
 int mtl_script_module(lua_State *L); /* the constructor */
+void mtl_open_script_module(lua_State *L);
+/* Around a forward pass: forgets what an earlier one left / if a script's forward raised an error, raises it again. */
+void mtl_forget_script_error(lua_State *L);
+void mtl_raise_script_error(lua_State *L);
 
 int mtl_module_tostring(lua_State *L);
 

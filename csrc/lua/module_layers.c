@@ -147,15 +147,41 @@ static int flatten(lua_State *L) { return simple(L, mt_flatten_new); }
 @treturn Module */
 static int identity(lua_State *L) { return simple(L, mt_identity_new); }
 
+static int dropout_of(lua_State *L, mt_module *(*make)(double p)) {
+  const double p = lua_isnoneornil(L, 1) ? 0.5 : mtl_check_number(L, 1);
+  mt_module *m;
+  if (!(p >= 0.0 && p <= 1.0)) luaL_argerror(L, 1, lua_pushfstring(L, "number in [0, 1] expected, got %f", p));
+  MTL_NEW(L, m, make(p));
+  return push_new(L, m);
+}
+
 /*** In training, zeroes each element with probability p and divides the others by 1 - p.
 @function nn.Dropout
 @tparam[opt=0.5] number p
 @treturn Module */
-static int dropout(lua_State *L) {
-  const double p = lua_isnoneornil(L, 1) ? 0.5 : mtl_check_number(L, 1);
+static int dropout(lua_State *L) { return dropout_of(L, mt_dropout_new); }
+
+/*** In training, zeroes each channel of each image of {N,H,W,C} (or each element of {N,C}) with probability p and
+divides the others by 1 - p.
+@function nn.Dropout2d
+@tparam[opt=0.5] number p
+@treturn Module */
+static int dropout2d(lua_State *L) { return dropout_of(L, mt_dropout2d_new); }
+
+/*** The shortcut without parameters of residual nets for small images (He et al. 2016, option A): {N,H,W,inputs} to
+{N,ceil(H/stride),ceil(W/stride),outputs}, every stride-th pixel, (outputs - inputs) / 2 channels of zeros on each side.
+@function nn.Shortcut
+@tparam integer inputs
+@tparam integer outputs
+@tparam[opt] table options `stride` (1)
+@treturn Module */
+static int shortcut(lua_State *L) {
+  static const char *const known[] = {"stride", NULL};
+  const int64_t inputs = mtl_check_integer(L, 1, 1, MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MAX_SIZE);
+  mtl_check_options(L, 3, known);
+  const int64_t stride = mtl_option_integer(L, 3, "stride", 1, 1, MAX_KERNEL);
   mt_module *m;
-  if (!(p >= 0.0 && p <= 1.0)) luaL_argerror(L, 1, lua_pushfstring(L, "number in [0, 1] expected, got %f", p));
-  MTL_NEW(L, m, mt_dropout_new(p));
+  MTL_NEW(L, m, mt_shortcut_new(inputs, outputs, stride));
   return push_new(L, m);
 }
 
@@ -254,6 +280,8 @@ const luaL_Reg mtl_module_constructors[] = {
     {"Flatten", flatten},
     {"Identity", identity},
     {"Dropout", dropout},
+    {"Dropout2d", dropout2d},
+    {"Shortcut", shortcut},
     {"Sequential", sequential},
     {"Residual", residual},
     {"Module", mtl_script_module},

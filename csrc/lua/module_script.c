@@ -24,12 +24,51 @@ static int protected_forward(lua_State *L) {
   return 1;
 }
 
+/* The error value waits in the registry, so that whoever raises it again raises it unchanged: every level of nesting
+ * would otherwise add a position to the text, and values that are no strings would be lost. The box is made once with
+ * room for both entries, because filling it happens where nothing may raise. */
+static const char error_box; /* its address */
+enum { ERROR_VALUE = 1, ERROR_WAITS };
+
+static void push_error_box(lua_State *L) { lua_rawgetp(L, LUA_REGISTRYINDEX, &error_box); }
+
+void mtl_forget_script_error(lua_State *L) {
+  push_error_box(L);
+  lua_pushnil(L);
+  lua_rawseti(L, -2, ERROR_VALUE);
+  lua_pushboolean(L, 0);
+  lua_rawseti(L, -2, ERROR_WAITS);
+  lua_pop(L, 1);
+}
+
+void mtl_raise_script_error(lua_State *L) {
+  push_error_box(L);
+  lua_rawgeti(L, -1, ERROR_VALUE);
+  lua_rawgeti(L, -2, ERROR_WAITS);
+  const bool waits = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  if (waits) lua_error(L);
+  lua_pop(L, 2);
+}
+
 static void fail_with_error_on_top(lua_State *L, int status) {
   const char *message = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
   if (message)
     mt_fail_message(status == LUA_ERRMEM ? MT_ERROR_MEMORY : MT_ERROR_ARGUMENT, message);
   else
     mt_fail(MT_ERROR_ARGUMENT, "Module: forward raised a %s", luaL_typename(L, -1));
+  push_error_box(L);
+  lua_pushvalue(L, -2);
+  lua_rawseti(L, -2, ERROR_VALUE);
+  lua_pushboolean(L, 1);
+  lua_rawseti(L, -2, ERROR_WAITS);
+  lua_pop(L, 1);
+}
+
+void mtl_open_script_module(lua_State *L) {
+  lua_createtable(L, 2, 0);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, &error_box);
+  mtl_forget_script_error(L);
 }
 
 /* The state's main thread runs it, whichever coroutine called: it outlives them all. */

@@ -10,7 +10,9 @@
 #define LARGEST_RATE 1e30
 
 static mt_optimizer *check_optimizer(lua_State *L, int arg) {
-  return *(mt_optimizer **)luaL_checkudata(L, arg, OPTIMIZER);
+  mt_optimizer *optimizer = *(mt_optimizer **)luaL_checkudata(L, arg, OPTIMIZER);
+  if (!optimizer) luaL_argerror(L, arg, "the optimizer was already released");
+  return optimizer;
 }
 
 static int collect_optimizer(lua_State *L) {
@@ -233,7 +235,7 @@ static void check_entry(lua_State *L, const mt_optimizer *o, unsigned char *part
   if (!t) mtl_option_error(L, 2, key, "tensor");
   if (part == STEP) {
     MTL_DO(L, mt_expect_dtype(t, MT_INT32, o->cls->name, key));
-    MTL_DO(L, mt_expect_shape(t, 0, NULL, o->cls->name, key));
+    MTL_DO(L, mt_expect_ndim(t, 0, o->cls->name, key, "a scalar"));
     if (mt_i32(t)[0] < 1)
       luaL_argerror(L, 2, lua_pushfstring(L, "'%s' is %d, expected at least 1", key, (int)mt_i32(t)[0]));
   } else {

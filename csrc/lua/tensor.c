@@ -173,8 +173,6 @@ void mtl_open_tensor(lua_State *L) {
   luaL_setfuncs(L, mtl_tensor_reduction_methods, 0);
   luaL_setfuncs(L, mtl_tensor_shape_methods, 0);
   luaL_setfuncs(L, mtl_tensor_writing_methods, 0);
-  lua_pushvalue(L, -1);
-  lua_setfield(L, -3, "methods"); /* the list, for documentation and completion */
   lua_pushcclosure(L, mtl_tensor_index, 1);
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);

@@ -30,6 +30,12 @@ mt_module *mt_flatten_new(void); /* {N,H,W,C} -> {N,C*H*W} */
 mt_module *mt_identity_new(void);
 mt_module *mt_dropout_new(double p);
 
+/* ---- dropout2d.c: x {N,H,W,C}, whole channels, or {N,C} ---- */
+mt_module *mt_dropout2d_new(double p);
+
+/* ---- shortcut.c: x {N,H,W,inputs} -> {N,ceil(H/stride),ceil(W/stride),outputs}, no parameters ---- */
+mt_module *mt_shortcut_new(int64_t inputs, int64_t outputs, int64_t stride);
+
 /* ---- containers: empty at first; children are added with mt_module_add_child ---- */
 mt_module *mt_sequential_new(void);       /* sequential.c */
 mt_module *mt_residual_new(bool relu);    /* residual.c */

@@ -5,7 +5,7 @@
  *   backward  grad_bias = sum g,  grad_weight = sum g x^,  grad_residual = g,
  *             grad_z = scale * (g - sum g / P - x^ * sum(g x^) / P)       (evaluation: scale * g)
  *
- * Forward keeps z and five floats per channel; the ReLU's mask is recomputed from z, or read from the output where a
+ * Forward keeps z and four floats per channel; the ReLU's mask is recomputed from z, or read from the output where a
  * residual was added. Sums run over blocks that do not depend on the number of threads, in float within a block and
  * in double over blocks, so that every thread count gives the same bits. */
 #include "ops/batchnorm.h"
@@ -76,16 +76,23 @@ static int64_t block_pixels(const void *context, int64_t block) {
   return left < plan->per_block ? left : plan->per_block;
 }
 
-/* Runs body for every block b, whose first value is `at` and which has `count` pixels; a thread's blocks are
- * neighbours. */
-#define EACH_BLOCK(plan, body)                                                                                      \
-  _Pragma("omp parallel for num_threads((plan)->threads) schedule(static, 1)") for (int t = 0; t < (plan)->threads; \
-                                                                                    t++) {                          \
-    for (int64_t b = (plan)->blocks * t / (plan)->threads; b < (plan)->blocks * (t + 1) / (plan)->threads; b++) {   \
-      const int64_t at = b * (plan)->per_block * (plan)->channels, count = block_pixels((plan), b);                 \
-      body                                                                                                          \
-    }                                                                                                               \
-  }
+/* One walk over the blocks; which fields are set depends on the body. */
+typedef struct {
+  const block_plan *plan;
+  mt_norm_channels channels;
+  const float *z, *y, *grad_y, *residual;
+  float *out, *grad_residual;
+  float *sums; /* of each block */
+} pass;
+
+/* body(p, b, at, pixels) is called for every block b, which has `pixels` pixels from value `at` on. */
+typedef void pass_body(const pass *p, int64_t block, int64_t at, int64_t pixels);
+
+static void run_pass(const pass *p, pass_body *body) {
+  const block_plan *plan = p->plan;
+#pragma omp parallel for num_threads(plan->threads) schedule(static)
+  for (int64_t b = 0; b < plan->blocks; b++) body(p, b, b * plan->per_block * plan->channels, block_pixels(plan, b));
+}
 
 /* ---- statistics ---- */
 
@@ -153,12 +160,16 @@ void mt_batch_norm_fold(const mt_tensor *weight, const mt_tensor *bias, const mt
 
 /* ---- forward ---- */
 
+static void moments_body(const pass *p, int64_t block, int64_t at, int64_t pixels) {
+  const int64_t channels = p->plan->channels;
+  mt_kernels->channel_moments(p->z + at, pixels, channels, p->sums + block * 3 * channels);
+}
+
 static int gather_moments(const block_plan *plan, const float *z, mt_moments *m) {
-  const int64_t channels = plan->channels;
   *m = (mt_moments){.blocks = plan->blocks, .pixels = block_pixels, .context = plan};
-  m->values = mt_alloc((size_t)(plan->blocks * 3 * channels) * sizeof(float));
+  m->values = mt_alloc((size_t)(plan->blocks * 3 * plan->channels) * sizeof(float));
   if (!m->values) return -1;
-  EACH_BLOCK(plan, mt_kernels->channel_moments(z + at, count, channels, m->values + b * 3 * channels);)
+  run_pass(&(pass){.plan = plan, .z = z, .sums = m->values}, moments_body);
   return 0;
 }
 
@@ -169,16 +180,22 @@ static mt_norm_channels channels_of(const mt_tensor *statistics, bool relu) {
       .scale = s + SCALE * channels, .shift = s + SHIFT * channels, .mean = s + MEAN * channels, .relu = relu};
 }
 
-static mt_tensor *normalise(const block_plan *plan, const mt_tensor *input, const mt_tensor *statistics,
-                            const mt_batch_norm_params *p) {
-  mt_tensor *output = mt_tensor_like(input);
-  if (!output) return NULL;
-  const mt_norm_channels c = channels_of(statistics, p->relu);
-  const float *z = mt_f32(input), *residual = p->residual ? mt_f32(p->residual) : NULL;
-  float *y = mt_f32(output);
-  EACH_BLOCK(plan,
-             mt_kernels->norm_forward(&c, z + at, residual ? residual + at : NULL, count, plan->channels, y + at);)
-  return output;
+static void normalise_body(const pass *p, int64_t block, int64_t at, int64_t pixels) {
+  (void)block;
+  mt_kernels->norm_forward(&p->channels, p->z + at, p->residual ? p->residual + at : NULL, pixels, p->plan->channels,
+                           p->out + at);
+}
+
+static void normalise(const block_plan *plan, const mt_tensor *input, const mt_tensor *statistics,
+                      const mt_batch_norm_params *p, mt_tensor *output) {
+  const pass walk = {
+      .plan = plan,
+      .channels = channels_of(statistics, p->relu),
+      .z = mt_f32(input),
+      .residual = p->residual ? mt_f32(p->residual) : NULL,
+      .out = mt_f32(output),
+  };
+  run_pass(&walk, normalise_body);
 }
 
 /* ---- backward ---- */
@@ -190,18 +207,23 @@ typedef struct {
 enum { INPUT, WEIGHT, BIAS, RESIDUAL, INPUTS };
 enum { SAVED_INPUT, SAVED_STATISTICS, SAVED_OUTPUT, SAVED };
 
+static void sums_body(const pass *p, int64_t block, int64_t at, int64_t pixels) {
+  const int64_t channels = p->plan->channels;
+  float *sums = p->sums + block * 2 * channels;
+  mt_kernels->norm_backward_sums(&p->channels, p->z + at, p->y ? p->y + at : NULL, p->grad_y + at, pixels, channels,
+                                 sums, sums + channels);
+}
+
 /* Per channel, the sums of g and of g * (z - mean), as doubles in sums[0..C) and sums[C..2C). */
-static int backward_sums(const block_plan *plan, const mt_norm_channels *c, const float *z, const float *y,
-                         const float *g, double *sums) {
-  const int64_t channels = plan->channels;
-  float *parts = mt_alloc((size_t)(plan->blocks * 2 * channels) * sizeof(float));
-  if (!parts) return -1;
-  EACH_BLOCK(plan, float *part = parts + b * 2 * channels; mt_kernels->norm_backward_sums(
-      c, z + at, y ? y + at : NULL, g + at, count, channels, part, part + channels);)
-  for (int64_t i = 0; i < 2 * channels; i++) sums[i] = 0;
-  for (int64_t b = 0; b < plan->blocks; b++)
-    for (int64_t i = 0; i < 2 * channels; i++) sums[i] += (double)parts[b * 2 * channels + i];
-  mt_free(parts);
+static int backward_sums(pass walk, double *sums) {
+  const int64_t blocks = walk.plan->blocks, count = 2 * walk.plan->channels;
+  walk.sums = mt_alloc((size_t)(blocks * count) * sizeof(float));
+  if (!walk.sums) return -1;
+  run_pass(&walk, sums_body);
+  for (int64_t i = 0; i < count; i++) sums[i] = 0;
+  for (int64_t b = 0; b < blocks; b++)
+    for (int64_t i = 0; i < count; i++) sums[i] += (double)walk.sums[b * count + i];
+  mt_free(walk.sums);
   return 0;
 }
 
@@ -215,19 +237,22 @@ static void fill_coefficients(const mt_norm_channels *c, const float *invstd, co
   }
 }
 
-static int write_grads(const mt_node *node, const block_plan *plan, const mt_norm_channels *c, const float *z,
-                       const float *y, mt_tensor *grad_output, mt_tensor **grads) {
+static void grads_body(const pass *p, int64_t block, int64_t at, int64_t pixels) {
+  (void)block;
+  mt_kernels->norm_backward(&p->channels, p->z + at, p->y ? p->y + at : NULL, p->grad_y + at, pixels, p->plan->channels,
+                            p->out ? p->out + at : NULL, p->grad_residual ? p->grad_residual + at : NULL);
+}
+
+static int write_grads(const mt_node *node, pass walk, mt_tensor *grad_output, mt_tensor **grads) {
+  const bool relu = walk.channels.relu;
   if (node->needs[RESIDUAL]) {
-    grads[RESIDUAL] = c->relu ? mt_tensor_like(grad_output) : mt_retain(grad_output);
+    grads[RESIDUAL] = relu ? mt_tensor_like(grad_output) : mt_retain(grad_output);
     if (!grads[RESIDUAL]) return -1;
   }
   if (node->needs[INPUT] && !(grads[INPUT] = mt_tensor_like(grad_output))) return -1;
-  float *grad_z = grads[INPUT] ? mt_f32(grads[INPUT]) : NULL;
-  float *grad_residual = grads[RESIDUAL] && c->relu ? mt_f32(grads[RESIDUAL]) : NULL;
-  if (!grad_z && !grad_residual) return 0;
-  const float *g = mt_f32(grad_output);
-  EACH_BLOCK(plan, mt_kernels->norm_backward(c, z + at, y ? y + at : NULL, g + at, count, plan->channels,
-                                             grad_z ? grad_z + at : NULL, grad_residual ? grad_residual + at : NULL);)
+  walk.out = grads[INPUT] ? mt_f32(grads[INPUT]) : NULL;
+  walk.grad_residual = grads[RESIDUAL] && relu ? mt_f32(grads[RESIDUAL]) : NULL;
+  if (walk.out || walk.grad_residual) run_pass(&walk, grads_body);
   return 0;
 }
 
@@ -245,19 +270,25 @@ static int batch_norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor 
   const norm_context *context = node->context;
   const block_plan plan = plan_blocks(grad_output);
   const mt_tensor *statistics = node->saved[SAVED_STATISTICS], *output = node->saved[SAVED_OUTPUT];
-  const float *z = mt_f32(node->saved[SAVED_INPUT]), *y = output ? mt_f32(output) : NULL;
   const float *invstd = mt_f32(statistics) + INVSTD * plan.channels;
-  mt_norm_channels c = channels_of(statistics, context->relu);
   double *sums = mt_alloc((size_t)plan.channels * (2 * sizeof(double) + 2 * sizeof(float)));
   if (!sums) return -1;
   float *slope = (float *)(sums + 2 * plan.channels), *offset = slope + plan.channels;
+  pass walk = {
+      .plan = &plan,
+      .channels = channels_of(statistics, context->relu),
+      .z = mt_f32(node->saved[SAVED_INPUT]),
+      .y = output ? mt_f32(output) : NULL,
+      .grad_y = mt_f32(grad_output),
+  };
   const bool wants_sums = node->needs[WEIGHT] || node->needs[BIAS] || (context->training && node->needs[INPUT]);
-  int status = wants_sums ? backward_sums(&plan, &c, z, y, mt_f32(grad_output), sums) : 0;
+  int status = wants_sums ? backward_sums(walk, sums) : 0;
   if (status == 0) {
-    fill_coefficients(&c, invstd, sums, plan.pixels, plan.channels, context->training && wants_sums, slope, offset);
-    c.slope = slope;
-    c.offset = offset;
-    status = write_grads(node, &plan, &c, z, y, grad_output, grads);
+    fill_coefficients(&walk.channels, invstd, sums, plan.pixels, plan.channels, context->training && wants_sums, slope,
+                      offset);
+    walk.channels.slope = slope;
+    walk.channels.offset = offset;
+    status = write_grads(node, walk, grad_output, grads);
   }
   if (status == 0) status = fill_channel_grads(node, sums, invstd, plan.channels, grads);
   mt_free(sums);
@@ -270,9 +301,12 @@ mt_tensor *mt_batch_norm_with(mt_tensor *input, mt_tensor *weight, mt_tensor *bi
                               mt_tensor *running_var, mt_batch_norm_params p, const mt_moments *moments) {
   const block_plan plan = plan_blocks(input);
   mt_tensor *statistics = mt_tensor_new(MT_FLOAT32, 2, (const int64_t[2]){STATISTICS, plan.channels});
+  mt_tensor *output = statistics ? mt_tensor_like(input) : NULL;
   mt_moments own = {0};
-  if (!statistics || (p.training && !moments && gather_moments(&plan, mt_f32(input), &own) < 0)) {
+  /* All memory first: nothing may fail once the running statistics have moved. */
+  if (!output || (p.training && !moments && gather_moments(&plan, mt_f32(input), &own) < 0)) {
     mt_release(statistics);
+    mt_release(output);
     return NULL;
   }
   if (p.training)
@@ -281,7 +315,7 @@ mt_tensor *mt_batch_norm_with(mt_tensor *input, mt_tensor *weight, mt_tensor *bi
   else
     running_statistics(weight, bias, running_mean, running_var, p.eps, mt_f32(statistics));
   mt_free(own.values);
-  mt_tensor *output = normalise(&plan, input, statistics, &p);
+  normalise(&plan, input, statistics, &p, output);
   const norm_context context = {p.training, p.relu};
   mt_tensor *saved[SAVED] = {input, statistics, p.relu && p.residual ? output : NULL};
   output = mt_recorded(output, &batch_norm_op, INPUTS, (mt_tensor *[INPUTS]){input, weight, bias, p.residual}, SAVED,

@@ -51,7 +51,8 @@ int mt_conv2d_check(const mt_tensor *input, const mt_tensor *weight, const mt_te
     return -1;
   out_shape[0] = input->shape[0];
   out_shape[3] = weight->shape[3];
-  return check_params(input, weight, p, out_shape + 1);
+  if (check_params(input, weight, p, out_shape + 1) < 0) return -1;
+  return mt_shape_count("conv2d", 4, out_shape) < 0 ? -1 : 0;
 }
 
 /* ---- forward ---- */

@@ -13,7 +13,7 @@
 #define MIN_BLOCK_BYTES ((int64_t)32 << 10)
 #define MAX_BLOCK_BYTES ((int64_t)1 << 20)
 #define SPLIT_CHANNELS_FROM ((int64_t)512 << 10) /* bytes of weights */
-#define PARALLEL_FROM ((int64_t)1 << 17)         /* multiply-adds */
+#define PARALLEL_FROM 131072.0                   /* multiply-adds */
 
 typedef struct {
   const mt_tensor *input, *grad_output;
@@ -60,7 +60,7 @@ static void plan(job *j) {
   j->rows = j->weight_shape[0] * j->weight_shape[1] * j->weight_shape[2];
   j->channels = j->weight_shape[3];
   j->columns = span(j, 1, out[2]);
-  const int64_t work = out[0] * out[1] * out[2] * (j->rows + 1) * j->channels;
+  const double work = (double)j->grad_output->count * (double)(j->rows + 1);
   j->threads = work < PARALLEL_FROM ? 1 : mt_num_threads();
   const int64_t lanes = mt_kernels->vector_floats, vectors = (j->channels + lanes - 1) / lanes;
   j->panels = (vectors + MT_CONV2D_PANEL - 1) / MT_CONV2D_PANEL;

@@ -331,7 +331,7 @@ typedef struct {
   float *packed[MT_CHAIN_MAX_STAGES], *bias[MT_CHAIN_MAX_STAGES];
   int64_t padded_at[MT_CHAIN_MAX_STAGES]; /* each stage's padded input has its own place: its border is zeroed once */
   int64_t activation_at, scratch_count;
-  float *memory, *scratch, *ones;
+  float *memory, *scratch;
 } folded_chain;
 
 static void fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *packed, float *bias) {
@@ -361,10 +361,9 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
     f->padded_at[s] = f->scratch_count;
     f->scratch_count += rounded(mt_stage_padded_count(p));
   }
-  const int64_t channels = plan->stages[plan->count - 1].out_c;
   f->activation_at = f->scratch_count;
   f->scratch_count += rounded(activation);
-  f->memory = mt_alloc((size_t)(total + largest + 2 * channels) * sizeof(float));
+  f->memory = mt_alloc((size_t)(total + largest) * sizeof(float));
   f->scratch = mt_alloc((size_t)(threads * f->scratch_count) * sizeof(float));
   if (!f->memory || !f->scratch) return -1;
   memset(f->scratch, 0, (size_t)(threads * f->scratch_count) * sizeof(float));
@@ -375,11 +374,6 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
     f->bias[s] = at + rounded(mt_stage_packed_count(mt_stage_taps(p), p->out_c));
     at = f->bias[s] + rounded(p->out_c);
     fold_stage(p, &stages[s], folded, f->packed[s], f->bias[s]);
-  }
-  f->ones = folded + largest; /* then as many zeros: the identity for adding the residual */
-  for (int64_t c = 0; c < channels; c++) {
-    f->ones[c] = 1.0f;
-    f->ones[channels + c] = 0.0f;
   }
   return 0;
 }
@@ -396,7 +390,6 @@ static void eval_image(const mt_chain_plan *plan, const folded_chain *f, const f
     const int64_t to_row = next ? (next->in_w + 2 * next->padding[1]) * next->in_c : p->pooled_w * p->out_c;
     float *to = next ? padded + next->padding[0] * to_row + next->padding[1] * next->in_c : out;
     float *activation = scratch + f->activation_at;
-    const bool adds = residual && !next;
     const mt_conv2d_block block = {.in = in,
                                    .in_kernel_row = in_row,
                                    .in_pixel = p->stride[1] * p->in_c,
@@ -405,7 +398,8 @@ static void eval_image(const mt_chain_plan *plan, const folded_chain *f, const f
                                    .run = p->kernel_w * p->in_c,
                                    .weights = f->packed[s],
                                    .bias = f->bias[s],
-                                   .relu = p->relu && !adds,
+                                   .residual = next ? NULL : residual,
+                                   .relu = p->relu,
                                    .out = pools ? activation : to,
                                    .out_pixel = p->out_c,
                                    .out_row = pools ? p->out_w * p->out_c : to_row,
@@ -414,9 +408,6 @@ static void eval_image(const mt_chain_plan *plan, const folded_chain *f, const f
                                    .channels = p->out_c};
     mt_kernels->conv2d_forward(&block);
     if (pools) mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, to_row);
-    if (adds)
-      mt_kernels->stage_activate(out, p->out_h, p->out_w, p->out_c, f->ones, f->ones + p->out_c, residual, true, out,
-                                 to_row);
     in = padded;
   }
 }

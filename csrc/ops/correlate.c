@@ -9,7 +9,7 @@
 /* A strip's input and output together should stay in the second-level cache beside a panel of weights. */
 #define STRIP_BYTES ((int64_t)128 << 10)
 /* Under this many multiply-adds a second thread costs more than it brings. */
-#define PARALLEL_FROM ((int64_t)1 << 17)
+#define PARALLEL_FROM 131072.0
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -19,11 +19,11 @@ int64_t mt_packed_floats(int64_t rows, int64_t channels) {
   return rows * ((channels + lanes - 1) / lanes) * lanes;
 }
 
-static int64_t multiply_adds(const mt_correlation *c) {
-  return c->images * c->out_size[0] * c->out_size[1] * c->kernel[0] * c->kernel[1] * c->in_channels * c->out_channels;
+static int threads_for(const mt_correlation *c) {
+  const double outputs = (double)(c->images * c->out_size[0] * c->out_size[1]) * (double)c->out_channels;
+  const double multiply_adds = outputs * (double)(c->kernel[0] * c->kernel[1]) * (double)c->in_channels;
+  return multiply_adds < PARALLEL_FROM ? 1 : mt_num_threads();
 }
-
-static int threads_for(const mt_correlation *c) { return multiply_adds(c) < PARALLEL_FROM ? 1 : mt_num_threads(); }
 
 /* Input columns and rows under `pixels` output pixels. */
 static int64_t span(const mt_correlation *c, int axis, int64_t pixels) {

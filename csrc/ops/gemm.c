@@ -3,53 +3,168 @@
 #include <cblas.h>
 #include <string.h>
 
+#include "core/memory.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 
 /* Under this many multiply-adds a second thread costs more than it brings. */
 #define PARALLEL_FROM ((int64_t)1 << 17)
-#define SPLIT_ALIGNMENT 16 /* OpenBLAS packs in panels of 16: keep the cut on a panel's border */
+#define SPLIT_ALIGNMENT 32 /* cuts fall on the borders of the kernels' panels */
+
+static bool blas_knows_processor = true;
 
 /* OpenBLAS keeps its own pool; with one thread it runs on the caller's, as core/threads.h promises. */
-__attribute__((constructor)) static void blas_single_thread(void) { openblas_set_num_threads(1); }
-
-void mt_gemm_serial(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-                    int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-  if (m <= 0 || n <= 0) return;
-  if (k <= 0) { /* an empty sum: cblas rejects some of its leading dimensions */
-    for (int64_t i = 0; i < m; i++)
-      for (int64_t j = 0; j < n; j++) c[i * ldc + j] = beta == 0.0f ? 0.0f : beta * c[i * ldc + j];
-    return;
-  }
-  cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans, (int)m,
-              (int)n, (int)k, alpha, a, (int)lda, b, (int)ldb, beta, c, (int)ldc);
+__attribute__((constructor)) static void set_up_blas(void) {
+  static const char *const fallbacks[] = {"Prescott", "Core2", "Nehalem", "Generic", "generic"};
+  openblas_set_num_threads(1);
+#if defined(__x86_64__)
+  __builtin_cpu_init();
+  for (size_t i = 0; i < sizeof fallbacks / sizeof fallbacks[0]; i++)
+    if (__builtin_cpu_supports("avx2") && strcmp(openblas_get_corename(), fallbacks[i]) == 0)
+      blas_knows_processor = false;
+#else
+  (void)fallbacks;
+#endif
 }
 
-/* Piece `index` of `total` rows cut into `pieces`, on panel borders. */
+typedef struct {
+  mt_gemm_form form;
+  int64_t m, n, k;
+  const float *a, *b;
+  bool add;
+  float *c;
+  bool by_rows;  /* threads share C by rows, else by columns */
+  float *packed; /* own kernels: B in panels, or (MT_GEMM_TN) the sums, m x n in panels per thread */
+} product;
+
+/* Piece `index` of `total` cut into `pieces`, on panel borders. */
 static void piece(int64_t total, int pieces, int index, int64_t *begin, int64_t *end) {
   const int64_t panels = (total + SPLIT_ALIGNMENT - 1) / SPLIT_ALIGNMENT;
   *begin = panels * index / pieces * SPLIT_ALIGNMENT;
   *end = panels * (index + 1) / pieces * SPLIT_ALIGNMENT;
   if (*end > total) *end = total;
+  if (*begin > total) *begin = total;
 }
 
-void mt_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-             int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc) {
-  const int threads = mt_num_threads();
-  if (threads == 1 || m * n * k < PARALLEL_FROM) {
-    mt_gemm_serial(transpose_a, transpose_b, m, n, k, alpha, a, lda, b, ldb, beta, c, ldc);
-    return;
+static void share_of(const product *p, int threads, int thread, int64_t rows[2], int64_t columns[2]) {
+  rows[0] = columns[0] = 0;
+  rows[1] = p->m;
+  columns[1] = p->n;
+  if (p->by_rows)
+    piece(p->m, threads, thread, &rows[0], &rows[1]);
+  else
+    piece(p->n, threads, thread, &columns[0], &columns[1]);
+}
+
+/* ---- OpenBLAS ---- */
+
+static void blas_share(const product *p, int threads, int thread) {
+  int64_t rows[2], columns[2];
+  share_of(p, threads, thread, rows, columns);
+  if (rows[0] == rows[1] || columns[0] == columns[1]) return;
+  const bool transpose_a = p->form == MT_GEMM_TN, transpose_b = p->form == MT_GEMM_NT;
+  const int lda = (int)(transpose_a ? p->m : p->k), ldb = (int)(transpose_b ? p->k : p->n);
+  cblas_sgemm(CblasRowMajor, transpose_a ? CblasTrans : CblasNoTrans, transpose_b ? CblasTrans : CblasNoTrans,
+              (int)(rows[1] - rows[0]), (int)(columns[1] - columns[0]), (int)p->k, 1.0f,
+              p->a + (transpose_a ? rows[0] : rows[0] * lda), lda, p->b + (transpose_b ? columns[0] * ldb : columns[0]),
+              ldb, p->add ? 1.0f : 0.0f, p->c + rows[0] * p->n + columns[0], (int)p->n);
+}
+
+/* ---- our own kernels ---- */
+
+static int64_t panel_columns(void) { return (int64_t)MT_CONV2D_PANEL * mt_kernels->vector_floats; }
+
+static int64_t rounded_columns(int64_t n) {
+  const int64_t vector = mt_kernels->vector_floats;
+  return (n + vector - 1) / vector * vector;
+}
+
+/* Panels are shared out whole: a panel's place in `packed` follows from its first column. */
+static void pack_share(const product *p, int threads, int thread) {
+  const int64_t columns = panel_columns(), panels = (p->n + columns - 1) / columns;
+  const int64_t row_step = p->form == MT_GEMM_NT ? 1 : p->n, column_step = p->form == MT_GEMM_NT ? p->k : 1;
+  for (int64_t i = panels * thread / threads; i < panels * (thread + 1) / threads; i++) {
+    const int64_t first = i * columns, left = p->n - first;
+    mt_kernels->conv2d_pack(p->b + first * column_step, p->k, row_step, left < columns ? left : columns, column_step, 0,
+                            p->k, p->packed + first * p->k);
   }
+}
+
+static void multiply_share(const product *p, int threads, int thread) {
+  int64_t rows[2], columns[2];
+  share_of(p, threads, thread, rows, columns);
+  if (rows[0] == rows[1] || columns[0] == columns[1]) return;
+  float *c = p->c + rows[0] * p->n + columns[0];
+  const mt_conv2d_block block = {.in = p->a + rows[0] * p->k,
+                                 .in_pixel = p->k,
+                                 .kernel_rows = 1,
+                                 .run = p->k,
+                                 .weights = p->packed + columns[0] * p->k,
+                                 .residual = p->add ? c : NULL,
+                                 .out = c,
+                                 .out_pixel = p->n,
+                                 .rows = 1,
+                                 .width = rows[1] - rows[0],
+                                 .channels = columns[1] - columns[0]};
+  mt_kernels->conv2d_forward(&block);
+}
+
+/* A^T B: outer products over the k rows; each thread owns rows of C. */
+static void outer_share(const product *p, int threads, int thread) {
+  int64_t begin, end;
+  piece(p->m, threads, thread, &begin, &end);
+  if (begin == end) return;
+  float *sums = p->packed + begin * rounded_columns(p->n);
+  if (p->add)
+    mt_kernels->conv2d_pack(p->c + begin * p->n, end - begin, p->n, p->n, 1, 0, end - begin, sums);
+  else
+    memset(sums, 0, (size_t)((end - begin) * rounded_columns(p->n)) * sizeof(float));
+  const mt_conv2d_grad_block block = {.in = p->a + begin,
+                                      .in_pixel = p->m,
+                                      .kernel_rows = 1,
+                                      .run = end - begin,
+                                      .grad = p->b,
+                                      .grad_pixel = p->n,
+                                      .sums = sums,
+                                      .images = 1,
+                                      .rows = 1,
+                                      .width = p->k,
+                                      .channels = p->n,
+                                      .last_panel = (p->n + panel_columns() - 1) / panel_columns()};
+  mt_kernels->conv2d_grad_weight(&block);
+  mt_kernels->conv2d_unpack_sum(sums, 1, 0, p->n, end - begin, 0, end - begin, p->c + begin * p->n);
+}
+
+/* ---- the split ---- */
+
+static void for_threads(const product *p, int threads, void (*share)(const product *, int, int)) {
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++) {
-    int64_t begin, end;
-    if (m >= n) { /* cut the longer side of C */
-      piece(m, threads, t, &begin, &end);
-      mt_gemm_serial(transpose_a, transpose_b, end - begin, n, k, alpha, a + (transpose_a ? begin : begin * lda), lda,
-                     b, ldb, beta, c + begin * ldc, ldc);
-    } else {
-      piece(n, threads, t, &begin, &end);
-      mt_gemm_serial(transpose_a, transpose_b, m, end - begin, k, alpha, a, lda,
-                     b + (transpose_b ? begin * ldb : begin), ldb, beta, c + begin, ldc);
-    }
+  for (int t = 0; t < threads; t++) share(p, threads, t);
+}
+
+static int with_own_kernels(product *p, int threads) {
+  const int64_t rows = p->form == MT_GEMM_TN ? p->m : p->k;
+  p->packed = mt_alloc((size_t)(rows * rounded_columns(p->n)) * sizeof(float));
+  if (!p->packed) return -1;
+  if (p->form == MT_GEMM_TN) {
+    for_threads(p, threads, outer_share);
+  } else {
+    for_threads(p, threads, pack_share);
+    for_threads(p, threads, multiply_share);
   }
+  mt_free(p->packed);
+  return 0;
+}
+
+int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, const float *b, bool add, float *c) {
+  if (m <= 0 || n <= 0) return 0;
+  if (k <= 0) { /* an empty sum */
+    if (!add) memset(c, 0, (size_t)(m * n) * sizeof(float));
+    return 0;
+  }
+  product p = {.form = form, .m = m, .n = n, .k = k, .a = a, .b = b, .add = add, .c = c, .by_rows = m >= n};
+  const int threads = m * n * k < PARALLEL_FROM ? 1 : mt_num_threads();
+  if (!blas_knows_processor) return with_own_kernels(&p, threads);
+  for_threads(&p, threads, blas_share);
+  return 0;
 }

@@ -1,17 +1,22 @@
-/* Matrix products: OpenBLAS, split over our threads (see core/threads.h). */
+/* Matrix products, split over our threads (see core/threads.h).
+ *
+ * OpenBLAS computes them, unless it did not recognise the processor: distributions ship releases that fall back to the
+ * kernels of 2004 on newer chips, five times slower. Then the convolution's kernels do (a product is a 1x1
+ * convolution), which reach the speed of OpenBLAS's best. */
 #ifndef MT_OPS_GEMM_H
 #define MT_OPS_GEMM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* C (m,n) = alpha * op(A) (m,k) * op(B) (k,n) + beta * C, row-major; op transposes where the flag is set.
- * lda, ldb, ldc: row lengths of the matrices as stored. Sizes must fit in 31 bits. */
-void mt_gemm(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-             int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+typedef enum {
+  MT_GEMM_NN, /* C (m,n) = A (m,k) B (k,n) */
+  MT_GEMM_NT, /* C (m,n) = A (m,k) B^T, B stored (n,k) */
+  MT_GEMM_TN  /* C (m,n) = A^T B (k,n), A stored (k,m) */
+} mt_gemm_form;
 
-/* The same on the calling thread only, for use inside a parallel region. */
-void mt_gemm_serial(bool transpose_a, bool transpose_b, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-                    int64_t lda, const float *b, int64_t ldb, float beta, float *c, int64_t ldc);
+/* All three stored row by row without gaps. add: C is added to, instead of overwritten.
+ * Sizes must fit in 31 bits. -1 on memory shortage. */
+int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, const float *b, bool add, float *c);
 
 #endif

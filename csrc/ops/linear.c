@@ -65,13 +65,11 @@ static int linear_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gr
   const int64_t outputs = weight->shape[0], inputs = weight->shape[1], rows = row_count(x);
   if (node->needs[INPUT_X]) {
     mt_tensor *dx = grad_inputs[INPUT_X] = mt_tensor_like(x);
-    if (!dx) return -1;
-    mt_gemm(false, false, rows, inputs, outputs, 1.0f, dy, outputs, mt_f32(weight), inputs, 0.0f, mt_f32(dx), inputs);
+    if (!dx || mt_gemm(MT_GEMM_NN, rows, inputs, outputs, dy, mt_f32(weight), false, mt_f32(dx)) < 0) return -1;
   }
   if (node->needs[INPUT_WEIGHT]) {
     mt_tensor *dw = grad_inputs[INPUT_WEIGHT] = mt_tensor_like(weight);
-    if (!dw) return -1;
-    mt_gemm(true, false, outputs, inputs, rows, 1.0f, dy, outputs, mt_f32(x), inputs, 0.0f, mt_f32(dw), inputs);
+    if (!dw || mt_gemm(MT_GEMM_TN, outputs, inputs, rows, dy, mt_f32(x), false, mt_f32(dw)) < 0) return -1;
   }
   if (node->n_inputs > INPUT_BIAS && node->needs[INPUT_BIAS]) {
     mt_tensor *db = grad_inputs[INPUT_BIAS] = mt_tensor_new(MT_FLOAT32, 1, &outputs);
@@ -92,8 +90,10 @@ mt_tensor *mt_linear(mt_tensor *x, mt_tensor *weight, mt_tensor *bias) {
   mt_tensor *y = mt_tensor_new(MT_FLOAT32, x->ndim, shape);
   if (!y) return NULL;
   if (bias) fill_rows(mt_f32(y), rows, outputs, mt_f32(bias));
-  mt_gemm(false, true, rows, outputs, inputs, 1.0f, mt_f32(x), inputs, mt_f32(weight), inputs, bias ? 1.0f : 0.0f,
-          mt_f32(y), outputs);
+  if (mt_gemm(MT_GEMM_NT, rows, outputs, inputs, mt_f32(x), mt_f32(weight), bias != NULL, mt_f32(y)) < 0) {
+    mt_release(y);
+    return NULL;
+  }
   mt_tensor *tensors[INPUT_COUNT] = {[INPUT_X] = x, [INPUT_WEIGHT] = weight, [INPUT_BIAS] = bias};
   return mt_recorded(y, &linear_op, bias ? INPUT_COUNT : INPUT_BIAS, tensors, SAVED_COUNT, tensors, NULL, 0);
 }

@@ -32,24 +32,32 @@ static int product_of(const mt_tensor *a, const mt_tensor *b, product *p) {
   return 0;
 }
 
+/* C_i (m,n) (+)= A_i B_i for every matrix of the batch, adding up where `add`; returns c, or NULL after releasing it.
+ */
+static mt_tensor *products(int64_t batch, mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a,
+                           int64_t step_a, const float *b, int64_t step_b, bool add, mt_tensor *c, int64_t step_c) {
+  for (int64_t i = 0; c && i < batch; i++) {
+    if (mt_gemm(form, m, n, k, a + i * step_a, b + i * step_b, add, mt_f32(c) + i * step_c) == 0) continue;
+    mt_release(c);
+    return NULL;
+  }
+  return c;
+}
+
 /* dA = dC B^T, summed over the batch where A is one matrix. */
 static mt_tensor *gradient_a(const product *p, const mt_tensor *g, const mt_tensor *b) {
   const int64_t shape[] = {p->batch, p->m, p->k};
   mt_tensor *da = p->step_a ? mt_tensor_new(MT_FLOAT32, 3, shape) : mt_tensor_zeros(MT_FLOAT32, 2, shape + 1);
-  for (int64_t i = 0; da && i < p->batch; i++)
-    mt_gemm(false, true, p->m, p->k, p->n, 1.0f, mt_f32(g) + i * p->m * p->n, p->n, mt_f32(b) + i * p->step_b, p->n,
-            p->step_a ? 0.0f : 1.0f, mt_f32(da) + i * p->step_a, p->k);
-  return da;
+  return products(p->batch, MT_GEMM_NT, p->m, p->k, p->n, mt_f32(g), p->m * p->n, mt_f32(b), p->step_b, !p->step_a, da,
+                  p->step_a);
 }
 
 /* dB = A^T dC, summed over the batch where B is one matrix. */
 static mt_tensor *gradient_b(const product *p, const mt_tensor *g, const mt_tensor *a) {
   const int64_t shape[] = {p->batch, p->k, p->n};
   mt_tensor *db = p->step_b ? mt_tensor_new(MT_FLOAT32, 3, shape) : mt_tensor_zeros(MT_FLOAT32, 2, shape + 1);
-  for (int64_t i = 0; db && i < p->batch; i++)
-    mt_gemm(true, false, p->k, p->n, p->m, 1.0f, mt_f32(a) + i * p->step_a, p->k, mt_f32(g) + i * p->m * p->n, p->n,
-            p->step_b ? 0.0f : 1.0f, mt_f32(db) + i * p->step_b, p->n);
-  return db;
+  return products(p->batch, MT_GEMM_TN, p->k, p->n, p->m, mt_f32(a), p->step_a, mt_f32(g), p->m * p->n, !p->step_b, db,
+                  p->step_b);
 }
 
 static int matmul_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
@@ -67,9 +75,7 @@ mt_tensor *mt_matmul(mt_tensor *a, mt_tensor *b) {
   const int64_t shape[] = {p.batch, p.m, p.n};
   const bool batched = a->ndim == 3 || b->ndim == 3;
   mt_tensor *c = mt_tensor_new(MT_FLOAT32, batched ? 3 : 2, batched ? shape : shape + 1);
-  for (int64_t i = 0; c && i < p.batch; i++)
-    mt_gemm(false, false, p.m, p.n, p.k, 1.0f, mt_f32(a) + i * p.step_a, p.k, mt_f32(b) + i * p.step_b, p.n, 0.0f,
-            mt_f32(c) + i * p.m * p.n, p.n);
+  c = products(p.batch, MT_GEMM_NN, p.m, p.n, p.k, mt_f32(a), p.step_a, mt_f32(b), p.step_b, false, c, p.m * p.n);
   mt_tensor *inputs[] = {a, b}, *saved[] = {mt_needs_grad(b) ? a : NULL, mt_needs_grad(a) ? b : NULL};
   return mt_recorded(c, &matmul_op, 2, inputs, 2, saved, &p, sizeof p);
 }

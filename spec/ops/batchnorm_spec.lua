@@ -104,7 +104,7 @@ describe("batch_norm", function()
     if pcall(mt.isa, name) then
       mt.isa(isa)
       for _, training in ipairs { true, false } do
-        for _, shape in ipairs { { 7, 5 }, { 4, 1 }, { 1, 3, 5, 17 }, { 2, 2, 3, 33 }, { 1, 2, 2, 68 } } do
+        for _, shape in ipairs { { 7, 5 }, { 4, 1 }, { 1, 2, 3, 17 }, { 3, 1, 1, 33 }, { 3, 68 } } do
           for _, extra in ipairs { {}, { relu = true }, { residual = true }, { relu = true, residual = true } } do
             local options = { training = training, relu = extra.relu, residual = extra.residual, eps = 1e-3 }
             it(

@@ -20,7 +20,7 @@ describe("index by list", function()
     { { 2, 1, 2, 3, 1, 2 }, 4, { 2, 1 } },
   } do
     local shape, axis, list = table.unpack(case)
-    it(("of axis %d of {%s} matches the reference, values and gradients"):format(axis, table.concat(shape, ",")), function()
+    it(("of axis %d of {%s} matches the reference"):format(axis, table.concat(shape, ",")), function()
       gradcheck.check{
         ours = function(x) return x:index(axis, list) end,
         reference = indexed(axis, list),
@@ -105,7 +105,8 @@ describe("cat and stack", function()
 
   it("give every use of one tensor its share of the gradient", function()
     local x = mt.ones(2, { requires_grad = true })
-    (mt.cat{ x, x, x } * mt.tensor{ 1, 2, 3, 4, 5, 6 }):sum():backward()
+    local joined = mt.cat{ x, x, x } * mt.tensor{ 1, 2, 3, 4, 5, 6 }
+    joined:sum():backward()
     assert.same({ 9.0, 12.0 }, x:grad():totable())
   end)
 

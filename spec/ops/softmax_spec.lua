@@ -23,7 +23,8 @@ local function softmax(axis, finish)
 end
 
 describe("softmax", function()
-  for _, case in ipairs{ { { 5 }, 1 }, { { 3, 4 }, 2 }, { { 3, 4 }, 1 }, { { 2, 3, 4 }, 2 }, { { 2, 1, 2, 3, 1, 2 }, 4 } } do
+  local cases = { { { 5 }, 1 }, { { 3, 4 }, 2 }, { { 3, 4 }, 1 }, { { 2, 3, 4 }, 2 }, { { 2, 1, 2, 3, 1, 2 }, 4 } }
+  for _, case in ipairs(cases) do
     local shape, axis = table.unpack(case)
     it(("and log_softmax over axis %d of {%s} match the reference"):format(axis, table.concat(shape, ",")), function()
       local inputs = { { shape = shape, low = -3, high = 3 } }
@@ -67,7 +68,8 @@ describe("softmax", function()
   end)
 
   it("refuses integers, scalars and missing axes", function()
-    assert.error_matches(function() mt.zeros(3):to("int32"):softmax() end, "softmax: the tensor is int32, expected float32")
+    assert.error_matches(function() mt.zeros(3):to("int32"):softmax() end,
+      "softmax: the tensor is int32, expected float32")
     assert.error_matches(function() mt.tensor(1):softmax() end, "at least one axis")
     assert.error_matches(function() mt.zeros(3):softmax(2) end, "axis in 1..1")
   end)

@@ -168,10 +168,10 @@ function operations.small_cnn(case, t)
   end
   local optimisers = {
     sgd = function(parameters)
-      return mt.optim.sgd(parameters, { lr = 0.1, momentum = 0.9, weight_decay = 0.01 })
+      return mt.optim.sgd(parameters, { lr = 0.1, momentum = 0.9, weight_decay = 0.1 })
     end,
     adam = function(parameters)
-      return mt.optim.adam(parameters, { lr = 0.01, weight_decay = 0.01 })
+      return mt.optim.adam(parameters, { lr = 0.01, eps = 0.01, weight_decay = 0.1 })
     end,
   }
   for kind, make in pairs(optimisers) do

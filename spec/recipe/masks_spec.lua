@@ -23,8 +23,11 @@ describe("mt.masktune.explain", function()
   it("takes another layer by name, and refuses one that is not there", function()
     local model, set = tiny.model(1), tiny.data(2, 1)
     assert.same({ 2, 7, 7 }, mt.masktune.explain(model, set, { layer = "features.3", progress = false }):shape())
-    assert.error_matches(function() mt.masktune.explain(model, set, { layer = "features.9", progress = false }) end, "9")
-    assert.error_matches(function() mt.masktune.explain(model, mt.data.subset(set, 0), quiet) end, "1 image or more")
+    local function explain(images, layer)
+      return mt.masktune.explain(model, images, { layer = layer, progress = false })
+    end
+    assert.error_matches(function() explain(set, "features.9") end, "9")
+    assert.error_matches(function() explain(mt.data.subset(set, 0)) end, "1 image or more")
   end)
 end)
 

@@ -1,4 +1,5 @@
 local mt = require "masktune"
+local search = require "masktune.recipe.search"
 local tiny = require "support.tiny"
 
 local train_set, val_set = tiny.data(48, 1), tiny.data(24, 2)
@@ -164,24 +165,16 @@ describe("mt.masktune", function()
   end)
 
   it("masks the masked images again when it accumulates, the original ones when it does not", function()
-    local function hidden(accumulate)
-      local result = recipe { iterations = 2, accumulate = accumulate, k = 1 }
-      local net = tiny.model(1)
-      return result, net
+    local once = recipe { k = 1 }
+    local function masks_by_it(images)
+      local heat = mt.cam.xgradcam(once.final, images, { layer = "features.2" })
+      return mt.mask.threshold(heat, { protocol = "reference", k = 1, size = { 16, 16 } }):bytes()
     end
-    local result = hidden(true)
-    local masked = mt.mask.apply(train_set.images, result.masks[1].keep)
-    local net = tiny.model(1)
-    local stage_one = recipe { k = 1 }
-    net:load_state_dict(stage_one.final:state_dict())
-    local again = mt.mask.threshold(mt.cam.xgradcam(net, masked, { layer = "features.2" }), {
-      protocol = "reference", k = 1, size = { 16, 16 },
-    })
-    assert.equal(again:bytes(), result.masks[2].keep:bytes())
-    local anew = mt.mask.threshold(mt.cam.xgradcam(net, train_set.images, { layer = "features.2" }), {
-      protocol = "reference", k = 1, size = { 16, 16 },
-    })
-    assert.equal(anew:bytes(), hidden(false).masks[2].keep:bytes())
+    local masked = mt.mask.apply(train_set.images, once.masks[1].keep)
+    local accumulated = recipe { iterations = 2, accumulate = true, k = 1 }
+    local original = recipe { iterations = 2, accumulate = false, k = 1 }
+    assert.equal(masks_by_it(masked), accumulated.masks[2].keep:bytes())
+    assert.equal(masks_by_it(train_set.images), original.masks[2].keep:bytes())
   end)
 
   it("works without a validation set where nothing is to be chosen", function()
@@ -244,17 +237,19 @@ describe("finetune_lr = 'auto'", function()
     assert.equal(mt.evaluate(model, masked).loss, result.finetune.candidates[1].val_loss)
   end)
 
-  it("chooses k as well, all measured on the images with everything hidden that any k hides", function()
+  it("chooses k as well, judged by the validation images masked with every k", function()
     local result, model = recipe { finetune_lr = "auto", auto = { factors = { 1, 4 }, k = { 1, 2, 3 } } }
     assert.equal(6, #result.finetune.candidates)
     local net = tiny.model(1)
     net:load_state_dict(shared_erm().best.model)
-    local masked = mt.masktune.mask_dataset(net, val_set, { k = 1, progress = false }) -- hides what 2 and 3 hide
     local chosen
     for _, row in ipairs(result.finetune.candidates) do
       if row.lr == result.finetune.lr and row.k == result.finetune.k then chosen = row end
     end
-    assert.equal(mt.evaluate(model, masked).loss, chosen.val_loss)
+    for judge, k in ipairs { 1, 2, 3 } do
+      local masked = mt.masktune.mask_dataset(net, val_set, { k = k, progress = false })
+      assert.equal(mt.evaluate(model, masked).accuracy, chosen.judged[judge])
+    end
     local _, direct = recipe { finetune_lr = result.finetune.lr, k = result.finetune.k }
     assert.equal(weights(direct), weights(model))
   end)
@@ -262,14 +257,47 @@ describe("finetune_lr = 'auto'", function()
   it("chooses the number of iterations as well", function()
     local result, model = recipe { finetune_lr = "auto", k = 1, auto = { factors = { 1, 8 }, iterations = { 1, 2 } } }
     assert.equal(4, #result.finetune.candidates)
-    local scores = { result.masks[1].accuracy_all_hidden, result.masks[2].accuracy_all_hidden }
-    assert.equal(scores[2] > scores[1] and 2 or 1, result.finetune.iterations)
-    local _, direct = recipe { finetune_lr = "auto", k = 1, auto = { factors = { 1, 8 } }, iterations = result.finetune.iterations }
+    local rows = {}
+    for i = 1, 2 do
+      local judged = result.masks[i].judged
+      rows[i] = { judged = judged, val_accuracy = mt.metrics.mean(judged) }
+    end
+    assert.equal(search.winner(rows), result.finetune.iterations)
+    local _, direct = recipe {
+      finetune_lr = "auto", k = 1, auto = { factors = { 1, 8 } }, iterations = result.finetune.iterations,
+    }
     assert.equal(weights(direct), weights(model))
   end)
 
   it("is there for random masks, too", function()
     local result = recipe { method = "randmask", finetune_lr = "auto", auto = { factors = { 1, 2 } } }
     assert.equal(2, #result.finetune.candidates)
+  end)
+end)
+
+describe("the winner among candidates", function()
+  local function winner(...)
+    local rows = {}
+    for i, judged in ipairs { ... } do
+      rows[i] = { judged = judged, val_accuracy = mt.metrics.mean(judged) }
+    end
+    return search.winner(rows)
+  end
+
+  it("has the best accuracy where one judge ranks them, the first of equals", function()
+    assert.equal(2, winner({ 0.5 }, { 0.7 }, { 0.6 }))
+    assert.equal(2, winner({ 0.5 }, { 0.7 }, { 0.7 }))
+  end)
+
+  it("has the best mean rank where several do, however far apart one judge finds them", function()
+    assert.equal(2, winner({ 0.99, 0.60, 0.60 }, { 0.50, 0.62, 0.62 }, { 0.51, 0.61, 0.61 }))
+  end)
+
+  it("has the best mean accuracy among equal ranks", function()
+    assert.equal(2, winner({ 0.8, 0.5 }, { 0.7, 0.9 }))
+  end)
+
+  it("needs no judge where it is alone", function()
+    assert.equal(1, search.winner { { judged = {} } })
   end)
 end)

@@ -30,13 +30,7 @@ function process.with_folder(f)
   return table.unpack(results, 2, results.n)
 end
 
---- The interpreter that runs this spec.
-process.lua = "lua5.4"
-for index = -1, -20, -1 do
-  if not arg or not arg[index] then
-    break
-  end
-  process.lua = arg[index]
-end
+--- The interpreter to run scripts with; make says which.
+process.lua = os.getenv("LUA") or "lua5.4"
 
 return process

@@ -28,7 +28,7 @@ describe("metrics", function()
   end)
 
   it("refuses lists of different lengths", function()
-    assert.error_matches(function() metrics.accuracy({ 1 }, { 1, 2 }) end, "1 predictions and 2 labels, expected as many")
+    assert.error_matches(function() metrics.accuracy({ 1 }, { 1, 2 }) end, "1 predictions and 2 labels, expected")
     assert.error_matches(function() metrics.worst_group({ 1 }, { 1 }, {}) end, "1 predictions, 1 labels and 0 groups")
     assert.error_matches(function() metrics.worst_group({}, {}, {}) end, "0 samples, expected 1 or more")
   end)

@@ -37,7 +37,8 @@ return function(options)
   local rows, columns = stage_size(stage_size(height)), stage_size(stage_size(width))
   if #o.input ~= 3 or rows < 1 or columns < 1 then
     local got = table.concat(o.input, ", ")
-    error(("small_cnn: option 'input' is {%s}, expected {height, width, channels} of at least {16, 16, 1}"):format(got), 2)
+    local message = "small_cnn: option 'input' is {%s}, expected {height, width, channels} of at least {16, 16, 1}"
+    error(message:format(got), 2)
   end
   local backbone = {}
   add_stage(backbone, channels, 16)

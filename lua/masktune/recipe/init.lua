@@ -9,7 +9,6 @@ local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local erm = require "masktune.recipe.erm"
-local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
 local masks = require "masktune.recipe.masks"
 local optimizers = require "masktune.recipe.optimizer"
@@ -156,7 +155,7 @@ local function iterate(model, o, iteration, from, folder, settings)
     }),
   })
   found.explain_seconds = explained.seconds
-  found.keep = {}
+  found.val, found.keep = from.sets.val, {}
   for part in pairs(from.sets) do
     found.keep[part] = keep(part, found.chosen.k)
   end
@@ -187,21 +186,19 @@ local function run_iterations(model, o, first, folder)
   return done
 end
 
---- The number of iterations to stop after: the best on the validation split with everything hidden that any hid.
+--- The number of iterations to stop after: judged by the validation split as each iteration masked it.
 local function choose_iterations(model, o, done)
   if #o.choices == 1 then return o.choices[1] end
-  local set, best, best_accuracy = o.val, nil, -1
-  for _, found in ipairs(done) do
-    set = masks.apply(set, found.keep.val)
+  local judges, rows = {}, {}
+  for i, found in ipairs(done) do
+    judges[i] = masks.apply(found.val, found.keep.val)
   end
-  for _, count in ipairs(o.choices) do
+  for i, count in ipairs(o.choices) do
     model:load_state_dict(done[count].best.model)
-    done[count].accuracy_all_hidden = evaluate(model, set).accuracy
-    if done[count].accuracy_all_hidden > best_accuracy then
-      best, best_accuracy = count, done[count].accuracy_all_hidden
-    end
+    rows[i] = search.judge(model, judges)
+    done[count].judged = rows[i].judged
   end
-  return best
+  return o.choices[search.winner(rows)]
 end
 
 local function clone_with(model, state)
@@ -227,7 +224,7 @@ local function describe(result, done, chosen)
       keep = found.keep.train,
       fraction = masks.fraction(found.keep.train),
       chosen = found.chosen,
-      accuracy_all_hidden = found.accuracy_all_hidden,
+      judged = found.judged,
     }
     result.seconds.mask = result.seconds.mask + found.explain_seconds
     result.seconds.finetune = result.seconds.finetune + sum_of(found.tried, "seconds")
@@ -243,18 +240,20 @@ end
 -- * `method` ("masktune"; "randmask"; "erm")
 -- * `protocol`, `rule`, `k`, `top`, `random`: as in mt.masktune.mask_dataset
 -- * `mask_from` ("best" on validation; "last"), `finetune_from` ("last"; "best"): which ERM weights
--- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, the one
---   with the best accuracy on the masked validation split is kept)
--- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them)
+-- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of
+--   which the one with the best accuracy on the masked validation split is kept)
+-- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
+--   masktune.recipe.search)
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)
 -- * `carry_momentum` (true), `layer` (model.cam_layer)
 -- * `initial`: skip ERM; a result of mt.masktune.erm, or a state dict
 -- * `checkpoint`: a folder for finished stages; `resume` (false): skip what is finished there
 -- @treturn table `initial` (model that was fine-tuned), `best` (ERM model, best on validation), `final` (`model`);
 -- `history` (of ERM, as in mt.train), `best_epoch`; `finetune`: `lr`, `k`, `iterations` chosen, `candidates` (`lr`,
--- `k`, `iteration`, `val_accuracy` on the masked split, `val_loss`, `train_loss`, `train_accuracy`, `seconds`);
--- `masks`: per iteration `keep` (of the training images), `fraction` hidden, `chosen` candidate; `seconds`: `erm`,
--- `mask`, `finetune`
+-- `k`, `iteration`; `judged`: accuracies on the validation split masked with each k, and their mean `val_accuracy`;
+-- `val_loss`, `train_loss`, `train_accuracy`, `seconds`); `masks`: per iteration `keep` (of the training images),
+-- `fraction` hidden, `chosen` candidate, and `judged` where the number of iterations was chosen: accuracies on the
+-- validation split as each iteration masked it; `seconds`: `erm`, `mask`, `finetune`
 local function masktune(model, options)
   check.argument("mt.masktune", "model", model, { type = "module" })
   local o = checked_options(model, options)

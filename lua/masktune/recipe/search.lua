@@ -1,12 +1,15 @@
 --- The fine-tuning rate (and on request tau's k), chosen without group labels.
--- Every candidate is one fine-tuning from the same start. All are measured on the same images: the validation split
--- with everything hidden that the masks of any candidate hide. Where the shortcut is hidden, the best accuracy is that
--- of the model that learned the most about the rest.
+-- Every candidate is one fine-tuning from the same start. The validation split masked like the training images is the
+-- judge: where the shortcut is hidden, the best accuracy is that of the model that learned the most about the rest.
+-- Masks of several k are several judges, and each favours the models tuned on masks like its own, and those of a small
+-- k, which hide much, find larger differences than the others. So accuracies of different judges are not compared:
+-- each judge ranks the candidates, and the best mean rank wins (of equals the best mean accuracy, then the first).
 -- @module masktune.recipe.search
 local core = require "masktune.core"
 local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
 local masks = require "masktune.recipe.masks"
+local metrics = require "masktune.metrics"
 local tables = require "masktune.recipe.tables"
 
 local search = {}
@@ -22,60 +25,130 @@ function search.candidates(rates, ks)
   return list
 end
 
---- The validation split with the masks of all k applied, one after the other.
-local function yardstick(stage)
-  local set = stage.val
-  for _, k in ipairs(stage.ks) do
-    set = masks.apply(set, stage.keep("val", k))
+--- The validation split masked with each k.
+local function judges_of(stage)
+  local judges = {}
+  if stage.val then
+    for i, k in ipairs(stage.ks) do
+      judges[i] = masks.apply(stage.val, stage.keep("val", k))
+    end
   end
-  return set
+  return judges
+end
+
+--- What each judge measures of a model.
+-- @tparam Module model
+-- @tparam {table,...} judges data sets
+-- @treturn table `judged` (accuracies, one per judge), and over all judges the means `val_accuracy` and `val_loss`, nil
+-- without judges
+function search.judge(model, judges)
+  local judged, losses = {}, {}
+  for i, set in ipairs(judges) do
+    local measured = evaluate(model, set)
+    judged[i], losses[i] = measured.accuracy, measured.loss
+  end
+  if #judged == 0 then return { judged = judged } end
+  return { judged = judged, val_accuracy = metrics.mean(judged), val_loss = metrics.mean(losses) }
+end
+
+--- The sum of a candidate's ranks with all judges: 1 for every better candidate, one half for every equal one. (A sum
+-- and no mean, so that it is exact.)
+local function rank_of(rows, row)
+  local rank = 0
+  for judge, accuracy in ipairs(row.judged) do
+    for _, other in ipairs(rows) do
+      local equal = other ~= row and other.judged[judge] == accuracy
+      rank = rank + (other.judged[judge] > accuracy and 1 or equal and 0.5 or 0)
+    end
+  end
+  return rank
+end
+
+--- The position of the best of some candidates.
+-- @tparam {table,...} rows each with what `judge` gave
+-- @treturn integer
+function search.winner(rows)
+  local best, best_rank
+  for i, row in ipairs(rows) do
+    local rank = rank_of(rows, row)
+    local first = not best or rank < best_rank
+    if first or rank == best_rank and row.val_accuracy and row.val_accuracy > rows[best].val_accuracy then
+      best, best_rank = i, rank
+    end
+  end
+  return best
+end
+
+--- Whether every judge finds a at least as good as b; then b cannot win, whatever else is tried.
+local function dominates(a, b)
+  for judge, accuracy in ipairs(b.judged) do
+    if a.judged[judge] < accuracy then return false end
+  end
+  return true
+end
+
+--- Adds a candidate; keeps its state while it can win, and forgets the states of those that no longer can.
+local function add(state, row, last)
+  local number = #state.tried + 1
+  state.tried[number] = row
+  local kept = {}
+  for _, candidate in ipairs(state.kept) do
+    if dominates(state.tried[candidate.number], row) then return end
+    if not dominates(row, state.tried[candidate.number]) then kept[#kept + 1] = candidate end
+  end
+  kept[#kept + 1] = { number = number, model = last.model, optimizer = last.optimizer }
+  state.kept = kept
 end
 
 --- Fine-tunes one candidate: its row of results and its state.
-local function try(model, stage, candidate, masked, measured_on)
-  local started, o = core.clock(), stage.options
-  local run = finetune.run(model, masked, tables.merged(tables.picked(o, finetune.schema), {
+local function try(model, stage, candidate, masked, judges)
+  local started = core.clock()
+  local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.schema), {
     lr = candidate.lr,
     start = stage.start,
     epochs = 1,
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
-  local row = tables.merged(candidate, {
+  local row = tables.merged(candidate, search.judge(model, judges), {
     iteration = stage.iteration,
     train_loss = run.history[1].train_loss,
     train_accuracy = run.history[1].train_accuracy,
   })
-  if measured_on then
-    local measured = evaluate(model, measured_on)
-    row.val_accuracy, row.val_loss = measured.accuracy, measured.loss
-  end
   row.seconds = core.clock() - started
   return row, run.last
 end
 
---- Tries what a stage has not tried yet, and keeps the best candidate's state; saves after each.
--- @tparam Module model worked with; its weights afterwards are those of the last candidate tried
--- @tparam table stage `name`, `iteration`, `start` (states), `rates`, `ks`, `train`, `val` (optional), `keep(part, k)`,
--- `seed`, `options`, `stages`, `settings`
--- @treturn table `tried` (rows), `chosen` (its row), `best` (model and optimizer states)
-function search.run(model, stage)
-  local state = stage.stages:load(stage.name, stage.settings) or { tried = {} }
-  local candidates = search.candidates(stage.rates, stage.ks)
-  if #state.tried == #candidates then return state end
-  local measured_on = stage.val and yardstick(stage)
+--- Tries what a stage has not tried yet, saving after each.
+local function try_all(model, stage, state, candidates)
+  local judges = judges_of(stage)
   local masked, masked_k
   for i = #state.tried + 1, #candidates do
     if masked_k ~= candidates[i].k then
       masked_k = candidates[i].k
       masked = masks.apply(stage.train, stage.keep("train", masked_k))
     end
-    local row, last = try(model, stage, candidates[i], masked, measured_on)
-    state.tried[i] = row
-    if not state.chosen or row.val_accuracy > state.chosen.val_accuracy then state.chosen, state.best = row, last end
+    add(state, try(model, stage, candidates[i], masked, judges))
     stage.stages:save(stage.name, state, stage.settings)
   end
-  return state
+end
+
+--- Finds the best candidate of a stage.
+-- @tparam Module model worked with; its weights afterwards are those of the last candidate tried
+-- @tparam table stage `name`, `iteration`, `start` (states), `rates`, `ks`, `train`, `val` (optional), `keep(part, k)`,
+-- `seed`, `options`, `stages`, `settings`
+-- @treturn table `tried` (rows), `chosen` (the best row), `best` (its model and optimizer states)
+function search.run(model, stage)
+  local state = stage.stages:load(stage.name, stage.settings) or { tried = {}, kept = {} }
+  local candidates = search.candidates(stage.rates, stage.ks)
+  if #state.tried < #candidates then try_all(model, stage, state, candidates) end
+  local winner = search.winner(state.tried)
+  for _, candidate in ipairs(state.kept) do
+    if candidate.number == winner then
+      return { tried = state.tried, chosen = state.tried[winner], best = candidate }
+    end
+  end
+  error("masktune.recipe.search: the winner's state was not kept")
 end
 
 return search

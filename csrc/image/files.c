@@ -1,0 +1,85 @@
+#include "image/files.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "core/threads.h"
+#include "image/jpeg.h"
+#include "image/png.h"
+#include "image/resample.h"
+#include "io/file.h"
+
+#define MAX_FILE ((size_t)1 << 30)
+
+mt_tensor *mt_image_decode(const void *data, size_t size, int channels, const int64_t min_size[2], const char *name) {
+  if (mt_is_jpeg(data, size)) return mt_jpeg_decode(data, size, channels, min_size, name);
+  if (size >= 4 && memcmp(data, "\x89PNG", 4) == 0) return mt_png_decode(data, size, channels, name);
+  return mt_fail_null(MT_ERROR_FORMAT, "'%s' is neither a PNG nor a JPEG file", name);
+}
+
+/* The box that is shown, in the proportions of the result where the fit is to crop. */
+static mt_resample_shape place_box(const mt_tensor *image, mt_image_fit fit, int64_t height, int64_t width,
+                                   int64_t *offset) {
+  int64_t box_height = image->shape[0], box_width = image->shape[1];
+  if (fit == MT_FIT_CROP) {
+    const int64_t for_width = (box_width * height + width / 2) / width;
+    const int64_t for_height = (box_height * width + height / 2) / height;
+    if (for_width < box_height) box_height = for_width > 0 ? for_width : 1;
+    if (for_height < box_width) box_width = for_height > 0 ? for_height : 1;
+  }
+  const int64_t stride = image->shape[1] * image->shape[2];
+  *offset = (image->shape[0] - box_height) / 2 * stride + (image->shape[1] - box_width) / 2 * image->shape[2];
+  return (mt_resample_shape){height, width, box_height, box_width, stride, image->shape[2]};
+}
+
+static int fit_image(const mt_tensor *image, mt_image_fit fit, int64_t height, int64_t width, uint8_t *to) {
+  int64_t offset;
+  const mt_resample_shape shape = place_box(image, fit, height, width, &offset);
+  void *scratch = mt_alloc(mt_resample_scratch(&shape));
+  if (!scratch) return -1;
+  mt_resample_u8(mt_u8(image) + offset, &shape, to, scratch);
+  mt_free(scratch);
+  return 0;
+}
+
+static int read_one(const char *path, mt_image_fit fit, const int64_t shape[4], uint8_t *to) {
+  mt_bytes bytes = {0};
+  mt_tensor *image = NULL;
+  if (mt_read_file(path, MAX_FILE, &bytes) == 0)
+    image = mt_image_decode(bytes.data, bytes.size, (int)shape[3], shape + 1, path);
+  mt_bytes_free(&bytes);
+  if (!image) return -1;
+  const int status = fit_image(image, fit, shape[1], shape[2], to);
+  mt_release(image);
+  return status;
+}
+
+static int check_images(const mt_tensor *images) {
+  char text[MT_SHAPE_TEXT];
+  const int64_t *shape = images->shape;
+  if (mt_expect_dtype(images, MT_UINT8, "read_files", "images") < 0 ||
+      mt_expect_ndim(images, 4, "read_files", "images", "{N,H,W,C}") < 0)
+    return -1;
+  if (shape[1] >= 1 && shape[2] >= 1 && shape[1] <= 1 << 16 && shape[2] <= 1 << 16 &&
+      (shape[3] == 1 || shape[3] == 3 || shape[3] == 4))
+    return 0;
+  return mt_fail(MT_ERROR_ARGUMENT,
+                 "read_files: images has shape %s, expected {N,H,W,C} with H and W 1 to 65536, C 1, 3 or 4",
+                 mt_shape_text(4, shape, text));
+}
+
+int mt_read_images(const char *const *paths, mt_image_fit fit, mt_tensor *images, char **messages) {
+  if (check_images(images) < 0) return -1;
+  const int64_t count = images->shape[0], size = images->shape[1] * images->shape[2] * images->shape[3];
+  int out_of_memory = 0;
+#pragma omp parallel for num_threads(mt_num_threads()) schedule(dynamic) reduction(| : out_of_memory)
+  for (int64_t i = 0; i < count; i++) {
+    uint8_t *to = mt_u8(images) + i * size;
+    if (read_one(paths[i], fit, images->shape, to) == 0) continue;
+    memset(to, 0, (size_t)size);
+    if (mt_error_last_kind() == MT_ERROR_MEMORY || !(messages[i] = strdup(mt_error_message()))) out_of_memory = 1;
+  }
+  mt_touch(images);
+  return out_of_memory ? mt_fail(MT_ERROR_MEMORY, "out of memory: reading %lld images", (long long)count) : 0;
+}

@@ -1,0 +1,18 @@
+/* Many image files at once, brought to one size. */
+#ifndef MT_IMAGE_FILES_H
+#define MT_IMAGE_FILES_H
+
+#include "core/tensor.h"
+
+/* How an image gets the wanted size (image/resample.h): the whole of it stretched, or the largest box in its middle
+ * that has the wanted proportions. */
+typedef enum { MT_FIT_STRETCH, MT_FIT_CROP } mt_image_fit;
+
+/* A PNG or JPEG image, told by its contents: image/png.h, image/jpeg.h. */
+mt_tensor *mt_image_decode(const void *data, size_t size, int channels, const int64_t min_size[2], const char *name);
+
+/* images: uint8 {B,H,W,C} with C 1, 3 or 4; file i is read into image i. Where that fails, messages[i] (NULL before)
+ * says why, for the caller to free(), and the image is black. -1 when memory ran out. */
+int mt_read_images(const char *const *paths, mt_image_fit fit, mt_tensor *images, char **messages);
+
+#endif

@@ -1,0 +1,152 @@
+/* Pictures from files: JPEG, and many files at once.
+ *
+ * What a core call allocates lives in a userdata made before the call, so that an error on the way releases it. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/memory.h"
+#include "image/files.h"
+#include "image/jpeg.h"
+#include "io/file.h"
+#include "lua/binding.h"
+
+#define TEXTS "masktune.Texts"
+
+static const char *check_path(lua_State *L, int arg) {
+  luaL_checktype(L, arg, LUA_TSTRING);
+  const char *path = lua_tostring(L, arg);
+  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
+                "path expected, got an empty string or one with a zero byte");
+  return path;
+}
+
+/* ---- one file ---- */
+
+static mt_tensor *read_jpeg_file(const char *path, int channels, const int64_t min_size[2]) {
+  mt_bytes bytes = {0};
+  mt_tensor *image = NULL;
+  if (mt_read_file(path, SIZE_MAX, &bytes) == 0)
+    image = mt_jpeg_decode(bytes.data, bytes.size, channels, min_size, path);
+  mt_bytes_free(&bytes);
+  return image;
+}
+
+/*** Reads a JPEG file. Its EXIF orientation is respected; CMYK becomes RGB.
+@function image.read_jpeg
+@tparam string path
+@tparam[opt] table options `channels` (1, 3 or 4: converted; default: as in the file, 1 or 3), `min_size` (an integer or
+{height, width}: decoded at 1/8, 1/4 or 1/2 of its size where that is still not below)
+@treturn Tensor uint8 {H,W,C} */
+static int read_jpeg(lua_State *L) {
+  static const char *const known[] = {"channels", "min_size", NULL};
+  int64_t min_size[2];
+  const char *path = check_path(L, 1);
+  mtl_check_options(L, 2, known);
+  const int channels = (int)mtl_option_integer(L, 2, "channels", 0, 1, 4);
+  if (channels == 2) luaL_argerror(L, 2, "option 'channels': 1, 3 or 4 expected, got 2");
+  mtl_option_pair(L, 2, "min_size", 0, 1, INT32_MAX, min_size);
+  mt_tensor *image;
+  MTL_NEW(L, image, read_jpeg_file(path, channels, min_size));
+  mtl_push_tensor(L, image);
+  return 1;
+}
+
+/*** Writes a JPEG file, which replaces an older one as a whole.
+@function image.write_jpeg
+@tparam string path
+@tparam Tensor image {H,W}, {H,W,1} or {H,W,3}; uint8, or float32 in [0,1] (clamped, rounded)
+@tparam[opt] table options `quality` (1 to 100; 90) */
+static int write_jpeg(lua_State *L) {
+  static const char *const known[] = {"quality", NULL};
+  const char *path = check_path(L, 1);
+  const mt_tensor *image = mtl_check_tensor(L, 2);
+  mtl_check_options(L, 3, known);
+  const int quality = (int)mtl_option_integer(L, 3, "quality", 90, 1, 100);
+  MTL_DO(L, mt_jpeg_write(path, image, quality));
+  return 0;
+}
+
+/* ---- many files ---- */
+
+typedef struct {
+  int64_t count;
+  char **texts;
+} text_list;
+
+static int collect_texts(lua_State *L) {
+  text_list *list = luaL_checkudata(L, 1, TEXTS);
+  for (int64_t i = 0; list->texts && i < list->count; i++) free(list->texts[i]);
+  mt_free(list->texts);
+  *list = (text_list){0};
+  return 0;
+}
+
+static text_list *push_texts(lua_State *L, int64_t count) {
+  text_list *list = lua_newuserdatauv(L, sizeof *list, 0);
+  *list = (text_list){.count = count};
+  luaL_setmetatable(L, TEXTS);
+  MTL_NEW(L, list->texts, mt_alloc((size_t)count * sizeof *list->texts));
+  memset(list->texts, 0, (size_t)count * sizeof *list->texts);
+  return list;
+}
+
+/* A first try, cut short by lack of memory, may have left messages. */
+static int read_afresh(const char *const *paths, mt_image_fit fit, mt_tensor *images, text_list *messages) {
+  for (int64_t i = 0; i < messages->count; i++) {
+    free(messages->texts[i]);
+    messages->texts[i] = NULL;
+  }
+  return mt_read_images(paths, fit, images, messages->texts);
+}
+
+/* The strings stay alive in the table at arg. */
+static void fill_paths(lua_State *L, int arg, const char **paths, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    if (lua_geti(L, arg, i + 1) != LUA_TSTRING || strlen(lua_tostring(L, -1)) != lua_rawlen(L, -1))
+      luaL_argerror(L, arg, lua_pushfstring(L, "paths[%I]: string without zero bytes expected", (LUAI_UACINT)(i + 1)));
+    paths[i] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+}
+
+/*** Reads PNG and JPEG files, told by their contents, into images of one size; threads share the work. Where an image
+has to shrink, pixels are averaged (Pillow's bilinear).
+@function image.read_files
+@tparam {string,...} paths
+@tparam Tensor images uint8 {N,H,W,C}, filled: one image for each path, with C 1 (gray), 3 (RGB) or 4
+@tparam[opt] table options `fit` ("stretch": the whole image; "crop": the largest middle part of H x W's proportions)
+@treturn table position -> message, of the files that could not be read; their images are black */
+static int read_files(lua_State *L) {
+  static const char *const known[] = {"fit", NULL};
+  static const char *const fits[] = {[MT_FIT_STRETCH] = "stretch", [MT_FIT_CROP] = "crop", NULL};
+  luaL_checktype(L, 1, LUA_TTABLE);
+  mt_tensor *images = mtl_check_tensor(L, 2);
+  mtl_check_options(L, 3, known);
+  const mt_image_fit fit = (mt_image_fit)mtl_option_choice(L, 3, "fit", MT_FIT_STRETCH, fits);
+  const int64_t count = luaL_len(L, 1);
+  if (images->ndim != 4 || images->shape[0] != count)
+    luaL_argerror(L, 2, lua_pushfstring(L, "images {%I,H,W,C} expected, one for each path", (LUAI_UACINT)count));
+  const char **paths = lua_newuserdatauv(L, (size_t)count * sizeof *paths, 0);
+  fill_paths(L, 1, paths, count);
+  text_list *messages = push_texts(L, count);
+  MTL_DO(L, read_afresh(paths, fit, images, messages));
+  lua_newtable(L);
+  for (int64_t i = 0; i < count; i++) {
+    if (!messages->texts[i]) continue;
+    lua_pushstring(L, messages->texts[i]);
+    lua_seti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"read_jpeg", read_jpeg}, {"write_jpeg", write_jpeg}, {"read_files", read_files}, {NULL, NULL}};
+
+void mtl_open_picture_files(lua_State *L) {
+  static const luaL_Reg none[] = {{NULL, NULL}};
+  static const luaL_Reg meta[] = {{"__gc", collect_texts}, {NULL, NULL}};
+  mtl_new_class(L, TEXTS, none, meta);
+  luaL_getsubtable(L, -1, "image");
+  luaL_setfuncs(L, functions, 0);
+  lua_pop(L, 1);
+}

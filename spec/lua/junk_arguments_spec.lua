@@ -1,0 +1,19 @@
+--- Arguments that make no sense raise Lua errors in every function of the core, and do nothing worse.
+local process = require "support.process"
+
+--- In kilobytes of address space; sanitizers need terabytes, and then the limit is left out.
+local memory_limit = 6 * 2 ^ 20
+
+describe("junk arguments", function()
+  it("never crash any function or method", function()
+    local script = assert(package.searchpath("support.junk_calls", package.path))
+    local limit = ("ulimit -v %d; "):format(memory_limit)
+    local limited = process.run(limit .. process.lua .. " -e 'require [[masktune.core]]'")
+    process.with_folder(function(folder)
+      local ok, output = process.run(("cd %s; %s OMP_NUM_THREADS=1 %s %s %s"):format(process.quoted(folder),
+        limited and limit or "", process.lua, process.quoted(script), limited and "wide" or ""))
+      assert.is_true(ok, output:sub(-2000))
+      assert.is_true(tonumber(output:match "done: (%d+) calls") > 10000)
+    end)
+  end)
+end)
