@@ -42,6 +42,11 @@ static int64_t from_i64(const void *from, void *to, int64_t count) {
   return count;
 }
 
+static int64_t from_i16(const void *from, void *to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) ((int32_t *)to)[i] = ((const int16_t *)from)[i];
+  return count;
+}
+
 static int64_t from_i8(const void *from, void *to, int64_t count) {
   for (int64_t i = 0; i < count; i++) ((int32_t *)to)[i] = ((const int8_t *)from)[i];
   return count;
@@ -55,7 +60,8 @@ static int64_t from_bool(const void *from, void *to, int64_t count) {
 static const mt_file_dtype formats[] = {
     {"F32", 4, MT_FLOAT32, NULL},       {"F64", 8, MT_FLOAT32, from_f64}, {"F16", 2, MT_FLOAT32, from_f16},
     {"BF16", 2, MT_FLOAT32, from_bf16}, {"I32", 4, MT_INT32, NULL},       {"I64", 8, MT_INT32, from_i64},
-    {"I8", 1, MT_INT32, from_i8},       {"U8", 1, MT_UINT8, NULL},        {"BOOL", 1, MT_UINT8, from_bool},
+    {"I16", 2, MT_INT32, from_i16},     {"I8", 1, MT_INT32, from_i8},     {"U8", 1, MT_UINT8, NULL},
+    {"BOOL", 1, MT_UINT8, from_bool},
 };
 #define FORMAT_COUNT (sizeof formats / sizeof formats[0])
 

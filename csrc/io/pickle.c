@@ -159,7 +159,7 @@ static int gather(mt_pickle *p, mt_pickle_kind kind, size_t first, size_t below)
 }
 
 static int gather_from_mark(mt_pickle *p, mt_pickle_kind kind) {
-  size_t first;
+  size_t first = 0;
   return above_mark(p, &first) < 0 ? -1 : gather(p, kind, first, 1);
 }
 
@@ -185,7 +185,7 @@ static int extend(mt_pickle *p, mt_pickle_kind kind, size_t first, size_t mark) 
 }
 
 static int extend_from_mark(mt_pickle *p, mt_pickle_kind kind) {
-  size_t first;
+  size_t first = 0;
   return above_mark(p, &first) < 0 ? -1 : extend(p, kind, first, 1);
 }
 
@@ -291,7 +291,7 @@ static int op_pop(mt_pickle *p) {
 }
 
 static int op_pop_mark(mt_pickle *p) {
-  size_t first;
+  size_t first = 0;
   if (above_mark(p, &first) < 0) return -1;
   p->depth = first - 1;
   return 0;
@@ -359,8 +359,8 @@ static int push_global(mt_pickle *p, const char *module, size_t module_size, con
 }
 
 static int op_global(mt_pickle *p) {
-  const char *module, *name;
-  size_t module_size, name_size;
+  const char *module = NULL, *name = NULL;
+  size_t module_size = 0, name_size = 0;
   if (take_line(p, &module, &module_size) < 0 || take_line(p, &name, &name_size) < 0) return -1;
   return push_global(p, module, module_size, name, name_size);
 }

@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "io/safetensors.h"
+#include "io/torch_file.h"
 
 /* ---- the set ---- */
 
@@ -72,6 +73,8 @@ typedef struct {
 
 static const file_kind kinds[] = {
     {mt_is_safetensors, mt_safetensors_read},
+    {mt_is_torch_zip, mt_torch_read_zip},
+    {mt_is_torch_pickles, mt_torch_read_pickles},
 };
 
 static int read_by_kind(FILE *file, const char *path, mt_weights *out) {
@@ -81,7 +84,7 @@ static int read_by_kind(FILE *file, const char *path, mt_weights *out) {
   rewind(file);
   for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
     if (kinds[i].probe(head, size)) return kinds[i].read(file, path, out);
-  return mt_fail(MT_ERROR_FORMAT, "load: '%s' is not a safetensors file", path);
+  return mt_fail(MT_ERROR_FORMAT, "load: '%s' is neither a safetensors file nor one that torch.save wrote", path);
 }
 
 int mt_weights_load(const char *path, mt_weights *out) {

@@ -243,8 +243,13 @@ static int read_afresh(const char *path, mt_weights *weights) {
   return mt_weights_load(path, weights);
 }
 
-/*** Reads the named tensors of a safetensors file. float64, float16 and bfloat16 become float32; int64 (values checked)
-and int8 int32; bool uint8. A damaged file is an error that says what is wrong with it.
+/*** Reads the named tensors of a safetensors file, or of a file that PyTorch's torch.save wrote (.pth, .pt, .th, in its
+zip or its older format), told by its contents. float64, float16 and bfloat16 become float32; int64 (values checked),
+int16 and int8 int32; bool uint8. A damaged file is an error that says what is wrong with it.
+
+Of PyTorch's files it reads a state dict, or the one under `state_dict`, `model`, `net` or `model_state_dict` of a
+checkpoint; runs nothing and refuses every Python object that is not data by name. Where all names begin with `module.`
+(DataParallel), that is taken off. Numbers, booleans and strings beside the tensors are returned as metadata.
 @function load
 @tparam string path
 @treturn table name -> tensor

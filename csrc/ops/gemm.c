@@ -2,6 +2,7 @@
 
 #include <cblas.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
@@ -11,17 +12,19 @@
 #define PARALLEL_FROM ((int64_t)1 << 17)
 #define SPLIT_ALIGNMENT 32 /* cuts fall on the borders of the kernels' panels */
 
-static bool blas_knows_processor = true;
+static bool blas_is_usable = true;
 
 /* OpenBLAS keeps its own pool; with one thread it runs on the caller's, as core/threads.h promises. */
 __attribute__((constructor)) static void set_up_blas(void) {
   static const char *const fallbacks[] = {"Prescott", "Core2", "Nehalem", "Generic", "generic"};
   openblas_set_num_threads(1);
+  /* It takes 128 MiB of addresses per thread at its first product, and tries for ever where it cannot have them. */
+  struct rlimit addresses;
+  if (getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY) blas_is_usable = false;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   for (size_t i = 0; i < sizeof fallbacks / sizeof fallbacks[0]; i++)
-    if (__builtin_cpu_supports("avx2") && strcmp(openblas_get_corename(), fallbacks[i]) == 0)
-      blas_knows_processor = false;
+    if (__builtin_cpu_supports("avx2") && strcmp(openblas_get_corename(), fallbacks[i]) == 0) blas_is_usable = false;
 #else
   (void)fallbacks;
 #endif
@@ -164,7 +167,7 @@ int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, 
   }
   product p = {.form = form, .m = m, .n = n, .k = k, .a = a, .b = b, .add = add, .c = c, .by_rows = m >= n};
   const int threads = m * n * k < PARALLEL_FROM ? 1 : mt_num_threads();
-  if (!blas_knows_processor) return with_own_kernels(&p, threads);
+  if (!blas_is_usable) return with_own_kernels(&p, threads);
   for_threads(&p, threads, blas_share);
   return 0;
 }

@@ -17,11 +17,13 @@ local parts = {
   train = "masktune.train",
   evaluate = "masktune.evaluate",
   masktune = "masktune.recipe",
+  selective = "masktune.selective",
   metrics = "masktune.metrics",
   checkpoint = "masktune.checkpoint",
   progress = "masktune.progress",
   report = "masktune.report",
   figure = "masktune.figure",
+  plot = "masktune.plot",
   cli = "masktune.cli",
   json = "masktune.json",
 }

@@ -46,7 +46,7 @@ def put_images(name, tensor):
 
 
 for mode in (InterpolationMode.NEAREST, InterpolationMode.BILINEAR):
-    for angle, down, right in ((0, 0, 0), (0, 2, -3), (15, 0, 0), (-7.3, 1, 2), (90, 0, 0), (171.9, -4, 5), (10, 30, 0)):
+    for angle, down, right in ((0, 0, 0), (0, 2, -3), (15, 0, 0), (-7.3, 1, 2), (60, 0, 0), (171.9, -4, 5), (10, 30, 0)):
         moved = F.affine(images, angle, [right, down], 1.0, [0.0, 0.0], mode)
         put_images("affine/%s/%g/%d/%d" % (mode.value, angle, down, right), moved)
 put_images("flip", F.hflip(images))

@@ -165,8 +165,8 @@ describe("load", function()
     local f32 = ("<f"):pack(1)
     local deep = ("["):rep(100000)
     for message, content in pairs{
-      ["is not a safetensors file"] = "",
-      ["'weights.safetensors' is not a safetensors file"] = "PK\3\4 some zip archive",
+      ["is neither a safetensors file nor one that torch.save wrote"] = "",
+      ["'weights.safetensors': zip archive: it has no directory"] = "PK\3\4 some zip archive",
       ["header's length is 16777216, expected at most 2 %(the file is truncated"] = ("<I8"):pack(1 << 24) .. "{}",
       ["header's length is 18446744073709551615"] = ("<i8"):pack(-1) .. "{}",
       ["JSON text at byte 1: string expected, but the text ends"] = file_of"{",

@@ -272,4 +272,6 @@ function cases.tensors_of(case, file)
   return tensors
 end
 
+cases.pattern = pattern
+
 return cases

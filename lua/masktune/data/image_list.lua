@@ -1,0 +1,89 @@
+--- Image files as the images of a data set: in memory where they fit, else streamed.
+-- @module masktune.data.image_list
+local core = require "masktune.core"
+local streamed = require "masktune.data.streamed"
+
+local image_list = {}
+
+local FILES_PER_CALL = 512 -- between two looks at what could not be read
+local MOST_NAMED = 5
+
+--- The options that every data set of image files has.
+image_list.schema = {
+  channels = { choices = { 1, 3 }, default = 3 },
+  fit = { choices = { "stretch", "crop" }, default = "stretch" },
+  on_error = { choices = { "fail", "skip" }, default = "fail" },
+  memory_limit = { type = "integer", min = 0, default = 2 << 30 },
+  log = { type = "function", default = function(line) io.stderr:write(line, "\n") end },
+}
+
+--- Option `size`, an integer or {height, width}, as two numbers.
+function image_list.size(where, value)
+  local pair = type(value) == "table" and value or { value, value }
+  local height, width = math.tointeger(pair[1]), math.tointeger(pair[2])
+  if #pair == 2 and height and width and height >= 1 and width >= 1 and height <= 65536 and width <= 65536 then
+    return height, width
+  end
+  error(("%s: option 'size': integer in [1, 65536] or {height, width} expected"):format(where), 3)
+end
+
+local function fail(where, unreadable)
+  local lines = {}
+  for i = 1, math.min(#unreadable, MOST_NAMED) do
+    lines[i] = "\n  " .. unreadable[i].message
+  end
+  if #unreadable > MOST_NAMED then lines[#lines + 1] = ("\n  and %d more"):format(#unreadable - MOST_NAMED) end
+  error(("%s: %d image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
+    #unreadable, #unreadable == 1 and "" or "s", table.concat(lines)), 0)
+end
+
+--- Decodes all files, into `images` or into nothing; the list of those that could not be read.
+local function decode_all(where, paths, images, shape, o)
+  local unreadable = {}
+  local scratch = not images and core.zeros({ math.min(#paths, FILES_PER_CALL), table.unpack(shape) }, "uint8")
+  for first = 1, #paths, FILES_PER_CALL do
+    local count = math.min(FILES_PER_CALL, #paths - first + 1)
+    local into = images and images:narrow(1, first, count) or scratch:narrow(1, 1, count)
+    local messages = core.image.read_files(table.move(paths, first, first + count - 1, 1, {}), into, { fit = o.fit })
+    for i = 1, count do
+      local message, path = messages[i], paths[first + i - 1]
+      if message then unreadable[#unreadable + 1] = { position = first + i - 1, path = path, message = message } end
+    end
+    if #unreadable > 0 and o.on_error == "fail" then fail(where, unreadable) end
+  end
+  return unreadable
+end
+
+local function readable_positions(count, unreadable)
+  local bad, positions = {}, {}
+  for _, entry in ipairs(unreadable) do
+    bad[entry.position] = true
+  end
+  for position = 1, count do
+    if not bad[position] then positions[#positions + 1] = position end
+  end
+  return positions
+end
+
+--- Reads image files. Each is decoded once here in any case, so that what cannot be read is known from the start.
+-- @string where the public function, for messages
+-- @tparam {string,...} paths
+-- @tparam table o the options of image_list.schema, and `height`, `width`
+-- @treturn Tensor|StreamedImages images uint8 {N,H,W,C} of those that can be read
+-- @treturn {integer,...} their positions in `paths`
+-- @treturn table list of the others: `path`, `message`, `position`
+function image_list.read(where, paths, o)
+  local shape = { o.height, o.width, o.channels }
+  local in_memory = #paths * o.height * o.width * o.channels <= o.memory_limit
+  local images = in_memory and core.zeros({ #paths, table.unpack(shape) }, "uint8") or nil
+  local unreadable = decode_all(where, paths, images, shape, o)
+  for _, entry in ipairs(unreadable) do
+    o.log(("%s: left out: %s"):format(where, entry.message))
+  end
+  images = images or streamed(paths, shape, o.fit)
+  local positions = readable_positions(#paths, unreadable)
+  if #unreadable > 0 then images = images:index(positions) end
+  return images, positions, unreadable
+end
+
+return image_list

@@ -1,0 +1,108 @@
+--- Images that stay in their files and are decoded whenever they are looked at.
+-- To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8 tensor {N,H,W,C} would
+-- be: the same values, bit for bit.
+-- @classmod masktune.StreamedImages
+local core = require "masktune.core"
+
+local Streamed = {}
+local methods = {}
+Streamed.__name = "masktune.StreamedImages"
+
+local function of(fields) return setmetatable(fields, Streamed) end
+
+--- Makes them.
+-- @tparam {string,...} paths
+-- @tparam {integer,integer,integer} size height, width, channels
+-- @string fit as in image.read_files
+local function streamed(paths, size, fit) return of { paths = paths, image = size, fit = fit } end
+
+--- The tensor of some images.
+local function decode(self, positions)
+  local paths = {}
+  for i, position in ipairs(positions) do
+    paths[i] = self.paths[position]
+  end
+  local images = core.zeros({ #paths, table.unpack(self.image) }, "uint8")
+  local _, message = next(core.image.read_files(paths, images, { fit = self.fit }))
+  if message then error("a file can no longer be read: " .. message, 0) end
+  return self.keep and core.mask.apply(images, self.keep:index(positions)) or images
+end
+
+local function range(first, count)
+  local positions = {}
+  for i = 1, count do
+    positions[i] = first + i - 1
+  end
+  return positions
+end
+
+function Streamed:__len() return #self.paths end
+
+--- An image as a tensor {H,W,C} for a number, else a method.
+function Streamed:__index(key)
+  if math.type(key) ~= "integer" then return methods[key] end
+  if key < 1 or key > #self.paths then error(("image %d, expected 1 to %d"):format(key, #self.paths), 2) end
+  return decode(self, { key })[1]
+end
+
+--- "uint8"
+function methods.dtype() return "uint8" end
+
+--- {N,H,W,C}
+function methods:shape() return { #self.paths, table.unpack(self.image) } end
+
+--- The length of one axis, or the shape.
+function methods:size(axis)
+  local shape = self:shape()
+  if axis == nil then return shape end
+  return shape[axis]
+end
+
+--- Some of the images, still streamed.
+-- @tparam {integer,...}|Tensor positions from 1
+-- @treturn StreamedImages
+function methods:index(positions)
+  if type(positions) == "userdata" then positions = positions:totable() end
+  local paths = {}
+  for i, position in ipairs(positions) do
+    paths[i] = self.paths[position]
+  end
+  return of { paths = paths, image = self.image, fit = self.fit, keep = self.keep and self.keep:index(positions) }
+end
+
+--- Images one after the other, decoded.
+-- @tparam integer axis 1
+-- @tparam integer first
+-- @tparam integer count
+-- @treturn Tensor uint8 {count,H,W,C}
+function methods:narrow(axis, first, count)
+  if axis ~= 1 or first < 1 or count < 0 or first + count - 1 > #self.paths then
+    error(("streamed images: narrow(%s, %s, %s), expected a range of axis 1 in 1..%d"):format(axis, first, count,
+      #self.paths), 2)
+  end
+  return decode(self, range(first, count))
+end
+
+--- A batch for a net.
+-- @tparam Tensor indices int32 {B}, from 1
+-- @treturn Tensor float32 {B,H,W,C} in [0,1]
+function methods:batch(indices)
+  local images = decode(self, indices:totable())
+  return core.image.batch(images, core.arange(1, #images + 1, "int32"))
+end
+
+--- The images with masks, which are put on when an image is decoded.
+-- @tparam Tensor keep as in mask.apply, one mask for each image
+-- @treturn StreamedImages
+function methods:masked(keep)
+  if #keep ~= #self.paths then
+    error(("streamed images: %d masks, expected %d (one per image)"):format(#keep, #self.paths), 2)
+  end
+  if self.keep then keep = self.keep * keep end
+  return of { paths = self.paths, image = self.image, fit = self.fit, keep = keep }
+end
+
+return setmetatable({
+  --- Whether a value is streamed images.
+  is = function(value) return getmetatable(value) == Streamed end,
+}, { __call = function(_, ...) return streamed(...) end })

@@ -1,0 +1,62 @@
+--- The probabilities of a model, in double precision.
+-- @module masktune.selective.predict
+local check = require "masktune.check"
+local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
+local loader = require "masktune.data.loader"
+local progress = require "masktune.progress"
+
+local schema = {
+  batch = { type = "integer", min = 1, default = 256 },
+  progress = { type = "boolean", default = false },
+  label = { type = "string", default = "predict" },
+}
+
+--- Softmax of a list of logits.
+local function softmax(logits)
+  local largest = math.max(table.unpack(logits))
+  local row, sum = {}, 0
+  for class, logit in ipairs(logits) do
+    row[class] = math.exp(logit - largest)
+    sum = sum + row[class]
+  end
+  for class = 1, #row do
+    row[class] = row[class] / sum
+  end
+  return row
+end
+
+local function run(model, set, o)
+  local rows = {}
+  local bar = o.progress and progress { total = #set.images, label = o.label, unit = "images" }
+  for images in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
+    for _, logits in ipairs(model(images):totable()) do
+      rows[#rows + 1] = softmax(logits)
+    end
+    if bar then bar:update(#rows) end
+  end
+  if bar then bar:finish() end
+  return rows
+end
+
+--- The model's probabilities for every image (in eval mode; its mode is put back afterwards).
+-- The softmax is taken in double precision: in float32 every image whose logit leads by more than 17 gets exactly 1,
+-- and no threshold could tell these images apart.
+-- @tparam Module model images {N,H,W,C} float32 -> logits {N,k}
+-- @tparam table set a data set of one image or more
+-- @tparam[opt] table options `batch` (256), `progress` (false), `label` of the progress bar
+-- @treturn {{number,...},...} for each image its k probabilities
+local function predict(model, set, options)
+  check.argument("mt.selective.predict", "model", model, { type = "module" })
+  dataset.check("mt.selective.predict", "argument 'dataset'", set)
+  local o = check.options("mt.selective.predict", options, schema)
+  if #set.images == 0 then error("mt.selective.predict: argument 'dataset': 1 image or more expected, got 0", 2) end
+  local was_training = model:is_training()
+  model:eval()
+  local done, rows = pcall(core.no_grad, run, model, set, o)
+  model:train(was_training)
+  if not done then error(rows, 0) end
+  return rows
+end
+
+return predict

@@ -1,0 +1,280 @@
+"""The larger nets in PyTorch, and what they compute: for generate_resnet.py and spec/oracle/resnet_case.py.
+
+Weights and images follow from a formula that spec/oracle/nets.lua has too, so that no weights need to be stored. Of every
+gradient and running statistic only a sample of its elements is kept, with the norm of the whole.
+"""
+import collections
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from reference import array, nchw, pattern
+
+PERIOD = 65521  # weights repeat with this prime
+# A gradient is only comparable where no rounding error can move an activation across a kink.
+MARGIN = 2e-6
+
+
+# ---- nets: torchvision's names ----
+
+
+class OptionA(nn.Module):
+    def __init__(self, outputs):
+        super().__init__()
+        self.pad = outputs // 4
+
+    def forward(self, x):
+        return F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, self.pad, self.pad))
+
+
+class Block(nn.Module):
+    """Convolutions with normalisations; a ReLU after all but the last, whose comes after the addition."""
+
+    def __init__(self, inputs, layers, shortcut):
+        super().__init__()
+        self.count = len(layers)
+        for i, (outputs, kernel, stride) in enumerate(layers, 1):
+            setattr(self, f"conv{i}", nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False))
+            setattr(self, f"bn{i}", nn.BatchNorm2d(outputs))
+            inputs = outputs
+        self.relu = nn.ReLU()
+        self.downsample = shortcut
+
+    def forward(self, x):
+        y = x
+        for i in range(1, self.count + 1):
+            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
+            if i < self.count:
+                y = self.relu(y)
+        return self.relu(y + (self.downsample(x) if self.downsample else x))
+
+
+class Residual(nn.Module):
+    def __init__(self, stem, channels, stages, last, classes):
+        super().__init__()
+        for name, layer in stem.items():
+            setattr(self, name, layer)
+        self.stem, self.last, self.stages = list(stem), last, len(stages)
+        for i, (width, count, expansion, option_a) in enumerate(stages):
+            blocks = []
+            for j in range(count):
+                stride = 2 if i > 0 and j == 0 else 1
+                outputs = width * expansion
+                shortcut = None
+                if stride != 1 or channels != outputs:
+                    shortcut = OptionA(outputs) if option_a else nn.Sequential(
+                        nn.Conv2d(channels, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+                layers = [(width, 3, stride), (width, 3, 1)] if expansion == 1 else \
+                    [(width, 1, 1), (width, 3, stride), (outputs, 1, 1)]
+                blocks.append(Block(channels, layers, shortcut))
+                channels = outputs
+            setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
+        setattr(self, last, nn.Linear(channels, classes))
+        self.cam_layer = getattr(self, f"layer{len(stages)}")[-1]
+        self.after_cam = []
+
+    def forward(self, x):
+        for name in self.stem:
+            x = getattr(self, name)(x)
+        for i in range(self.stages):
+            x = getattr(self, f"layer{i + 1}")(x)
+        return getattr(self, self.last)(x.mean(dim=(2, 3)))
+
+
+def resnet_cifar(count):
+    def build(classes, **_):
+        stem = {"conv1": nn.Conv2d(3, 16, 3, 1, 1, bias=False), "bn1": nn.BatchNorm2d(16), "relu": nn.ReLU()}
+        return Residual(stem, 16, [(width, count, 1, True) for width in (16, 32, 64)], "linear", classes)
+
+    return build
+
+
+def resnet(expansion, counts):
+    def build(classes, **_):
+        stem = {"conv1": nn.Conv2d(3, 64, 7, 2, 3, bias=False), "bn1": nn.BatchNorm2d(64), "relu": nn.ReLU(),
+                "maxpool": nn.MaxPool2d(3, 2, 1)}
+        stages = [(64 << i, count, expansion, False) for i, count in enumerate(counts)]
+        return Residual(stem, 64, stages, "fc", classes)
+
+    return build
+
+
+class VGG(nn.Module):
+    """Identities stand where the reference drops channels: these comparisons need the same values on both sides."""
+
+    def __init__(self, classes, layout, size):
+        super().__init__()
+        layers, channels = [], 3
+        for width, count in ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3)):
+            for i in range(count):
+                norm = nn.BatchNorm2d(width)
+                layers.append(nn.Conv2d(channels, width, 3, padding=1))
+                layers += [nn.ReLU(), norm] if layout == "reference" else [norm, nn.ReLU()]
+                if layout == "reference" and i < count - 1:
+                    layers.append(nn.Identity())
+                channels = width
+            layers.append(nn.MaxPool2d(2))
+        self.cam_layer = layers[-2]
+        self.after_cam = [layers[-1]]
+        self.features = nn.Sequential(*layers)
+        spots = (size[0] // 32) * (size[1] // 32)
+        self.classifier = nn.Sequential(nn.Linear(512 * spots, 512), nn.ReLU(), nn.BatchNorm1d(512), nn.Identity(),
+                                        nn.Linear(512, classes))
+        self.after_cam.append(self.classifier[1])
+
+    def forward(self, x):
+        return self.classifier(torch.flatten(self.features(x), 1))
+
+
+NETS = {"resnet20": resnet_cifar(3), "resnet32": resnet_cifar(5), "resnet18": resnet(1, (2, 2, 2, 2)),
+        "resnet50": resnet(4, (3, 4, 6, 3)), "vgg16_bn": VGG}
+
+
+def build(case):
+    options = {"layout": case["layout"], "size": case["size"]} if "layout" in case else {}
+    return NETS[case["net"]](classes=case["classes"], **options)
+
+
+# ---- weights ----
+
+
+def key_of(name):
+    key = 0
+    for byte in name.encode():
+        key = (key * 31 + byte) & 0xFFFFFFFF
+    return key
+
+
+def formula(name, shape, salt):
+    """Numbers in [0,1), the same as spec/oracle/nets.lua makes."""
+    base = pattern("base", PERIOD, salt).astype(np.float32)
+    index = (np.arange(math.prod(shape)) + key_of(name) % PERIOD) % PERIOD
+    return base[index].reshape(shape)
+
+
+def weights_for(model, salt):
+    """running_var and weights of normalisations around 1, the others around 0 with a fan-in scale."""
+    weights = {}
+    for name, tensor in model.state_dict().items():
+        if name.endswith("num_batches_tracked"):
+            continue
+        shape = tuple(tensor.shape)
+        u = formula(name, shape, salt)
+        if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
+            values = u + np.float32(0.5)
+        else:
+            fan_in = math.prod(shape[1:]) if len(shape) > 1 else 16
+            values = (2 * u - 1) * np.float32(math.sqrt(6 / fan_in))
+        weights[name] = torch.from_numpy(values.astype(np.float32))
+    return weights
+
+
+# ---- what is compared ----
+
+
+class Margin:
+    """The smallest distance of an activation to a kink in the modules watched."""
+
+    def __init__(self, modules):
+        self.smallest = np.inf
+        self.hooks = [m.register_forward_pre_hook(self.relu if isinstance(m, nn.ReLU) else self.pool)
+                      for m in modules if isinstance(m, (nn.ReLU, nn.MaxPool2d))]
+
+    def note(self, distances):
+        distances = distances[distances > 0]
+        if distances.numel():
+            self.smallest = min(self.smallest, float(distances.min()))
+
+    def relu(self, _, args):
+        self.note(args[0].detach().abs())
+
+    def pool(self, m, args):
+        x = F.pad(args[0].detach(), (m.padding,) * 4, value=-torch.inf)
+        windows = x.unfold(2, m.kernel_size, m.stride).unfold(3, m.kernel_size, m.stride).flatten(4)
+        top = windows.topk(2, dim=-1).values
+        self.note(top[..., 0] - top[..., 1])
+
+    def remove(self):
+        for hook in self.hooks:
+            hook.remove()
+
+
+def sampled(tensors, scales, samples):
+    """One vector: of each tensor, by name, the norm it is measured against, its own, and evenly spaced elements."""
+    parts = []
+    for name in sorted(tensors):
+        flat = array(tensors[name]).reshape(-1)
+        norm = np.linalg.norm(flat.astype(np.float64))
+        count = min(samples, flat.size)
+        parts.append(np.array([scales.get(name, norm), norm], dtype=np.float32))
+        parts.append(flat[:: flat.size // count][:count])
+    return np.concatenate(parts)
+
+
+def without_effect(model, gradients):
+    """Biases right in front of a normalisation: their true gradient is zero, so they are measured by their weight's."""
+    layers = list(model.named_modules())
+    return {f"{name}.bias": float(gradients[f"{name}.weight"].norm())
+            for (name, layer), (_, after) in zip(layers, layers[1:])
+            if isinstance(layer, nn.Conv2d) and layer.bias is not None and isinstance(after, nn.BatchNorm2d)}
+
+
+def xgradcam(model, images, target):
+    kept = {}
+    hook = model.cam_layer.register_forward_hook(lambda _, __, output: kept.update(a=output))
+    logits = model(images)
+    hook.remove()
+    target = logits.argmax(dim=1) if target is None else target
+    (g,) = torch.autograd.grad(logits.gather(1, target[:, None]).sum(), kept["a"])
+    a = kept["a"].detach()
+    weights = (g * a / (a.sum(dim=(2, 3), keepdim=True) + 1e-7)).sum(dim=(2, 3), keepdim=True)
+    return (weights * a).sum(dim=1).clamp(min=0)
+
+
+def evaluate(case, model, images, result):
+    margin = Margin(model.after_cam)
+    model.eval()
+    with torch.no_grad():
+        result["logits_eval"] = array(model(images))
+    result["heat"] = array(xgradcam(model, images, None))
+    result["heat_of_last_class"] = array(xgradcam(model, images, torch.full((case["batch"],), case["classes"] - 1)))
+    margin.remove()
+    return margin.smallest
+
+
+def train(case, model, images, result):
+    margin = Margin(model.modules())
+    model.train()
+    logits = model(images)
+    loss = F.cross_entropy(logits, torch.arange(case["batch"]) * 3 % case["classes"])
+    loss.backward()
+    margin.remove()
+    gradients = {name: p.grad for name, p in model.named_parameters()}
+    buffers = {name: b for name, b in model.named_buffers() if "running" in name}
+    result["logits_train"], result["loss"] = array(logits), array(loss)
+    result["gradients"] = sampled(gradients, without_effect(model, gradients), case["samples"])
+    result["buffers"] = sampled(buffers, {}, case["samples"])
+    return margin.smallest
+
+
+def compute_once(case, salt):
+    model = build(case)
+    model.load_state_dict(weights_for(model, salt), strict=False)
+    shape = (case["batch"], *case["size"], 3)
+    images = nchw(formula("images", shape, salt))
+    result = {"salt": np.array([salt], dtype=np.int32)}
+    start = {name: t.clone() for name, t in model.state_dict().items()}
+    margins = evaluate(case, model, images, result), train(case, model, images, result)
+    return result, min(margins), collections.OrderedDict(start)
+
+
+def compute(case, salt):
+    """Results by name, and the state dict they start from; the first salt that keeps clear of every kink."""
+    for tried in range(salt, salt + 300):
+        result, margin, start = compute_once(case, tried)
+        if margin >= MARGIN:
+            return result, start
+    raise RuntimeError(f"{case['name']}: no salt keeps clear of every kink")

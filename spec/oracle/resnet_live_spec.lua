@@ -1,0 +1,39 @@
+-- The same nets on fresh weights, which PyTorch computes now and hands over as a file of torch.save.
+local mt = require "masktune"
+local dkjson = require "dkjson"
+local nets = require "oracle.nets"
+local process = require "support.process"
+
+local python = process.quoted(os.getenv("MASKTUNE_PYTHON") or "python3")
+-- From the clock, so that every run tries something new; MASKTUNE_LIVE_SEED repeats one.
+local seed = math.tointeger(tonumber(os.getenv("MASKTUNE_LIVE_SEED"))) or os.time()
+
+local live_cases = {
+  { net = "resnet32", classes = 10, size = { 32, 32 }, batch = 2 },
+  { net = "vgg16_bn", layout = "reference", classes = 10, size = { 32, 32 }, batch = 3 },
+  { net = "vgg16_bn", layout = "torchvision", classes = 10, size = { 32, 32 }, batch = 3 },
+  { net = "resnet50", classes = 5, size = { 64, 64 }, batch = 3 },
+}
+
+local function ask(case, folder)
+  case.name, case.samples = case.net, 4096
+  local text = process.quoted(dkjson.encode(case))
+  local script = ("%s -B spec/oracle/resnet_case.py %d %s %s"):format(python, seed, process.quoted(folder), text)
+  local ok, output = process.run(script)
+  assert(ok, output)
+  return mt.load(folder .. "/results.safetensors"), mt.load(folder .. "/weights.pth")
+end
+
+-- Python is not built for the sanitizers.
+describe(("PyTorch, asked now, MASKTUNE_LIVE_SEED=%d #nosan"):format(seed), function()
+  local found = process.run(python .. " -c 'import torch, numpy, safetensors'")
+  for _, case in ipairs(live_cases) do
+    it(("agrees on %s %s"):format(case.net, case.layout or ""), function()
+      if not found then return pending("no python with torch, numpy and safetensors (MASKTUNE_PYTHON names one)") end
+      process.with_folder(function(folder)
+        local results, weights = ask(case, folder)
+        nets.check(case, results, weights)
+      end)
+    end)
+  end
+end)
