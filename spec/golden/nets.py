@@ -1,9 +1,8 @@
-"""The larger nets in PyTorch, and what they compute: for generate_resnet.py and spec/oracle/resnet_case.py.
+"""The larger nets in PyTorch, and what they compute, in double precision: for generate_resnet.py and spec/oracle/resnet_case.py.
 
 Weights and images follow from a formula that spec/oracle/nets.lua has too, so that no weights need to be stored. Of every
 gradient and running statistic only a sample of its elements is kept, with the norm of the whole.
 """
-import collections
 import math
 
 import numpy as np
@@ -14,7 +13,8 @@ from torch import nn
 from reference import array, nchw, pattern
 
 PERIOD = 65521  # weights repeat with this prime
-# A gradient is only comparable where no rounding error can move an activation across a kink.
+# A gradient is only comparable where no rounding error can move an activation across a kink: as a share of the layer's
+# root mean square.
 MARGIN = 2e-6
 
 
@@ -53,6 +53,8 @@ class Block(nn.Module):
 
 
 class Residual(nn.Module):
+    """cam: the layer for xGradCAM, and the modules behind it with kinks (in a list, which hides them from state dicts)."""
+
     def __init__(self, stem, channels, stages, last, classes):
         super().__init__()
         for name, layer in stem.items():
@@ -73,8 +75,7 @@ class Residual(nn.Module):
                 channels = outputs
             setattr(self, f"layer{i + 1}", nn.Sequential(*blocks))
         setattr(self, last, nn.Linear(channels, classes))
-        self.cam_layer = getattr(self, f"layer{len(stages)}")[-1]
-        self.after_cam = []
+        self.cam = [getattr(self, f"layer{len(stages)}")[-1]]
 
     def forward(self, x):
         for name in self.stem:
@@ -103,7 +104,7 @@ def resnet(expansion, counts):
 
 
 class VGG(nn.Module):
-    """Identities stand where the reference drops channels: these comparisons need the same values on both sides."""
+    """In evaluation: identities stand where the reference drops channels."""
 
     def __init__(self, classes, layout, size):
         super().__init__()
@@ -117,13 +118,11 @@ class VGG(nn.Module):
                     layers.append(nn.Identity())
                 channels = width
             layers.append(nn.MaxPool2d(2))
-        self.cam_layer = layers[-2]
-        self.after_cam = [layers[-1]]
         self.features = nn.Sequential(*layers)
         spots = (size[0] // 32) * (size[1] // 32)
         self.classifier = nn.Sequential(nn.Linear(512 * spots, 512), nn.ReLU(), nn.BatchNorm1d(512), nn.Identity(),
                                         nn.Linear(512, classes))
-        self.after_cam.append(self.classifier[1])
+        self.cam = [layers[-2], layers[-1], self.classifier[1]]
 
     def forward(self, x):
         return self.classifier(torch.flatten(self.features(x), 1))
@@ -156,18 +155,22 @@ def formula(name, shape, salt):
 
 
 def weights_for(model, salt):
-    """running_var and weights of normalisations around 1, the others around 0 with a fan-in scale."""
+    """running_var and weights of normalisations around 1; biases >= 0 and means <= 0, so that in evaluation the channels
+    of a normalisation behind a ReLU have sums that xGradCAM can divide by; all else around 0 with a fan-in scale."""
     weights = {}
     for name, tensor in model.state_dict().items():
         if name.endswith("num_batches_tracked"):
             continue
         shape = tuple(tensor.shape)
         u = formula(name, shape, salt)
-        if name.endswith("running_var") or (name.endswith("weight") and len(shape) == 1):
-            values = u + np.float32(0.5)
+        if len(shape) > 1:
+            values = (2 * u - 1) * np.float32(math.sqrt(6 / math.prod(shape[1:])))
+        elif name.endswith("bias"):
+            values = u * np.float32(0.5)
+        elif name.endswith("running_mean"):
+            values = u * np.float32(-0.5)
         else:
-            fan_in = math.prod(shape[1:]) if len(shape) > 1 else 16
-            values = (2 * u - 1) * np.float32(math.sqrt(6 / fan_in))
+            values = u + np.float32(0.5)
         weights[name] = torch.from_numpy(values.astype(np.float32))
     return weights
 
@@ -183,48 +186,40 @@ class Margin:
         self.hooks = [m.register_forward_pre_hook(self.relu if isinstance(m, nn.ReLU) else self.pool)
                       for m in modules if isinstance(m, (nn.ReLU, nn.MaxPool2d))]
 
-    def note(self, distances):
+    def note(self, distances, values):
         distances = distances[distances > 0]
         if distances.numel():
-            self.smallest = min(self.smallest, float(distances.min()))
+            self.smallest = min(self.smallest, float(distances.min() / values.square().mean().sqrt()))
 
     def relu(self, _, args):
-        self.note(args[0].detach().abs())
+        self.note(args[0].detach().abs(), args[0].detach())
 
     def pool(self, m, args):
         x = F.pad(args[0].detach(), (m.padding,) * 4, value=-torch.inf)
         windows = x.unfold(2, m.kernel_size, m.stride).unfold(3, m.kernel_size, m.stride).flatten(4)
         top = windows.topk(2, dim=-1).values
-        self.note(top[..., 0] - top[..., 1])
+        self.note(top[..., 0] - top[..., 1], args[0].detach())
 
     def remove(self):
         for hook in self.hooks:
             hook.remove()
 
 
-def sampled(tensors, scales, samples):
-    """One vector: of each tensor, by name, the norm it is measured against, its own, and evenly spaced elements."""
+def sampled(tensors, samples):
+    """One vector: of each tensor, by name, its norm and evenly spaced elements."""
     parts = []
     for name in sorted(tensors):
         flat = array(tensors[name]).reshape(-1)
         norm = np.linalg.norm(flat.astype(np.float64))
         count = min(samples, flat.size)
-        parts.append(np.array([scales.get(name, norm), norm], dtype=np.float32))
+        parts.append(np.array([norm], dtype=np.float32))
         parts.append(flat[:: flat.size // count][:count])
     return np.concatenate(parts)
 
 
-def without_effect(model, gradients):
-    """Biases right in front of a normalisation: their true gradient is zero, so they are measured by their weight's."""
-    layers = list(model.named_modules())
-    return {f"{name}.bias": float(gradients[f"{name}.weight"].norm())
-            for (name, layer), (_, after) in zip(layers, layers[1:])
-            if isinstance(layer, nn.Conv2d) and layer.bias is not None and isinstance(after, nn.BatchNorm2d)}
-
-
 def xgradcam(model, images, target):
     kept = {}
-    hook = model.cam_layer.register_forward_hook(lambda _, __, output: kept.update(a=output))
+    hook = model.cam[0].register_forward_hook(lambda _, __, output: kept.update(a=output))
     logits = model(images)
     hook.remove()
     target = logits.argmax(dim=1) if target is None else target
@@ -235,40 +230,38 @@ def xgradcam(model, images, target):
 
 
 def evaluate(case, model, images, result):
-    margin = Margin(model.after_cam)
+    margin = Margin(model.cam[1:])
     model.eval()
     with torch.no_grad():
         result["logits_eval"] = array(model(images))
     result["heat"] = array(xgradcam(model, images, None))
     result["heat_of_last_class"] = array(xgradcam(model, images, torch.full((case["batch"],), case["classes"] - 1)))
     margin.remove()
-    return margin.smallest
+    return margin.smallest if result["heat"].any() and result["heat_of_last_class"].any() else 0
 
 
-def train(case, model, images, result):
+def differentiate(case, model, images, result):
     margin = Margin(model.modules())
-    model.train()
+    model.train(case["training"])
     logits = model(images)
     loss = F.cross_entropy(logits, torch.arange(case["batch"]) * 3 % case["classes"])
     loss.backward()
     margin.remove()
-    gradients = {name: p.grad for name, p in model.named_parameters()}
-    buffers = {name: b for name, b in model.named_buffers() if "running" in name}
-    result["logits_train"], result["loss"] = array(logits), array(loss)
-    result["gradients"] = sampled(gradients, without_effect(model, gradients), case["samples"])
-    result["buffers"] = sampled(buffers, {}, case["samples"])
+    result["logits"], result["loss"] = array(logits), array(loss)
+    result["gradients"] = sampled({name: p.grad for name, p in model.named_parameters()}, case["samples"])
+    result["buffers"] = sampled({n: b for n, b in model.named_buffers() if "running" in n}, case["samples"])
     return margin.smallest
 
 
 def compute_once(case, salt):
     model = build(case)
     model.load_state_dict(weights_for(model, salt), strict=False)
-    shape = (case["batch"], *case["size"], 3)
-    images = nchw(formula("images", shape, salt))
-    result = {"salt": np.array([salt], dtype=np.int32)}
     start = {name: t.clone() for name, t in model.state_dict().items()}
-    margins = evaluate(case, model, images, result), train(case, model, images, result)
-    return result, min(margins), collections.OrderedDict(start)
+    model.double()
+    images = nchw(formula("images", (case["batch"], *case["size"], 3), salt)).double()
+    result = {"salt": np.array([salt], dtype=np.int32)}
+    margins = evaluate(case, model, images, result), differentiate(case, model, images, result)
+    return result, min(margins), start
 
 
 def compute(case, salt):

@@ -235,8 +235,8 @@ def small_cnn_once(case, salt):
     def keep(prefix, tensors):
         for name, tensor in tensors:
             values = array(tensor)
-            if name == "linear.0.weight":
-                values = values[:: case["row_step"]]
+            if values.size > 2000:
+                values = values[:: max(1, len(values) // case["rows"])]
             result[prefix + name] = values
 
     def restart():

@@ -47,11 +47,14 @@ local function weights_for(model, base)
     local shape = tensor:shape()
     if not name:find("num_batches_tracked", 1, true) then
       local u = formula(base, name, shape)
-      if name:find("running_var$") or name:find("weight$") and #shape == 1 then
-        weights[name] = u + 0.5
+      if #shape > 1 then
+        weights[name] = (u * 2 - 1) * math.sqrt(6.0 * shape[1] / tensor:numel())
+      elseif name:find("bias$") then
+        weights[name] = u * 0.5
+      elseif name:find("running_mean$") then
+        weights[name] = u * -0.5
       else
-        local fan_in = #shape > 1 and tensor:numel() / shape[1] or 16.0
-        weights[name] = (u * 2 - 1) * math.sqrt(6.0 / fan_in)
+        weights[name] = u + 0.5
       end
     end
   end
@@ -69,15 +72,6 @@ function nets.build(case)
   return mt.models[case.net](options)
 end
 
---- The comparisons need the same values on both sides, so nothing is dropped.
-local function without_dropout(model)
-  for _, container in model:modules() do
-    for name, child in container:children() do
-      if child:class():find("^Dropout") then container[name] = mt.nn.Identity() end
-    end
-  end
-end
-
 local function results_of(case, model, images)
   local labels, results = {}, {}
   for i = 1, case.batch do
@@ -88,11 +82,9 @@ local function results_of(case, model, images)
   results.heat = mt.cam.xgradcam(model, images, { layer = model.cam_layer })
   local last = mt.full({ case.batch }, case.classes):to("int32")
   results.heat_of_last_class = mt.cam.xgradcam(model, images, { layer = model.cam_layer, target = last })
-  without_dropout(model)
-  model:train()
-  model:zero_grad()
-  results.logits_train = model(images)
-  results.loss = mt.cross_entropy(results.logits_train, mt.tensor(labels):to("int32"))
+  model:train(case.training)
+  results.logits = model(images)
+  results.loss = mt.cross_entropy(results.logits, mt.tensor(labels):to("int32"))
   results.loss:backward()
   local buffers = {}
   for name, tensor in pairs(model:state_dict()) do
@@ -123,7 +115,7 @@ local function sample(tensor, samples)
   return tensor:reshape(tensor:numel()):index(positions)
 end
 
---- `theirs`: one vector with, for each tensor by name, a scale, its norm and a sample of its elements.
+--- `theirs`: one vector with, for each tensor by name, its norm and a sample of its elements.
 local function compare_sampled(complaints, kind, ours, theirs, case)
   local names, at = {}, 1
   for name in pairs(ours) do
@@ -133,13 +125,12 @@ local function compare_sampled(complaints, kind, ours, theirs, case)
   for _, name in ipairs(names) do
     local mine = sample(ours[name], case.samples)
     local count, total = mine:numel(), ours[name]:numel()
-    local part = theirs:narrow(1, at, count + 2)
-    local scale, their_norm = part[1]:item(), part[2]:item()
-    local label = kind .. " of " .. name
-    compare(complaints, "norm of the " .. label, math.abs(norm(ours[name]) - their_norm), scale, GRADIENT)
-    local difference = norm(mine - part:narrow(1, 3, count))
-    compare(complaints, label, difference, scale * math.sqrt(count / total), GRADIENT)
-    at = at + count + 2
+    local part = theirs:narrow(1, at, count + 1)
+    local their_norm, label = part[1]:item(), kind .. " of " .. name
+    compare(complaints, "norm of the " .. label, math.abs(norm(ours[name]) - their_norm), their_norm, GRADIENT)
+    local difference = norm(mine - part:narrow(1, 2, count))
+    compare(complaints, label, difference, their_norm * math.sqrt(count / total), GRADIENT)
+    at = at + count + 1
   end
   assert(at == theirs:numel() + 1, kind .. "s: PyTorch has others than we")
 end

@@ -13,6 +13,7 @@ local schema = tables.merged(optimizers.schema, {
   batch = { type = "integer", min = 1, default = 128 },
   lr = { type = "number", above = 0, default = 0.01 },
   schedule = { type = "any", optional = true },
+  augment = { type = "any", optional = true },
   seed = { type = "integer", default = 1 },
   on_epoch = { type = "function", optional = true },
   checkpoint = { type = "string", optional = true },
@@ -25,8 +26,8 @@ local schema = tables.merged(optimizers.schema, {
 -- @tparam Module model
 -- @tparam table options `train`, `val` (data sets); `epochs` (100), `batch` (128), `lr` (0.01), `schedule` (lr halved
 -- after each quarter of the epochs), `optimizer` ("sgd"; "adam"; or a function (parameters, lr) -> optimiser),
--- `momentum` (0.9), `weight_decay` (1e-4), `seed` (1), `on_epoch`, `checkpoint` (a file), `resume`, `settings`,
--- `progress` as in mt.train
+-- `momentum` (0.9), `weight_decay` (1e-4), `augment`, `seed` (1), `on_epoch`, `checkpoint` (a file), `resume`,
+-- `settings`, `progress` as in mt.train
 -- @treturn table as from mt.train, with `lr`: the last rate of the schedule
 local function erm(model, options)
   local o = check.options("mt.masktune.erm", options, schema)
@@ -38,6 +39,7 @@ local function erm(model, options)
     batch = o.batch,
     optimizer = optimizers.new(model, o, o.schedule:lr(1)),
     schedule = o.schedule,
+    augment = o.augment,
     seed = o.seed,
     on_epoch = o.on_epoch,
     checkpoint = o.checkpoint,

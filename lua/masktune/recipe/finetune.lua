@@ -12,6 +12,7 @@ local schema = tables.merged(optimizers.schema, {
   carry_momentum = { type = "boolean", default = true },
   epochs = { type = "integer", min = 1, default = 1 },
   batch = { type = "integer", min = 1, default = 128 },
+  augment = { type = "any", optional = true },
   seed = { type = "integer", default = 1 },
   progress = { type = "boolean", default = true },
   label = { type = "string", default = "fine-tune" },
@@ -23,7 +24,7 @@ local schema = tables.merged(optimizers.schema, {
 -- @tparam table options `lr` (required, constant); `start`: `{model = state dict, optimizer = state dict or nil}` to
 -- start from, such as `best` or `last` of erm (left out: the model as it is, a new optimiser); `carry_momentum` (true:
 -- go on with start.optimizer, as the reference does); `epochs` (1), `batch` (128), `seed` (1), `optimizer`, `momentum`,
--- `weight_decay` as in erm, `progress`, `label`
+-- `weight_decay` and `augment` as in erm, `progress`, `label`
 -- @treturn table as from mt.train
 local function finetune(model, masked, options)
   local o = check.options("mt.masktune.finetune", options, schema)
@@ -36,6 +37,7 @@ local function finetune(model, masked, options)
     batch = o.batch,
     optimizer = optimizer,
     schedule = schedules.constant { lr = o.lr },
+    augment = o.augment,
     seed = o.seed,
     progress = o.progress,
     label = o.label,

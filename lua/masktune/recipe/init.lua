@@ -86,6 +86,7 @@ local function shared_settings(o)
     layer = o.layer,
     accumulate = o.accumulate,
     carry_momentum = o.carry_momentum,
+    augment = o.augment and tostring(o.augment) or "none",
     candidates_k = table.concat(o.ks, " "),
     training_set = checkpoint.dataset_digest(o.train),
     validation_set = o.val and checkpoint.dataset_digest(o.val) or "none",
@@ -235,7 +236,7 @@ end
 --- Trains, masks and fine-tunes (METHOD: ERM, then RandMask or MaskTune).
 -- @tparam Module model ends with the final weights
 -- @tparam table options those of mt.masktune.erm (`train`, `val`, `epochs`, `batch`, `lr`, `schedule`, `optimizer`,
--- `momentum`, `weight_decay`, `seed`, `on_epoch`, `settings`, `progress`), and
+-- `momentum`, `weight_decay`, `augment` (also of the masked images), `seed`, `on_epoch`, `settings`, `progress`), and
 --
 -- * `method` ("masktune"; "randmask"; "erm")
 -- * `protocol`, `rule`, `k`, `top`, `random`: as in mt.masktune.mask_dataset

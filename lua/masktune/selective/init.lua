@@ -29,4 +29,6 @@ return {
   -- guarantees
   sgr = sgr.search,
   binomial_bound = sgr.binomial_bound,
+  -- pictures
+  gallery = require "masktune.selective.gallery",
 }

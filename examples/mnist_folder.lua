@@ -1,0 +1,56 @@
+#!/usr/bin/env lua5.4
+-- Writes MNIST as a folder of PNG files, DIR/train/DIGIT/N.png and DIR/test/DIGIT/N.png: images for selective.lua.
+--
+--   lua5.4 examples/mnist_folder.lua --out out/mnist_png
+--   lua5.4 examples/selective.lua --dataset folder --data out/mnist_png --size 28 --epochs 4
+
+--- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
+local function prefer_checkout()
+  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
+  local built = io.open(root .. "/.build/masktune/core.so")
+  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
+  built:close()
+  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
+  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
+end
+prefer_checkout()
+
+local mt = require "masktune"
+local kinds = mt.cli.kinds
+
+--- The first `count` images of a split, each into the folder of its digit.
+local function write_split(set, count, folder)
+  count = math.min(count, mt.data.size(set))
+  local digits = set.digits:totable()
+  for digit = 0, 9 do
+    mt.make_directory(("%s/%d"):format(folder, digit))
+  end
+  local bar = mt.progress { total = count, label = folder, unit = "images" }
+  for n = 1, count do
+    mt.image.write_png(("%s/%d/%05d.png"):format(folder, digits[n], n), set.images[n])
+    bar:update(n)
+  end
+  bar:finish()
+end
+
+local function main(o)
+  local root = mt.data.find_mnist(o.data) or mt.data.download_mnist { root = o.data }
+  write_split(mt.data.mnist { root = root, split = "train" }, o.train, o.out .. "/train")
+  write_split(mt.data.mnist { root = root, split = "test" }, o.test, o.out .. "/test")
+end
+
+os.exit(mt.cli.run({
+  name = "mnist_folder.lua",
+  about = "Writes MNIST as a folder of PNG files, one folder for each digit.",
+  main = main,
+  options = {
+    { name = "data", value = "DIR", kind = kinds.text, help = "folder with MNIST's four files",
+      default_text = "$MASKTUNE_DATA, ./data, the cache folder" },
+    { name = "train", value = "N", kind = kinds.integer(1), default = 20000, default_text = "20000",
+      help = "training images" },
+    { name = "test", value = "N", kind = kinds.integer(1), default = 5000, default_text = "5000", help = "test images" },
+    { name = "out", value = "DIR", kind = kinds.text, default = "out/mnist_png", default_text = "out/mnist_png",
+      help = "folder to write" },
+    { name = "help", help = "this text" },
+  },
+}, arg), true)

@@ -1,0 +1,548 @@
+#!/usr/bin/env lua5.4
+-- Selective classification: a classifier that says nothing where it is not sure (MaskTune's second half).
+--
+--   lua5.4 examples/selective.lua --dataset folder --data DIR       DIR/CLASS/*.png, or DIR/train and DIR/test
+--   lua5.4 examples/selective.lua --dataset cifar10                 the paper's run: ResNet-32, 300 epochs
+--   lua5.4 examples/selective.lua --help
+--
+-- For every seed: train (ERM), mask what the net looked at, fine-tune (MaskTune), and multiply the probabilities of both
+-- models. Thresholds for each wanted coverage are set on a validation split, coverage and error are measured on the test
+-- split; beside it the same for the ERM model's own probabilities (SR).
+
+--- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
+local function prefer_checkout()
+  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
+  local built = io.open(root .. "/.build/masktune/core.so")
+  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
+  built:close()
+  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
+  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
+end
+prefer_checkout()
+
+local mt = require "masktune"
+local cli = mt.cli
+
+local COLUMNS = {
+  "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+  "seconds",
+}
+local VALIDATION_SHARE, TEST_SHARE, TEST_SEED = 0.2, 0.2, 0
+local METHODS = { "sr", "masktune", "masktune_softmax" }
+local NAMES = { sr = "SR", masktune = "MaskTune" } -- those of the table and the plot
+
+--- How each data set is trained (paper, section 3). `epochs` is the length that `every` (halve the rate) and `drop` (a
+-- tenth of it from then on) belong to.
+local PLANS = {
+  cifar10 = { epochs = 300, batch = 128, optimizer = "sgd", lr = 0.1, weight_decay = 1e-4, every = 25, augment = true },
+  svhn = { epochs = 300, batch = 1024, optimizer = "sgd", lr = 0.1, weight_decay = 5e-4, every = 25 },
+  catsdogs = { epochs = 200, batch = 128, optimizer = "adam", lr = 1e-3, weight_decay = 1e-4, drop = 50, size = 64 },
+  folder = { epochs = 300, batch = 128, optimizer = "sgd", lr = 0.1, weight_decay = 1e-4, every = 25, size = 32 },
+}
+
+local function say(...) io.stderr:write((...):format(select(2, ...)), "\n") end
+
+--- The fields of all the tables; later ones win.
+local function with(...)
+  local result = {}
+  for _, fields in ipairs { ... } do
+    for name, value in pairs(fields) do
+      result[name] = value
+    end
+  end
+  return result
+end
+
+-- ---- data ----
+
+--- Reads a published data set; fetches it where it is nowhere on disk.
+local function published(o, read, download)
+  local found, train = pcall(read, { root = o.data, split = "train" })
+  if not found and not tostring(train):find("not found in", 1, true) then error(train, 0) end
+  if found then return train, read { root = o.data, split = "test" } end
+  say("%s\nfetching it", train)
+  local folder = download { root = o.data }
+  return read { root = folder, split = "train" }, read { root = folder, split = "test" }
+end
+
+local function same_classes(a, b) return table.concat(a.class_names, "\n") == table.concat(b.class_names, "\n") end
+
+--- A folder of images: DIR/train and DIR/test where they are there, else DIR with a random test split.
+local function image_folder(o)
+  if not o.data then error("--data: the folder of the images expected with --dataset folder", 0) end
+  local function read(folder) return mt.data.image_folder { root = folder, size = o.size } end
+  if not (mt.file_exists(o.data .. "/train") and mt.file_exists(o.data .. "/test")) then
+    local all = read(o.data)
+    local count = math.floor(TEST_SHARE * mt.data.size(all) + 0.5)
+    local train, test = mt.data.split(all, { count = count, seed = TEST_SEED })
+    say("'%s' has no train and test: %d of its %d images, drawn with seed %d, are the test split", o.data, count,
+      mt.data.size(all), TEST_SEED)
+    return train, test, { share = TEST_SHARE, seed = TEST_SEED }
+  end
+  local train, test = read(o.data .. "/train"), read(o.data .. "/test")
+  if not same_classes(train, test) then
+    error(("'%s': train has the classes %s, test has %s"):format(o.data, table.concat(train.class_names, ", "),
+      table.concat(test.class_names, ", ")), 0)
+  end
+  train.name = ("images in %s"):format(o.data)
+  return train, test
+end
+
+--- Name -> reader: training set, test set, and how the test set was split off where that was done here.
+local READERS = {
+  cifar10 = function(o) return published(o, mt.data.cifar10, mt.data.download_cifar10) end,
+  svhn = function(o) return published(o, mt.data.svhn, mt.data.download_svhn) end,
+  catsdogs = function(o)
+    if not o.data then error("--data: the folder of cat.N.jpg and dog.N.jpg expected with --dataset catsdogs", 0) end
+    local function read(split) return mt.data.cats_dogs { root = o.data, split = split, size = o.size } end
+    return read "train", read "test"
+  end,
+  folder = image_folder,
+}
+
+--- Some of the images, drawn at random: folders come sorted by class.
+local function limited(set, limit)
+  if not limit or limit >= mt.data.size(set) then return set end
+  return select(2, mt.data.split(set, { count = limit, seed = 0 }))
+end
+
+local function load_data(o)
+  local train, test, split = READERS[o.dataset](o)
+  local data = { train = limited(train, o.limit), test = limited(test, o.limit), split = split }
+  local held_out = math.floor(VALIDATION_SHARE * mt.data.size(data.train) + 0.5)
+  if held_out < 1 or mt.data.size(data.train) - held_out < 2 or mt.data.size(data.test) < 1 then
+    error(("%d training and %d test images are too few: 3 and 1 or more expected"):format(mt.data.size(data.train),
+      mt.data.size(data.test)), 0)
+  end
+  return data
+end
+
+-- ---- nets ----
+
+local NETS = { "resnet20", "resnet32", "resnet44", "resnet56", "resnet110", "vgg16_bn", "small_cnn" }
+
+local function new_net(name, set)
+  local shape = set.images:shape()
+  local size = { shape[2], shape[3], shape[4] }
+  if name:find("^resnet") then return mt.models[name] { classes = set.classes, input_channels = size[3] } end
+  return mt.models[name] { classes = set.classes, input = size }
+end
+
+--- The weights of a file; PyTorch training scripts often keep them in a field of a larger table.
+local function weights_of(path)
+  local loaded = mt.load(path)
+  return type(loaded.state_dict) == "table" and loaded.state_dict or loaded
+end
+
+-- ---- training ----
+
+--- The rates: the plan's, at the length of this run unless --exact-schedule.
+local function schedule_of(o)
+  local plan = PLANS[o.dataset]
+  local function scaled(epochs)
+    return o.exact_schedule and epochs or math.max(1, math.ceil(epochs * o.epochs / plan.epochs))
+  end
+  if plan.drop then return mt.schedule.multi_step { lr = o.lr, milestones = { scaled(plan.drop) }, factor = 0.1 } end
+  return mt.schedule.step { lr = o.lr, every = scaled(plan.every), factor = 0.5 }
+end
+
+local function augmentation(o)
+  if not o.augment then return nil end
+  return mt.data.augment { { "horizontal_flip" }, { "affine", degrees = 15, shift = 0.1 } }
+end
+
+local function seed_folder(o, seed, part) return ("%s/seed-%d/%s"):format(o.out, seed, part) end
+
+--- What ERM and MaskTune share.
+local function training_options(o, data, seed)
+  local count = math.floor(VALIDATION_SHARE * mt.data.size(data.train) + 0.5)
+  local train, val = mt.data.split(data.train, { count = count, seed = seed })
+  return {
+    train = train,
+    val = val,
+    epochs = o.epochs,
+    batch = o.batch,
+    lr = o.lr,
+    schedule = schedule_of(o),
+    optimizer = PLANS[o.dataset].optimizer,
+    weight_decay = PLANS[o.dataset].weight_decay,
+    augment = augmentation(o),
+    seed = seed,
+    resume = o.resume,
+    settings = {
+      net = o.net,
+      limit = o.limit or "none",
+      init = o.init and mt.checkpoint.digest(o.initial_weights) or "none",
+      validation_share = VALIDATION_SHARE,
+      validation_split_seed = seed,
+      test_split_seed = data.split and data.split.seed or "none",
+    },
+  }
+end
+
+--- Rows of metrics.csv: ERM's epochs, then the candidates of fine-tuning.
+local function history_rows(seed, stage, history)
+  local rows = {}
+  for i, row in ipairs(history) do
+    rows[i] = with(row, { seed = seed, stage = stage, epoch = row.epoch or 1 })
+    rows[i].judged = nil -- a list; its mean is there
+  end
+  return rows
+end
+
+--- ERM (or the given weights), masks, fine-tuning: the result of mt.masktune.
+local function train_seed(o, data, seed, write_rows)
+  mt.manual_seed(seed)
+  local model, shared = new_net(o.net, data.train), training_options(o, data, seed)
+  say("\nseed %d: %d training, %d validation, %d test images", seed, mt.data.size(shared.train),
+    mt.data.size(shared.val), mt.data.size(data.test))
+  local erm = o.initial_weights
+  if erm then
+    model:load_state_dict(erm)
+  else
+    erm = mt.masktune.erm(model, with(shared, {
+      checkpoint = seed_folder(o, seed, "erm") .. "/erm.safetensors",
+      on_epoch = function(_, history) write_rows(history_rows(seed, "erm", history)) end,
+    }))
+  end
+  local result = mt.masktune(model:clone(), with(shared, {
+    initial = erm,
+    protocol = o.protocol,
+    finetune_lr = o.finetune_lr,
+    checkpoint = seed_folder(o, seed, "masktune"),
+  }))
+  local rows = history_rows(seed, "erm", result.history)
+  local tuned = history_rows(seed, "masktune", result.finetune.candidates)
+  write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
+  mt.save(seed_folder(o, seed, "erm") .. "/final.safetensors", result.initial:state_dict())
+  mt.save(seed_folder(o, seed, "masktune") .. "/final.safetensors", result.final:state_dict())
+  return result, shared.val
+end
+
+-- ---- selection ----
+
+--- Answers of every method on one split.
+local function answers_on(result, set, split)
+  local function probabilities(model, name)
+    return mt.selective.predict(model, set, { progress = true, label = ("%s, %s split"):format(name, split) })
+  end
+  local initial, final = probabilities(result.initial, "ERM"), probabilities(result.final, "MaskTune")
+  return {
+    sr = mt.selective.softmax_response(initial),
+    masktune = mt.selective.product(initial, final),
+    masktune_softmax = mt.selective.softmax_product(initial, final),
+    agreement = mt.selective.agreement(initial, final),
+  }
+end
+
+--- What one method reaches for every wanted coverage, thresholds from the validation split.
+local function selected(o, val, test, labels)
+  local list = {}
+  for i, target in ipairs(o.coverage) do
+    local gamma, on_validation = mt.selective.threshold(val.scores, { coverage = target / 100, ties = "nearest" })
+    list[i] = with(mt.selective.evaluate(test, labels, gamma), { gamma = gamma, on_validation = on_validation })
+  end
+  return list
+end
+
+local function run_seed(o, data, seed, write_rows)
+  local started = mt.clock()
+  local result, val_set = train_seed(o, data, seed, write_rows)
+  local val, test = answers_on(result, val_set, "validation"), answers_on(result, data.test, "test")
+  local labels = data.test.labels:totable()
+  local run = {
+    answers = test.masktune,
+    finetune_lr = result.finetune.lr,
+    masked = result.masks[1].fraction,
+    selected = {},
+    curves = {},
+    agreement = mt.selective.evaluate(test.agreement, labels, 0),
+    validation_count = mt.data.size(val_set),
+  }
+  for _, method in ipairs(METHODS) do
+    run.selected[method] = selected(o, val[method], test[method], labels)
+    run.curves[method] = mt.selective.risk_coverage(test[method], labels)
+  end
+  run.seconds = mt.clock() - started
+  return run
+end
+
+-- ---- results ----
+
+--- A share in per cent, without the last digits that are only rounding.
+local function percent(share) return tonumber(("%.10g"):format(100 * share)) or 0 / 0 end
+
+--- A list with an entry for every run.
+local function of_runs(runs, value)
+  local list = mt.json.array()
+  for i, run in ipairs(runs) do
+    list[i] = value(run)
+  end
+  return list
+end
+
+--- One method for results.json. Everything is a list over seeds; coverage and error are one such list for each target.
+local function collect_method(o, runs, method)
+  local collected = {
+    aurc = of_runs(runs, function(run) return run.curves[method].aurc end),
+    coverage = {}, error = {}, gamma = {}, validation_coverage = {},
+  }
+  for i, target in ipairs(o.coverage) do
+    local key = ("%.10g"):format(target)
+    local function list(value) return of_runs(runs, function(run) return value(run.selected[method][i]) end) end
+    collected.coverage[key] = list(function(found) return percent(found.coverage) end)
+    collected.error[key] = list(function(found) return percent(found.error) end)
+    collected.validation_coverage[key] = list(function(found) return percent(found.on_validation) end)
+    collected.gamma[key] = list(function(found) return found.gamma end)
+  end
+  return collected
+end
+
+local function collect(o, data, runs, total_seconds)
+  local collected = {
+    dataset = o.dataset,
+    data = data.train.name,
+    classes = data.train.classes,
+    net = o.net,
+    init = o.init,
+    epochs = o.epochs,
+    batch = o.batch,
+    lr = o.lr,
+    schedule = mt.schedule.describe(schedule_of(o), o.epochs),
+    augment = o.augment,
+    protocol = o.protocol,
+    finetune_lr = o.finetune_lr,
+    limit = o.limit,
+    seeds = mt.json.array(o.seeds),
+    validation_split = {
+      share = VALIDATION_SHARE,
+      count = runs[1].validation_count,
+      seeds = mt.json.array(o.seeds),
+    },
+    test_split = data.split,
+    test_count = mt.data.size(data.test),
+    target_coverage = mt.json.array(o.coverage),
+    methods = {},
+    agreement = {
+      coverage = of_runs(runs, function(run) return percent(run.agreement.coverage) end),
+      error = of_runs(runs, function(run) return percent(run.agreement.error) end),
+    },
+    chosen_lr = of_runs(runs, function(run) return run.finetune_lr end),
+    masked_share = of_runs(runs, function(run) return run.masked end),
+    seconds = { seeds = of_runs(runs, function(run) return run.seconds end), total = total_seconds },
+  }
+  for _, method in ipairs(METHODS) do
+    collected.methods[method] = collect_method(o, runs, method)
+  end
+  return collected
+end
+
+--- Mean +- std; a dash where a seed covered nothing and so has no error.
+local function shown(values, options)
+  for _, value in ipairs(values) do
+    if value ~= value then return "-" end
+  end
+  return mt.report.mean_std(values, options or { digits = 2 })
+end
+
+local function results_table(o, collected)
+  local rows = {}
+  for i, target in ipairs(o.coverage) do
+    local key = ("%.10g"):format(target)
+    rows[i] = { key .. "%" }
+    for _, method in ipairs { "sr", "masktune" } do
+      local found = collected.methods[method]
+      table.insert(rows[i], shown(found.coverage[key]))
+      table.insert(rows[i], shown(found.error[key]))
+    end
+  end
+  return mt.report.table({ "target", "SR cov.", "SR err.", "MaskTune cov.", "MaskTune err." }, rows)
+end
+
+local function print_results(o, data, collected)
+  print(("\n%s, %s, %d epochs, %d seed%s; coverage and error among the covered in %%"):format(data.train.name, o.net,
+    o.epochs, #o.seeds, #o.seeds == 1 and "" or "s (mean +- std)"))
+  print(results_table(o, collected))
+  for _, method in ipairs { "sr", "masktune" } do
+    print(("%-8s  area under the risk-coverage curve (AURC) %s"):format(NAMES[method],
+      shown(collected.methods[method].aurc, { digits = 5 })))
+  end
+  print(("where both models agree: coverage %s%%, error %s%%"):format(shown(collected.agreement.coverage),
+    shown(collected.agreement.error)))
+  print(("results.json, metrics.csv, risk_coverage.png, kept_and_rejected.png and checkpoints are in %s"):format(o.out))
+end
+
+-- ---- pictures ----
+
+local CURVE_POINTS = 200
+
+--- The mean over seeds of a method's curve, with a band of a standard deviation where there are several.
+local function curve_series(runs, method)
+  local series = { name = NAMES[method], x = {}, y = {}, low = #runs > 1 and {} or nil, high = #runs > 1 and {} or nil }
+  for i = 1, CURVE_POINTS do
+    local share, risks = i / CURVE_POINTS, {}
+    for r, run in ipairs(runs) do
+      risks[r] = 100 * mt.selective.risk_at(run.curves[method], share)
+    end
+    local mean, std = mt.report.statistics(risks)
+    series.x[i], series.y[i] = 100 * share, mean
+    if std then series.low[i], series.high[i] = math.max(0, mean - std), mean + std end
+  end
+  return series
+end
+
+--- Where the thresholds of the validation split come out on the test split; nil where nothing was covered.
+local function threshold_marks(o, collected, method)
+  local marks = { x = {}, y = {}, marks = true }
+  for _, target in ipairs(o.coverage) do
+    local key = ("%.10g"):format(target)
+    local found = collected.methods[method]
+    local x, y = mt.report.statistics(found.coverage[key]), mt.report.statistics(found.error[key])
+    if y == y then
+      marks.x[#marks.x + 1], marks.y[#marks.y + 1] = x, y
+    end
+  end
+  return #marks.x > 0 and marks or nil
+end
+
+local COLORS = { sr = { 0, 114, 178 }, masktune = { 213, 94, 0 } }
+
+local function write_plot(path, o, data, runs, collected)
+  local series = {}
+  for _, method in ipairs { "sr", "masktune" } do
+    series[#series + 1] = with(curve_series(runs, method), { color = COLORS[method], dashed = method == "sr" })
+  end
+  for _, method in ipairs { "sr", "masktune" } do
+    local marks = threshold_marks(o, collected, method)
+    if marks then series[#series + 1] = with(marks, { color = COLORS[method] }) end
+  end
+  if series[4] then series[4].name = "thresholds set on the validation split" end
+  local over = #runs > 1 and (", mean of %d seeds, band: ± standard deviation"):format(#runs) or ""
+  mt.image.write_png(path, mt.plot.lines {
+    title = ("%s, %s"):format(data.train.name, o.net),
+    subtitle = ("%d test images, %d epochs%s"):format(mt.data.size(data.test), o.epochs, over),
+    x = { label = "coverage (%)", min = 0, max = 100 },
+    y = { label = "error among the covered (%)", min = 0 },
+    series = series,
+  })
+end
+
+local function write_gallery(path, o, data, run)
+  mt.image.write_png(path, mt.selective.gallery {
+    images = data.test.images,
+    answers = run.answers,
+    labels = data.test.labels,
+    names = data.test.class_names,
+    title = ("%s: what MaskTune is surest of, and what it rejects first (seed %d)"):format(data.train.name, o.seeds[1]),
+  })
+end
+
+-- ---- the program ----
+
+--- Options that depend on the data set or on files.
+local function complete(o)
+  local plan = PLANS[o.dataset]
+  for _, name in ipairs { "epochs", "batch", "lr" } do
+    o[name] = o[name] or plan[name]
+  end
+  if o.size and not plan.size then error(("--size: images of %s have a size of their own"):format(o.dataset), 0) end
+  o.size = o.size or plan.size
+  if o.augment == nil then o.augment = plan.augment or false end
+  o.initial_weights = o.init and weights_of(o.init)
+end
+
+--- Makes the folders, without what an earlier run left in them unless this one goes on with it.
+local function prepare_folders(o)
+  for _, seed in ipairs(o.seeds) do
+    for _, part in ipairs { "erm", "masktune" } do
+      local folder = seed_folder(o, seed, part)
+      mt.make_directory(folder)
+      if not o.resume then mt.masktune.clear(folder) end
+    end
+  end
+end
+
+local function main(o)
+  local started = mt.clock()
+  if o.threads then mt.set_num_threads(o.threads) end
+  complete(o)
+  local data = load_data(o)
+  prepare_folders(o)
+  local runs, finished_rows = {}, {}
+  for i, seed in ipairs(o.seeds) do
+    local latest = {}
+    runs[i] = run_seed(o, data, seed, function(rows)
+      latest = rows
+      local all = table.move(rows, 1, #rows, #finished_rows + 1, table.move(finished_rows, 1, #finished_rows, 1, {}))
+      mt.report.write_csv(o.out .. "/metrics.csv", COLUMNS, all)
+    end)
+    table.move(latest, 1, #latest, #finished_rows + 1, finished_rows)
+  end
+  local collected = collect(o, data, runs, mt.clock() - started)
+  write_plot(o.out .. "/risk_coverage.png", o, data, runs, collected)
+  write_gallery(o.out .. "/kept_and_rejected.png", o, data, runs[1])
+  mt.write_file(o.out .. "/results.json", mt.json.encode(collected, 2) .. "\n")
+  print_results(o, data, collected)
+end
+
+local kinds = cli.kinds
+
+--- Different percentages in (0, 100], with commas between them.
+local function percentages(text)
+  local list, seen = {}, {}
+  for piece in (text .. ","):gmatch("([^,]*),") do
+    local value = tonumber(piece)
+    if not value or not (value > 0 and value <= 100) or seen[value] then
+      return nil, "different percentages above 0 up to 100, such as 90,95,100"
+    end
+    list[#list + 1], seen[value] = value, true
+  end
+  return list
+end
+
+local function on_off(text)
+  if text == "on" or text == "off" then return text == "on" end
+  return nil, "on or off"
+end
+
+local program = {
+  name = "selective.lua",
+  about = "Selective classification with MaskTune, beside the softmax response of the model it started from.",
+  main = main,
+  options = {
+    { name = "dataset", value = "NAME", kind = kinds.choice { "cifar10", "svhn", "catsdogs", "folder" },
+      default = "folder", default_text = "folder", help = "cifar10, svhn, catsdogs, or folder: your own images" },
+    { name = "data", value = "DIR", kind = kinds.text, help = "folder of the data set",
+      default_text = "cifar10, svhn: $MASKTUNE_DATA, ./data, the cache folder" },
+    { name = "size", value = "N", kind = kinds.integer(4, 4096),
+      help = "height and width that images of catsdogs and folder are brought to", default_text = "64 and 32" },
+    { name = "net", value = "NAME", kind = kinds.choice(NETS), default = "resnet32", default_text = "resnet32",
+      help = table.concat(NETS, ", ") },
+    { name = "init", value = "FILE", kind = kinds.text,
+      help = "weights to start from instead of ERM training (.safetensors, .pth)" },
+    { name = "epochs", value = "N", kind = kinds.integer(1), help = "epochs of ERM; the rates change accordingly",
+      default_text = "300, catsdogs 200" },
+    { name = "exact-schedule", help = "change the rates at the paper's epochs, however long the run is" },
+    { name = "batch", value = "N", kind = kinds.integer(2), help = "batch size", default_text = "128, svhn 1024" },
+    { name = "lr", value = "RATE", kind = kinds.positive, help = "first learning rate",
+      default_text = "0.1, catsdogs 0.001" },
+    { name = "augment", value = "on|off", kind = on_off, help = "flip, turn and shift the training images",
+      default_text = "on for cifar10" },
+    { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "reference",
+      default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+    { name = "finetune-lr", value = "RATE", kind = kinds.choice({ "auto", "last" }, kinds.positive), default = "last",
+      default_text = "last", help = "MaskTune's rate: last, auto (best on masked validation), a number" },
+    { name = "coverage", value = "LIST", kind = percentages, default = { 80, 85, 90, 95, 100 },
+      default_text = "80,85,90,95,100", help = "wanted coverages in per cent" },
+    { name = "seeds", value = "LIST", kind = kinds.integers(0), default = { 1 }, default_text = "1",
+      help = "seeds, such as 1,2,3: one run and one validation split each" },
+    { name = "limit", value = "N", kind = kinds.integer(10), help = "use N training and N test images only" },
+    { name = "threads", value = "N", kind = kinds.integer(1), help = "threads", default_text = "all cores" },
+    { name = "out", value = "DIR", kind = kinds.text, default = "out/selective", default_text = "out/selective",
+      help = "folder for results and checkpoints" },
+    { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
+    { name = "help", help = "this text" },
+  },
+}
+
+os.exit(cli.run(program, arg), true)

@@ -1,0 +1,286 @@
+--- Line plots as one puts them into a paper: axes with round ticks, labels, lines with bands and marks, a legend.
+-- @module masktune.plot
+local canvas = require "masktune.canvas"
+local check = require "masktune.check"
+
+local plot = {}
+
+local ink, faint, grid_color = { 30, 33, 38 }, { 95, 100, 108 }, { 229, 231, 234 }
+local TITLE, SUBTITLE, LABEL, TICK = 30, 22, 24, 21 -- font sizes
+local MARGIN, TICK_LENGTH, LINE = 24, 8, 3.2
+local BAND_ALPHA = 0.18
+
+--- Told apart in print and by colour-blind readers (Okabe and Ito).
+local palette = { { 0, 114, 178 }, { 213, 94, 0 }, { 0, 158, 115 }, { 204, 121, 167 }, { 86, 180, 233 }, { 230, 159, 0 } }
+
+-- ---- axes ----
+
+--- The smallest of 1, 2 or 5 times a power of ten that gives at most `most` steps over a range.
+local function round_step(range, most)
+  local power = 10.0 ^ math.floor(math.log(range / most, 10))
+  for _, factor in ipairs { 1, 2, 5 } do
+    if range / (factor * power) <= most * (1 + 1e-9) then return factor * power end
+  end
+  return 10 * power
+end
+
+--- The smallest and the largest number of all series' lists of that name.
+local function range_of(series, names)
+  local low, high = math.huge, -math.huge
+  for _, line in ipairs(series) do
+    for _, name in ipairs(names) do
+      for _, value in ipairs(line[name] or {}) do
+        low, high = math.min(low, value), math.max(high, value)
+      end
+    end
+  end
+  return low, high
+end
+
+--- An axis: its ends, ticks with their texts, and a place for each value.
+local function new_axis(o, low, high, first_pixel, last_pixel, most)
+  low, high = o.min or low, o.max or high
+  if low >= high then low, high = low - 0.5, low + 0.5 end
+  local step = round_step(high - low, most)
+  if not o.min then low = math.floor(low / step + 1e-9) * step end
+  if not o.max then high = math.ceil(high / step - 1e-9) * step end
+  local axis = { ticks = {}, label = o.label }
+  function axis.place(value) return first_pixel + (value - low) / (high - low) * (last_pixel - first_pixel) end
+  local digits = math.max(0, -math.floor(math.log(step, 10) + 1e-9))
+  for number = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) do
+    axis.ticks[#axis.ticks + 1] = { value = number * step, text = ("%." .. digits .. "f"):format(number * step) }
+  end
+  return axis
+end
+
+--- A place on a line of pixels, where a thin line is sharp.
+local function whole(place) return math.floor(place + 0.5) end
+
+local function draw_axes(page, area, x, y)
+  local cap = canvas.cap_height(TICK)
+  local widest = 0
+  for _, tick in ipairs(y.ticks) do
+    local at = whole(y.place(tick.value))
+    page:rectangle(area.left, at, area.right - area.left, 1, grid_color)
+    page:rectangle(area.left - TICK_LENGTH, at, TICK_LENGTH, 2, ink)
+    page:text(area.left - TICK_LENGTH - 8, at + cap / 2, tick.text, { size = TICK, color = ink, anchor = "right" })
+    widest = math.max(widest, canvas.text_width(tick.text, TICK))
+  end
+  for _, tick in ipairs(x.ticks) do
+    local at = whole(x.place(tick.value))
+    page:rectangle(at, area.bottom, 2, TICK_LENGTH, ink)
+    page:text(at + 0.5, area.bottom + TICK_LENGTH + 10 + cap, tick.text, { size = TICK, color = ink, anchor = "centre" })
+  end
+  page:rectangle(area.left, area.top, 2, area.bottom - area.top + 2, ink)
+  page:rectangle(area.left, area.bottom, area.right - area.left, 2, ink)
+  local label = { size = LABEL, color = ink, anchor = "centre" }
+  page:text((area.left + area.right) / 2, area.bottom + TICK_LENGTH + 2 * cap + 36, x.label, label)
+  label.upwards = true
+  page:text(area.left - TICK_LENGTH - widest - 28, (area.top + area.bottom) / 2, y.label, label)
+end
+
+-- ---- lines ----
+
+local function points_of(line, x, y)
+  local points = {}
+  for i, value in ipairs(line.x) do
+    points[i] = { x.place(value), y.place(line.y[i]) }
+  end
+  return points
+end
+
+--- The value of a list of numbers over rising places, at a place between two of them.
+local function between(places, values, at, from)
+  local share = (at - places[from]) / (places[from + 1] - places[from])
+  return values[from] + share * (values[from + 1] - values[from])
+end
+
+--- A band as columns of pixels.
+local function band_columns(line, x, y)
+  local places, columns, from = {}, {}, 1
+  for i, value in ipairs(line.x) do
+    places[i] = x.place(value)
+  end
+  for at = math.ceil(places[1]), math.floor(places[#places]) do
+    while from < #places - 1 and places[from + 1] < at do from = from + 1 end
+    columns[#columns + 1] = {
+      at, y.place(between(places, line.low, at, from)), y.place(between(places, line.high, at, from)),
+    }
+  end
+  return columns
+end
+
+local MARK_SIZE = 6.5
+
+--- A disc with a white rim, so that it stands out from the lines.
+local function draw_mark(page, px, py, color)
+  page:disc(px, py, MARK_SIZE + 2, { 255, 255, 255 })
+  page:disc(px, py, MARK_SIZE, color)
+end
+
+local function dash_of(line) return line.dashed and { 16, 10 } or nil end
+
+local function draw_series(page, area, series, x, y)
+  page:within(area, function()
+    for _, line in ipairs(series) do
+      if line.low and #line.x > 1 then page:band(band_columns(line, x, y), line.color, BAND_ALPHA) end
+    end
+    for _, line in ipairs(series) do
+      if not line.marks then page:path(points_of(line, x, y), line.color, LINE, dash_of(line)) end
+    end
+  end)
+  for _, line in ipairs(series) do
+    for _, point in ipairs(line.marks and points_of(line, x, y) or {}) do
+      draw_mark(page, point[1], point[2], line.color)
+    end
+  end
+end
+
+-- ---- legend ----
+
+local SAMPLE, ROW, PADDING = 52, 36, 18
+
+local function legend_size(series)
+  local widest, rows = 0, 0
+  for _, line in ipairs(series) do
+    if line.name then
+      widest, rows = math.max(widest, canvas.text_width(line.name, TICK)), rows + 1
+    end
+  end
+  return 2 * PADDING + SAMPLE + 14 + widest, 2 * PADDING + ROW * (rows - 1) + canvas.cap_height(TICK), rows
+end
+
+--- How many points lie in a box.
+local function points_inside(series, x, y, box)
+  local inside = 0
+  for _, line in ipairs(series) do
+    for _, point in ipairs(points_of(line, x, y)) do
+      local px, py = point[1], point[2]
+      if px > box.x and px < box.x + box.width and py > box.y and py < box.y + box.height then inside = inside + 1 end
+    end
+  end
+  return inside
+end
+
+--- The corner of the area where the legend hides the fewest points.
+local function legend_box(area, series, x, y)
+  local width, height = legend_size(series)
+  local best, fewest
+  for _, corner in ipairs { { 0, 0 }, { 1, 0 }, { 1, 1 }, { 0, 1 } } do
+    local box = { width = width, height = height }
+    box.x = whole(corner[1] == 0 and area.left + 20 or area.right - width - 4)
+    box.y = whole(corner[2] == 0 and area.top + 4 or area.bottom - height - 16)
+    local inside = points_inside(series, x, y, box)
+    if not best or inside < fewest then best, fewest = box, inside end
+  end
+  return best
+end
+
+local function draw_legend(page, area, series, x, y)
+  local _, _, rows = legend_size(series)
+  if rows == 0 then return end
+  local box = legend_box(area, series, x, y)
+  page:rectangle(box.x, box.y, whole(box.width), whole(box.height), { 255, 255, 255 })
+  local cap, left = canvas.cap_height(TICK), box.x + PADDING
+  local baseline = box.y + PADDING + cap
+  for _, line in ipairs(series) do
+    if line.name then
+      local middle = baseline - cap / 2
+      if line.marks then
+        draw_mark(page, left + SAMPLE / 2, middle, line.color)
+      else
+        page:path({ { left, middle }, { left + SAMPLE, middle } }, line.color, LINE, dash_of(line))
+      end
+      page:text(left + SAMPLE + 14, baseline, line.name, { size = TICK, color = ink })
+      baseline = baseline + ROW
+    end
+  end
+end
+
+-- ---- the plot ----
+
+local axis_schema = {
+  label = { type = "string" },
+  min = { type = "number", optional = true },
+  max = { type = "number", optional = true },
+}
+
+local numbers = { type = "list", of = { type = "number", min = -1e300, max = 1e300 }, min_length = 1 }
+local optional_numbers = { type = "list", of = numbers.of, optional = true }
+
+local series_schema = {
+  name = { type = "string", optional = true },
+  x = numbers,
+  y = numbers,
+  low = optional_numbers,
+  high = optional_numbers,
+  color = { type = "list", of = { type = "integer", min = 0, max = 255 }, min_length = 3, optional = true },
+  dashed = { type = "boolean", default = false },
+  marks = { type = "boolean", default = false },
+}
+
+local schema = {
+  title = { type = "string", default = "" },
+  subtitle = { type = "string", default = "" },
+  x = { type = "table" },
+  y = { type = "table" },
+  series = { type = "list", of = { type = "table" }, min_length = 1 },
+  width = { type = "integer", min = 300, max = 10000, default = 1200 },
+  height = { type = "integer", min = 200, max = 10000, default = 840 },
+}
+
+local function checked_series(list)
+  local series = {}
+  for i, line in ipairs(list) do
+    local where = ("mt.plot.lines: option 'series'[%d]"):format(i)
+    local o = check.options(where, line, series_schema, 2)
+    for _, name in ipairs { "y", "low", "high" } do
+      if o[name] and #o[name] ~= #o.x then
+        error(("%s: option '%s': %d numbers expected (one per x), got %d"):format(where, name, #o.x, #o[name]), 3)
+      end
+    end
+    if (o.low == nil) ~= (o.high == nil) then error(where .. ": options 'low' and 'high': both or neither expected", 3) end
+    for n = 2, o.low and #o.x or 0 do
+      if o.x[n] <= o.x[n - 1] then error(where .. ": option 'x': rising numbers expected (for a band)", 3) end
+    end
+    o.color = o.color or palette[(i - 1) % #palette + 1]
+    series[i] = o
+  end
+  return series
+end
+
+--- Where the curves go, between title, labels and margins.
+local function area_of(o)
+  local head = MARGIN
+  if o.title ~= "" then head = head + canvas.cap_height(TITLE) + 14 end
+  if o.subtitle ~= "" then head = head + canvas.cap_height(SUBTITLE) + 14 end
+  return { left = MARGIN + 110, right = o.width - MARGIN - 20, top = whole(head + 14), bottom = o.height - 112 }
+end
+
+--- Draws lines.
+-- @tparam table options `x`, `y`: each a table of `label`, and `min` and `max` (else from the data, at round numbers);
+-- `series`: list of `x`, `y` (lists of numbers), `name` (in the legend), `low` and `high` (a band; x rises then),
+-- `color` ({r, g, b}), `dashed` (false), `marks` (false: a line; true: a disc at each point); `title`, `subtitle`;
+-- `width` (1200), `height` (840) in pixels
+-- @treturn Tensor uint8 {height,width,3}, for mt.image.write_png
+function plot.lines(options)
+  local o = check.options("mt.plot.lines", options, schema)
+  o.x = check.options("mt.plot.lines: option 'x'", o.x, axis_schema)
+  o.y = check.options("mt.plot.lines: option 'y'", o.y, axis_schema)
+  local series, area = checked_series(o.series), area_of(o)
+  local low, high = range_of(series, { "x" })
+  local x = new_axis(o.x, low, high, area.left, area.right, 10)
+  low, high = range_of(series, { "y", "low", "high" })
+  local y = new_axis(o.y, low, high, area.bottom, area.top, 7)
+  local page = canvas.new(o.width, o.height)
+  local baseline = MARGIN + canvas.cap_height(TITLE)
+  page:text(area.left, baseline, o.title, { size = TITLE, color = ink, bold = true })
+  if o.title ~= "" then baseline = baseline + 16 + canvas.cap_height(SUBTITLE) end
+  page:text(area.left, baseline, o.subtitle, { size = SUBTITLE, color = faint })
+  draw_axes(page, area, x, y)
+  draw_series(page, area, series, x, y)
+  draw_legend(page, area, series, x, y)
+  return page.image
+end
+
+return plot
