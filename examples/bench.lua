@@ -26,6 +26,28 @@ local nets = {
     macs = 2801344,
     first_macs = 292032,
   },
+  {
+    name = "resnet32",
+    build = function()
+      return mt.models.resnet32{ classes = 10 }
+    end,
+    image = { 32, 32, 3 },
+    classes = 10,
+    batch = 128,
+    macs = 68862592,
+    first_macs = 442368,
+  },
+  {
+    name = "resnet50",
+    build = function()
+      return mt.models.resnet50{ classes = 1000 }
+    end,
+    image = { 224, 224, 3 },
+    classes = 1000,
+    batch = 16,
+    macs = 4089184256,
+    first_macs = 118013952,
+  },
 }
 
 --- Work -> how often the forward pass's multiply-adds are done, and a function that makes the step to repeat.

@@ -26,8 +26,82 @@ def small_cnn():
     return model, model.backbone[12]
 
 
+class Block(nn.Module):
+    """Convolutions with batch normalisation (and ReLU but for the last), a shortcut, a ReLU; PyTorch's usual names."""
+
+    def __init__(self, convolutions, shortcut):
+        super().__init__()
+        self.count = len(convolutions)
+        for i, convolution in enumerate(convolutions, 1):
+            setattr(self, f"conv{i}", convolution)
+            setattr(self, f"bn{i}", nn.BatchNorm2d(convolution.out_channels))
+        if isinstance(shortcut, nn.Module):
+            self.downsample = shortcut
+        self.shortcut = shortcut
+
+    def forward(self, x):
+        y = x
+        for i in range(1, self.count + 1):
+            y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
+            if i < self.count:
+                y = F.relu(y, inplace=True)
+        return F.relu(y + self.shortcut(x), inplace=True)
+
+
+def conv(inputs, outputs, kernel, stride=1):
+    return nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, bias=False)
+
+
+def resnet32():
+    def block(inputs, outputs):
+        stride = outputs // inputs
+        pad = (outputs - inputs) // 2
+        shortcut = (lambda x: F.pad(x[:, :, ::2, ::2], (0, 0, 0, 0, pad, pad))) if stride > 1 else (lambda x: x)
+        return Block([conv(inputs, outputs, 3, stride), conv(outputs, outputs, 3)], shortcut)
+
+    model = nn.Module()
+    model.conv1, model.bn1 = conv(3, 16, 3), nn.BatchNorm2d(16)
+    widths = [16, 16, 32, 64]
+    for i in (1, 2, 3):
+        setattr(model, f"layer{i}", nn.Sequential(block(widths[i - 1], widths[i]),
+                                                  *(block(widths[i], widths[i]) for _ in range(4))))
+    model.linear = nn.Linear(64, 10)
+
+    def forward(x):
+        x = F.relu(model.bn1(model.conv1(x)), inplace=True)
+        x = model.layer3(model.layer2(model.layer1(x)))
+        return model.linear(x.mean(dim=(2, 3)))
+
+    model.forward = forward
+    return model, model.layer3[4]
+
+
+def resnet50():
+    def block(inputs, width, stride):
+        same = inputs == 4 * width and stride == 1
+        down = None if same else nn.Sequential(conv(inputs, 4 * width, 1, stride), nn.BatchNorm2d(4 * width))
+        return Block([conv(inputs, width, 1), conv(width, width, 3, stride), conv(width, 4 * width, 1)],
+                     down or (lambda x: x))
+
+    model = nn.Module()
+    model.conv1, model.bn1, inputs = conv(3, 64, 7, 2), nn.BatchNorm2d(64), 64
+    for i, (width, depth) in enumerate([(64, 3), (128, 4), (256, 6), (512, 3)], 1):
+        blocks = [block(inputs, width, 1 if i == 1 else 2)] + [block(4 * width, width, 1) for _ in range(depth - 1)]
+        setattr(model, f"layer{i}", nn.Sequential(*blocks))
+        inputs = 4 * width
+    model.fc = nn.Linear(2048, 1000)
+
+    def forward(x):
+        x = F.max_pool2d(F.relu(model.bn1(model.conv1(x)), inplace=True), 3, 2, 1)
+        x = model.layer4(model.layer3(model.layer2(model.layer1(x))))
+        return model.fc(x.mean(dim=(2, 3)))
+
+    model.forward = forward
+    return model, model.layer4[2]
+
+
 # Net -> a function that gives the model and the layer whose activations make the masks.
-NETS = {"small_cnn": small_cnn}
+NETS = {"small_cnn": small_cnn, "resnet32": resnet32, "resnet50": resnet50}
 
 
 def load(path):

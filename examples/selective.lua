@@ -5,9 +5,9 @@
 --   lua5.4 examples/selective.lua --dataset cifar10                 the paper's run: ResNet-32, 300 epochs
 --   lua5.4 examples/selective.lua --help
 --
--- For every seed: train (ERM), mask what the net looked at, fine-tune (MaskTune), and multiply the probabilities of both
--- models. Thresholds for each wanted coverage are set on a validation split, coverage and error are measured on the test
--- split; beside it the same for the ERM model's own probabilities (SR).
+-- For every seed: train (ERM), mask what the net looked at, fine-tune (MaskTune), and multiply the probabilities of
+-- both models. Thresholds for each wanted coverage are set on a validation split, coverage and error are measured on
+-- the test split; beside it the same for the ERM model's own probabilities (SR).
 
 --- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
 local function prefer_checkout()
@@ -29,7 +29,8 @@ local COLUMNS = {
 }
 local VALIDATION_SHARE, TEST_SHARE, TEST_SEED = 0.2, 0.2, 0
 local METHODS = { "sr", "masktune", "masktune_softmax" }
-local NAMES = { sr = "SR", masktune = "MaskTune" } -- those of the table and the plot
+local TABLE_NAMES = { sr = "SR", masktune = "MaskTune" }
+local PLOT_NAMES = { sr = "SR (softmax response)", masktune = "MaskTune" }
 
 --- How each data set is trained (paper, section 3). `epochs` is the length that `every` (halve the rate) and `drop` (a
 -- tenth of it from then on) belong to.
@@ -41,6 +42,9 @@ local PLANS = {
 }
 
 local function say(...) io.stderr:write((...):format(select(2, ...)), "\n") end
+
+--- "1 epoch", "2 epochs".
+local function counted(count, what) return ("%d %s%s"):format(count, what, count == 1 and "" or "s") end
 
 --- The fields of all the tables; later ones win.
 local function with(...)
@@ -65,6 +69,9 @@ local function published(o, read, download)
   return read { root = folder, split = "train" }, read { root = folder, split = "test" }
 end
 
+--- A name for titles: the folder's own, without the way to it.
+local function folder_title(path) return ("images in %s"):format(path:match("([^/]+)/*$") or path) end
+
 local function same_classes(a, b) return table.concat(a.class_names, "\n") == table.concat(b.class_names, "\n") end
 
 --- A folder of images: DIR/train and DIR/test where they are there, else DIR with a random test split.
@@ -74,6 +81,7 @@ local function image_folder(o)
   if not (mt.file_exists(o.data .. "/train") and mt.file_exists(o.data .. "/test")) then
     local all = read(o.data)
     local count = math.floor(TEST_SHARE * mt.data.size(all) + 0.5)
+    all.name = folder_title(o.data)
     local train, test = mt.data.split(all, { count = count, seed = TEST_SEED })
     say("'%s' has no train and test: %d of its %d images, drawn with seed %d, are the test split", o.data, count,
       mt.data.size(all), TEST_SEED)
@@ -84,7 +92,7 @@ local function image_folder(o)
     error(("'%s': train has the classes %s, test has %s"):format(o.data, table.concat(train.class_names, ", "),
       table.concat(test.class_names, ", ")), 0)
   end
-  train.name = ("images in %s"):format(o.data)
+  train.name, test.name = folder_title(o.data), folder_title(o.data)
   return train, test
 end
 
@@ -126,12 +134,6 @@ local function new_net(name, set)
   local size = { shape[2], shape[3], shape[4] }
   if name:find("^resnet") then return mt.models[name] { classes = set.classes, input_channels = size[3] } end
   return mt.models[name] { classes = set.classes, input = size }
-end
-
---- The weights of a file; PyTorch training scripts often keep them in a field of a larger table.
-local function weights_of(path)
-  local loaded = mt.load(path)
-  return type(loaded.state_dict) == "table" and loaded.state_dict or loaded
 end
 
 -- ---- training ----
@@ -360,14 +362,15 @@ local function results_table(o, collected)
 end
 
 local function print_results(o, data, collected)
-  print(("\n%s, %s, %d epochs, %d seed%s; coverage and error among the covered in %%"):format(data.train.name, o.net,
-    o.epochs, #o.seeds, #o.seeds == 1 and "" or "s (mean +- std)"))
+  local spread = #o.seeds > 1 and ", mean +- std" or ""
+  print(("\n%s, %s, %s, %s; coverage and error among the covered in %%%s"):format(data.train.name, o.net,
+    counted(o.epochs, "epoch"), counted(#o.seeds, "seed"), spread))
   print(results_table(o, collected))
   for _, method in ipairs { "sr", "masktune" } do
-    print(("%-8s  area under the risk-coverage curve (AURC) %s"):format(NAMES[method],
+    print(("%-8s  area under the risk-coverage curve (AURC) %s"):format(TABLE_NAMES[method],
       shown(collected.methods[method].aurc, { digits = 5 })))
   end
-  print(("where both models agree: coverage %s%%, error %s%%"):format(shown(collected.agreement.coverage),
+  print(("where both models agree: coverage %s, error %s"):format(shown(collected.agreement.coverage),
     shown(collected.agreement.error)))
   print(("results.json, metrics.csv, risk_coverage.png, kept_and_rejected.png and checkpoints are in %s"):format(o.out))
 end
@@ -378,7 +381,8 @@ local CURVE_POINTS = 200
 
 --- The mean over seeds of a method's curve, with a band of a standard deviation where there are several.
 local function curve_series(runs, method)
-  local series = { name = NAMES[method], x = {}, y = {}, low = #runs > 1 and {} or nil, high = #runs > 1 and {} or nil }
+  local series = { name = PLOT_NAMES[method], x = {}, y = {} }
+  if #runs > 1 then series.low, series.high = {}, {} end
   for i = 1, CURVE_POINTS do
     local share, risks = i / CURVE_POINTS, {}
     for r, run in ipairs(runs) do
@@ -420,7 +424,7 @@ local function write_plot(path, o, data, runs, collected)
   local over = #runs > 1 and (", mean of %d seeds, band: ± standard deviation"):format(#runs) or ""
   mt.image.write_png(path, mt.plot.lines {
     title = ("%s, %s"):format(data.train.name, o.net),
-    subtitle = ("%d test images, %d epochs%s"):format(mt.data.size(data.test), o.epochs, over),
+    subtitle = ("%s, %s%s"):format(counted(mt.data.size(data.test), "test image"), counted(o.epochs, "epoch"), over),
     x = { label = "coverage (%)", min = 0, max = 100 },
     y = { label = "error among the covered (%)", min = 0 },
     series = series,
@@ -433,7 +437,7 @@ local function write_gallery(path, o, data, run)
     answers = run.answers,
     labels = data.test.labels,
     names = data.test.class_names,
-    title = ("%s: what MaskTune is surest of, and what it rejects first (seed %d)"):format(data.train.name, o.seeds[1]),
+    title = ("%s, %s with MaskTune, seed %d"):format(data.train.name, o.net, o.seeds[1]),
   })
 end
 
@@ -448,7 +452,7 @@ local function complete(o)
   if o.size and not plan.size then error(("--size: images of %s have a size of their own"):format(o.dataset), 0) end
   o.size = o.size or plan.size
   if o.augment == nil then o.augment = plan.augment or false end
-  o.initial_weights = o.init and weights_of(o.init)
+  if o.init then o.initial_weights = mt.load(o.init) end
 end
 
 --- Makes the folders, without what an earlier run left in them unless this one goes on with it.

@@ -147,8 +147,8 @@ void mt_memory_trim(void) {
 }
 
 bool mt_memory_wants_collection(void) {
-  const size_t live = stats.live;
-  return live > live_at_collection + COLLECT_GROWTH && live > 2 * live_at_collection;
+  const size_t quarter = live_at_collection / 4, growth = quarter > COLLECT_GROWTH ? quarter : COLLECT_GROWTH;
+  return stats.live > live_at_collection + growth;
 }
 
 void mt_memory_collected(void) { live_at_collection = stats.live; }

@@ -27,7 +27,7 @@ mt_memory_stats mt_memory_usage(void);
 /* Gives every cached buffer back to the system. */
 void mt_memory_trim(void);
 
-/* True when live memory has doubled (and grown by at least 32 MiB) since the last collection:
+/* True when live memory has grown by a quarter, and by at least 32 MiB, since the last collection:
  * some of it may be garbage that only Lua's collector can find. */
 bool mt_memory_wants_collection(void);
 void mt_memory_collected(void);

@@ -148,4 +148,13 @@ function checkpoint.dataset_digest(set)
   return checkpoint.digest { images = set.images, labels = set.labels }
 end
 
+--- What settings say of the random changes of training images: their own text, "custom" for a plain function, which has
+-- none that would be the same in another run, "none" for nil.
+-- @param augment as in mt.train
+-- @treturn string
+function checkpoint.augment_text(augment)
+  if augment == nil then return "none" end
+  return type(augment) == "function" and "custom" or tostring(augment)
+end
+
 return checkpoint

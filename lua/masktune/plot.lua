@@ -11,7 +11,9 @@ local MARGIN, TICK_LENGTH, LINE = 24, 8, 3.2
 local BAND_ALPHA = 0.18
 
 --- Told apart in print and by colour-blind readers (Okabe and Ito).
-local palette = { { 0, 114, 178 }, { 213, 94, 0 }, { 0, 158, 115 }, { 204, 121, 167 }, { 86, 180, 233 }, { 230, 159, 0 } }
+local palette = {
+  { 0, 114, 178 }, { 213, 94, 0 }, { 0, 158, 115 }, { 204, 121, 167 }, { 86, 180, 233 }, { 230, 159, 0 },
+}
 
 -- ---- axes ----
 
@@ -69,7 +71,8 @@ local function draw_axes(page, area, x, y)
   for _, tick in ipairs(x.ticks) do
     local at = whole(x.place(tick.value))
     page:rectangle(at, area.bottom, 2, TICK_LENGTH, ink)
-    page:text(at + 0.5, area.bottom + TICK_LENGTH + 10 + cap, tick.text, { size = TICK, color = ink, anchor = "centre" })
+    local baseline = area.bottom + TICK_LENGTH + 10 + cap
+    page:text(at + 0.5, baseline, tick.text, { size = TICK, color = ink, anchor = "centre" })
   end
   page:rectangle(area.left, area.top, 2, area.bottom - area.top + 2, ink)
   page:rectangle(area.left, area.bottom, area.right - area.left, 2, ink)
@@ -239,7 +242,9 @@ local function checked_series(list)
         error(("%s: option '%s': %d numbers expected (one per x), got %d"):format(where, name, #o.x, #o[name]), 3)
       end
     end
-    if (o.low == nil) ~= (o.high == nil) then error(where .. ": options 'low' and 'high': both or neither expected", 3) end
+    if (o.low == nil) ~= (o.high == nil) then
+      error(where .. ": options 'low' and 'high': both or neither expected", 3)
+    end
     for n = 2, o.low and #o.x or 0 do
       if o.x[n] <= o.x[n - 1] then error(where .. ": option 'x': rising numbers expected (for a band)", 3) end
     end
@@ -271,7 +276,7 @@ function plot.lines(options)
   local low, high = range_of(series, { "x" })
   local x = new_axis(o.x, low, high, area.left, area.right, 10)
   low, high = range_of(series, { "y", "low", "high" })
-  local y = new_axis(o.y, low, high, area.bottom, area.top, 7)
+  local y = new_axis(o.y, low, high, area.bottom, area.top, 9)
   local page = canvas.new(o.width, o.height)
   local baseline = MARGIN + canvas.cap_height(TITLE)
   page:text(area.left, baseline, o.title, { size = TITLE, color = ink, bold = true })

@@ -19,7 +19,7 @@ local schema = {
   batch = { type = "integer", min = 1, default = 128 },
   optimizer = { type = "any" },
   schedule = { type = "any" },
-  augment = { type = "any", optional = true },
+  augment = { type = "function", optional = true },
   seed = { type = "integer", default = 1 },
   on_epoch = { type = "function", optional = true },
   checkpoint = { type = "string", optional = true },
@@ -91,7 +91,7 @@ local function run_settings(o)
     schedule = schedules.describe(o.schedule, o.epochs),
     training_set = checkpoint.dataset_digest(o.train),
     validation_set = o.val and checkpoint.dataset_digest(o.val) or "none",
-    augment = o.augment and tostring(o.augment) or "none",
+    augment = checkpoint.augment_text(o.augment),
   }
   for name, value in pairs(o.settings) do
     settings[name] = value
@@ -149,7 +149,8 @@ local function leaves_one(o) return o.batch > 1 and #o.train.images > 1 and #o.t
 -- @tparam table options
 -- `train`: data set; `val`: data set, evaluated after every epoch (optional);
 -- `epochs`; `batch` (128); `optimizer` over the model's parameters; `schedule`: anything with `lr(self, epoch)`;
--- `augment`: random changes of the training images, as from mt.data.augment; `seed` (1); `on_epoch`: called with each new row of the history and the whole history;
+-- `augment`: random changes of the training images, as from mt.data.augment; `seed` (1); `on_epoch`: called with each
+-- new row of the history and the whole history;
 -- `checkpoint`: path of a file written after every epoch; `resume` (false): go on from that file if it is there, else
 -- it is removed and the run starts anew; `settings`: further name -> value that must be equal when a run is resumed
 -- (what the model is, how the optimiser is set up); `progress` (true), `label` of the progress bar

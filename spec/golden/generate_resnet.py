@@ -14,14 +14,14 @@ CASES = [
     {"name": "resnet20", "net": "resnet20", "classes": 10, "size": [32, 32], "batch": 3, "training": True},
     {"name": "resnet32", "net": "resnet32", "classes": 10, "size": [32, 32], "batch": 2, "training": True},
     {"name": "resnet32_odd", "net": "resnet32", "classes": 3, "size": [29, 23], "batch": 2, "training": True},
-    {"name": "vgg16_bn", "net": "vgg16_bn", "layout": "reference", "classes": 10, "size": [32, 32], "batch": 3,
+    {"name": "vgg16_bn", "net": "vgg16_bn", "layout": "reference", "classes": 10, "size": [32, 32], "batch": 2,
      "training": False},
-    {"name": "vgg16_bn_64", "net": "vgg16_bn", "layout": "reference", "classes": 2, "size": [64, 64], "batch": 2,
+    {"name": "vgg16_bn_wide", "net": "vgg16_bn", "layout": "reference", "classes": 5, "size": [32, 64], "batch": 1,
      "training": False},
     {"name": "vgg16_bn_torchvision", "net": "vgg16_bn", "layout": "torchvision", "classes": 10, "size": [32, 32],
-     "batch": 3, "training": False},
+     "batch": 2, "training": False},
     {"name": "resnet18", "net": "resnet18", "classes": 4, "size": [64, 48], "batch": 3, "training": True},
-    {"name": "resnet50", "net": "resnet50", "classes": 4, "size": [64, 64], "batch": 3, "training": False},
+    {"name": "resnet50", "net": "resnet50", "classes": 4, "size": [64, 64], "batch": 2, "training": False},
 ]
 SAMPLES = 16
 

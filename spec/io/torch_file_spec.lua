@@ -1,5 +1,5 @@
--- Files of torch.save: PyTorch's own (spec/golden/torch, written by spec/golden/generate_torch_files.py), and pickles and
--- archives made by hand, byte by byte.
+-- Files of torch.save: PyTorch's own (spec/golden/torch, by spec/golden/generate_torch_files.py), and some made by
+-- hand, byte by byte.
 local mt = require "masktune"
 local process = require "support.process"
 
@@ -39,8 +39,8 @@ local function tensor_of(held, first, shape, strides)
     return tuple(table.unpack(items))
   end
   local hooks = global("collections", "OrderedDict") .. ")R"
-  return global("torch._utils", "_rebuild_tensor_v2") .. tuple(held, int(first), ints(shape), ints(strides), "\x89", hooks)
-    .. "R"
+  local arguments = tuple(held, int(first), ints(shape), ints(strides), "\x89", hooks)
+  return global("torch._utils", "_rebuild_tensor_v2") .. arguments .. "R"
 end
 
 --- A file of the older format: the object's opcodes, and {key, items, bytes} for each storage.
@@ -63,9 +63,10 @@ local function zip(entries)
     local name, content, o = e[1], e[2], e[3] or {}
     local method, flags, crc, size = o.method or 0, o.flags or 0, o.crc or 0, o.size or #content
     local extra = o.extra or ""
-    parts[i] = ("<I4I2I2I2I4I4I4I4I2I2"):pack(0x04034b50, 20, flags, method, 0, crc, size, size, #name, 0) .. name .. content
-    directory[i] = ("<I4I2I2I2I2I4I4I4I4I2I2I2I2I2I4I4"):pack(0x02014b50, 20, 20, flags, method, 0, crc, size, size, #name,
-      #extra, 0, 0, 0, 0, o.header or at) .. name .. extra
+    local common = ("<I2I2I2I4I4I4I4I2"):pack(20, flags, method, 0, crc, size, size, #name)
+    parts[i] = "PK\3\4" .. common .. "\0\0" .. name .. content
+    directory[i] = "PK\1\2\20\0" .. common .. ("<I2I2I2I2I4I4"):pack(#extra, 0, 0, 0, 0, o.header or at)
+      .. name .. extra
     at = at + #parts[i]
   end
   local list = table.concat(directory)
@@ -129,7 +130,8 @@ describe("load reads what torch.save wrote:", function()
       return pending("no python with torch, numpy and safetensors (MASKTUNE_PYTHON names one)")
     end
     process.with_folder(function(fresh)
-      local ok, output = process.run(("%s -B spec/golden/generate_torch_files.py %s"):format(python, process.quoted(fresh)))
+      local script = "%s -B spec/golden/generate_torch_files.py %s"
+      local ok, output = process.run(script:format(python, process.quoted(fresh)))
       assert(ok, output)
       check_folder(fresh .. "/")
     end)
@@ -163,7 +165,8 @@ describe("load reads by hand-made", function()
   it("pickles of the older format, with views of storages", function()
     local view = tuple(text "v", int(1), int(2))
     local held = storage("FloatStorage", "k", 4, view)
-    local got = load_string(pickles(dict(text "w", tensor_of(held, 0, { 2 }, { 1 })), { { "k", 4, floats(1, 2, 3, 4) } }))
+    local object = dict(text "w", tensor_of(held, 0, { 2 }, { 1 }))
+    local got = load_string(pickles(object, { { "k", 4, floats(1, 2, 3, 4) } }))
     assert.same({ 2, 3 }, got.w:totable())
   end)
 
@@ -196,12 +199,14 @@ describe("load reads by hand-made", function()
   it("checkpoints under the documented names, nothing else", function()
     local data = { { "0", 1, float } }
     for _, name in ipairs { "state_dict", "model", "net", "model_state_dict" } do
-      local got, metadata = load_string(pickles(dict(text "epoch", "K\7", text(name), dict(text "module.w", one)), data))
+      local object = dict(text "epoch", "K\7", text(name), dict(text "module.w", one))
+      local got, metadata = load_string(pickles(object, data))
       assert.same({ 0.5 }, got.w:totable())
       assert.same({ epoch = "7" }, metadata)
     end
-    assert.has_error(function() load_string(pickles(dict(text "weights", dict(text "w", one)), data)) end, "load: 'x.pth': "
-      .. "it holds no tensors, neither itself nor in a dict under 'state_dict', 'model', 'net' or 'model_state_dict'")
+    assert.has_error(function() load_string(pickles(dict(text "weights", dict(text "w", one)), data)) end,
+      "load: 'x.pth': it holds no tensors, neither itself nor in a dict under 'state_dict', 'model', 'net' or "
+      .. "'model_state_dict'")
     assert.has_error(function()
       load_string(pickles(dict(text "model", dict(text "w", one), text "net", dict(text "w", one)), data))
     end, "load: 'x.pth': it holds more than one state dict under 'state_dict', 'model', 'net' or 'model_state_dict'")
@@ -224,22 +229,27 @@ local object_at = #pickles("", {}) - #pickled("](e") - 1 -- of an object's first
 
 local function at(offset) return pk:format(object_at + offset) end
 
-local function tensor_file(held, ...) return pickles(dict(text "w", tensor_of(held, ...)), { { "0", 4, floats(1, 2, 3, 4) } }) end
+local function tensor_file(held, ...)
+  return pickles(dict(text "w", tensor_of(held, ...)), { { "0", 4, floats(1, 2, 3, 4) } })
+end
 
 local four = storage("FloatStorage", "0", 4)
 local only = ", expected tensors, dicts, lists, numbers and strings only"
 local refused = {
-  { "a call of the system", pickles(global("os", "system") .. "(" .. text "true" .. "tR"), "refuses os.system" .. only },
+  { "a call of the system", pickles(global("os", "system") .. "(" .. text "true" .. "tR"),
+    "refuses os.system" .. only },
   { "a global by its parts", pickles(text "posix" .. text "system" .. "\x93"), "refuses posix.system" .. only },
   { "a class of the user's", pickles(global("net", "Model") .. ")\x81"), "refuses net.Model" .. only },
   { "python's own functions", pickles(global("builtins", "eval")), "refuses builtins.eval" .. only },
-  { "numpy's numbers", pickles(global("numpy.core.multiarray", "scalar")), "refuses numpy.core.multiarray.scalar" .. only },
+  { "numpy's numbers", pickles(global("numpy.core.multiarray", "scalar")),
+    "refuses numpy.core.multiarray.scalar" .. only },
   { "a storage called", pickles(global("torch", "FloatStorage") .. ")R"), "refuses a call of torch.FloatStorage" },
   { "a pickled module", pickles(tuple(text "module", "N", "N", "N") .. "Q"),
     "refuses a pickled module, expected a state dict" },
   { "another reference", pickles("K\1Q"),
     "a reference is none to a storage: ('storage', type, key, location, items)" },
-  { "a call of a number", pickles("K\1)R"), at(3) .. "a call of an integer with a tuple, expected a global and a tuple" },
+  { "a call of a number", pickles("K\1)R"),
+    at(3) .. "a call of an integer with a tuple, expected a global and a tuple" },
   { "text opcodes", pickles "I1\n", at(0) .. "opcode 0x49 is not supported" },
   { "an instance by name", pickles "(ios\nsystem\n", at(1) .. "opcode 0x69 is not supported" },
   { "a set", pickles "\x8f", at(0) .. "opcode 0x8f is not supported" },
@@ -260,7 +270,8 @@ local refused = {
   { "a string of 2^63 bytes", pickles("\x8d" .. ("<I8"):pack(1 << 63)), at(0) .. "it is truncated" },
   { "a line without an end", pickles("", {}):sub(1, object_at) .. "cos", at(0) .. "it is truncated" },
   { "a stack too deep", pickles(("N"):rep(70000)), at(65536) .. "more than 65536 values on the stack" },
-  { "too many containers", pickles((")0"):rep(600000) .. "N"), at(2 * 524287) .. "more than 524288 tuples, lists and dicts" },
+  { "too many containers", pickles((")0"):rep(600000) .. "N"),
+    at(2 * 524287) .. "more than 524288 tuples, lists and dicts" },
   { "a number", pickles "K\1", "it holds an integer, expected a state dict" },
   { "a list", pickles "]", "it holds a list, expected a state dict" },
   { "a tensor alone", pickles(one, { { "0", 1, float } }), "it holds a tensor, expected a state dict" },
@@ -279,7 +290,8 @@ local refused = {
   { "strides that overflow", tensor_file(four, 0, { 3, 1, 2147483647 }, { 2147483647, 2147483647, 2147483647 }),
     "a tensor of shape {3,1,2147483647} from item 0 on reaches beyond its storage of 4 items" },
   { "a negative first item", tensor_file(four, -1, { 1 }, { 1 }), "a tensor begins at item -1 of its storage" },
-  { "a negative size", tensor_file(four, 0, { -1 }, { 1 }), "a tensor's shape holds a negative integer, expected integers >= 0" },
+  { "a negative size", tensor_file(four, 0, { -1 }, { 1 }),
+    "a tensor's shape holds a negative integer, expected integers >= 0" },
   { "a negative stride", tensor_file(four, 3, { 4 }, { -1 }),
     "a tensor's strides holds a negative integer, expected integers >= 0" },
   { "fewer strides", tensor_file(four, 0, { 2, 2 }, { 1 }), "a tensor has 2 axes and 1 strides" },
@@ -295,11 +307,13 @@ local refused = {
     tensor_file(storage("FloatStorage", "0", 4, tuple(text "v", int(3), int(2))), 0, { 1 }, { 1 }),
     "a storage's view is a tuple, expected (key, first, items) inside of it" },
   { "one storage with two types",
-    pickles(dict(text "a", one, text "b", tensor_of(storage("IntStorage", "0", 1), 0, { 1 }, { 1 })), { { "0", 1, float } }),
+    pickles(dict(text "a", one, text "b", tensor_of(storage("IntStorage", "0", 1), 0, { 1 }, { 1 })),
+      { { "0", 1, float } }),
     "storage '0' has two types or sizes" },
   { "an unknown storage", pickles(dict(text "w", one), { { "1", 1, float } }), "storage '1' belongs to no tensor" },
   { "a missing storage", pickles(dict(text "w", one), {}), "a tensor's storage is missing in the file" },
-  { "a storage twice", pickles(dict(text "w", one), { { "0", 1, float }, { "0", 1, float } }), "storage '0' is there twice" },
+  { "a storage twice", pickles(dict(text "w", one), { { "0", 1, float }, { "0", 1, float } }),
+    "storage '0' is there twice" },
   { "a storage of another size", pickles(dict(text "w", one), { { "0", 2, float .. float } }),
     "storage '0' has 2 items, expected 1" },
   { "a storage that ends early", pickles(dict(text "w", one), { { "0", 1, "\0\0" } }), "it is truncated" },
@@ -307,14 +321,18 @@ local refused = {
     "its byte order is big-endian, expected little-endian" },
   { "any other pickle", pickled "K\1", "it is a pickle, but not one that torch.save wrote" },
   { "an int64 beyond int32",
-    pickles(dict(text "w", tensor_of(storage("LongStorage", "0", 2), 0, { 2 }, { 1 })), { { "0", 2, ("<i8i8"):pack(1, 1 << 31) } }),
+    pickles(dict(text "w", tensor_of(storage("LongStorage", "0", 2), 0, { 2 }, { 1 })),
+      { { "0", 2, ("<i8i8"):pack(1, 1 << 31) } }),
     "tensor 'w': element 2 does not fit in int32" },
   { "an archive of something else", zip { { "a/readme", "hello" } },
     "the zip archive holds no data.pkl: torch.save did not write it" },
-  { "two pickles in an archive", zip { entry, { "b/data.pkl", one_pickle } }, "the zip archive holds more than one data.pkl" },
+  { "two pickles in an archive", zip { entry, { "b/data.pkl", one_pickle } },
+    "the zip archive holds more than one data.pkl" },
   { "an archive without its storage", zip { entry }, "storage '0' is missing in the zip archive" },
-  { "a storage of another size in an archive", zip { entry, { "a/data/0", "12345" } }, "storage '0' has 5 bytes, expected 4" },
-  { "a big-endian archive", zip { entry, archive_data, { "a/byteorder", "big" } }, "its byte order is 'big', expected 'little'" },
+  { "a storage of another size in an archive", zip { entry, { "a/data/0", "12345" } },
+    "storage '0' has 5 bytes, expected 4" },
+  { "a big-endian archive", zip { entry, archive_data, { "a/byteorder", "big" } },
+    "its byte order is 'big', expected 'little'" },
   { "a compressed entry", zip { entry, { "a/data/0", float, { method = 8 } } },
     "zip archive: 'a/data/0' is compressed, expected a stored entry" },
   { "an encrypted entry", zip { entry, { "a/data/0", float, { flags = 1 } } },
@@ -349,8 +367,10 @@ describe("weights of another number of classes", function()
     local report = new:load_state_dict(state, { strict = false })
     assert.same({}, report.missing)
     assert.same({}, report.unexpected)
-    assert.same({ "linear.bias is float32 {3}, expected float32 {5}", "linear.weight is float32 {3,64}, expected float32 {5,64}" },
-      (function(list) table.sort(list) return list end)(report.mismatched))
+    table.sort(report.mismatched)
+    assert.same({
+      "linear.bias is float32 {3}, expected float32 {5}", "linear.weight is float32 {3,64}, expected float32 {5,64}",
+    }, report.mismatched)
     assert.equal(head:bytes(), new.linear.weight:bytes())
     assert.equal(old.layer3[1].conv1.weight:bytes(), new.layer3[1].conv1.weight:bytes())
   end)

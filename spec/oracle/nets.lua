@@ -99,7 +99,8 @@ local function norm(tensor) return math.sqrt((tensor * tensor):sum():item()) end
 
 local function compare(complaints, name, difference, scale, tolerance)
   local relative = difference / scale
-  if not (relative <= tolerance) then -- also with NaN
+  local close = relative <= tolerance -- false with NaN
+  if not close then
     complaints[#complaints + 1] = ("  %s: relative error %.3g, allowed %.3g"):format(name, relative, tolerance)
   end
 end

@@ -57,6 +57,12 @@ describe("a checkpoint", function()
     end)
   end)
 
+  it("calls random changes by their own text, and a function custom", function()
+    assert.equal("none", checkpoint.augment_text(nil))
+    assert.equal("custom", checkpoint.augment_text(function() end))
+    assert.truthy(checkpoint.augment_text(mt.data.augment { { "horizontal_flip" } }):find("^horizontal_flip"))
+  end)
+
   it("refuses keys it could not read back", function()
     process.with_folder(function(folder)
       local function save(key) checkpoint.save(folder .. "/a", { [key] = mt.zeros(1) }, {}) end

@@ -1,9 +1,11 @@
 --- What every data set is: a table with `images` (uint8 or float32 {N,H,W,C}), `labels` (int32 {N}, 1..classes),
--- `classes` and `name`. Every tensor in it has one row per image, so that choosing images chooses from all of them;
+-- `classes` and `name`; the images may also be streamed (masktune.data.streamed). Every tensor in it has one row per
+-- image, so that choosing images chooses from all of them;
 -- what is not a tensor describes the whole set.
 -- @module masktune.data.dataset
 local check = require "masktune.check"
 local core = require "masktune.core"
+local streamed = require "masktune.data.streamed"
 
 local dataset = {}
 
@@ -20,7 +22,10 @@ function dataset.check(where, what, value, level)
   end
   if type(value) ~= "table" then refuse("data set", check.describe(value)) end
   for _, name in ipairs { "images", "labels" } do
-    if not check.is_tensor(value[name]) then refuse("data set with a tensor " .. name, check.describe(value[name])) end
+    local rows = value[name]
+    if not (check.is_tensor(rows) or name == "images" and streamed.is(rows)) then
+      refuse("data set with a tensor " .. name, check.describe(rows))
+    end
   end
   local count = #value.images
   for name, rows in pairs(value) do
@@ -43,7 +48,7 @@ end
 local function with_rows(set, choose)
   local result = {}
   for name, value in pairs(set) do
-    if check.is_tensor(value) then
+    if check.is_tensor(value) or streamed.is(value) then
       result[name] = choose(value)
     else
       result[name] = value
@@ -67,7 +72,10 @@ function dataset.subset(set, which)
   local count = #set.images
   if type(which) == "number" then
     check.argument("mt.data.subset", "which", which, { type = "integer", min = 0, max = count })
-    return with_rows(set, function(rows) return rows:narrow(1, 1, math.tointeger(which)) end)
+    local first = core.arange(1, which + 1, "int32")
+    return with_rows(set, function(rows)
+      return streamed.is(rows) and rows:index(first) or rows:narrow(1, 1, math.tointeger(which))
+    end)
   end
   if check.is_tensor(which) then which = which:totable() end
   check.argument("mt.data.subset", "which", which, { type = "table" })
@@ -85,6 +93,10 @@ function dataset.concat(sets)
   check.argument("mt.data.concat", "datasets", sets, { type = "list", min_length = 1, of = { type = "table" } })
   for i, set in ipairs(sets) do
     dataset.check("mt.data.concat", ("argument 'datasets'[%d]"):format(i), set)
+    if streamed.is(set.images) then
+      error(("mt.data.concat: argument 'datasets'[%d]: images in memory expected, got streamed ones (a larger "
+        .. "memory_limit keeps them in memory)"):format(i), 2)
+    end
     if set.classes ~= sets[1].classes then
       error(("mt.data.concat: argument 'datasets'[%d] has %s classes, expected %s"):format(
         i, set.classes, sets[1].classes), 2)

@@ -83,6 +83,25 @@ function download.md5_problem(path, md5)
   return sum ~= md5 and ("md5 of the content is %s, expected %s"):format(sum, md5) or nil
 end
 
+--- What is wrong with a downloaded file, as a text; nil when it has this md5.
+-- @string path
+-- @string md5
+function download.file_md5_problem(path, md5)
+  local sum = core.md5(core.read_file(path))
+  return sum ~= md5 and ("its md5 is %s, expected %s"):format(sum, md5) or nil
+end
+
+--- The options of every function that downloads a data set.
+-- @tparam {string,...} mirrors those of the data set
+function download.option_schema(mirrors)
+  return {
+    root = { type = "string", optional = true },
+    mirrors = { type = "list", of = { type = "string" }, min_length = 1, default = mirrors },
+    timeout = { type = "integer", min = 1, default = 20 },
+    log = { type = "function", default = function(line) io.stderr:write(line, "\n") end },
+  }
+end
+
 --- Fetches one file from the first mirror that has it right.
 -- @tparam table request `mirrors` (base URLs, ending in /), `name`, `path` (where it goes), `timeout` (seconds without
 -- data), `log` (called with a line of text), `problem` (function (path) -> a text when the file is not the right one)

@@ -5,6 +5,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local streamed = require "masktune.data.streamed"
 
 local Loader = {}
 Loader.__index = Loader
@@ -28,13 +29,14 @@ end
 local function epoch_generator(seed, epoch) return core.generator(seed ~ epoch * 0x9E3779B97F4A7C15) end
 
 local function float_batch(images, indices)
+  if streamed.is(images) then return images:batch(indices) end
   if images:dtype() == "uint8" then return core.image.batch(images, indices) end
   return images:index(indices)
 end
 
 --- Iterates over the batches of an epoch.
 -- @usage for images, labels, indices in loader:epoch(e) do ... end
--- @tparam integer epoch from 1; only the order depends on it
+-- @tparam integer epoch from 1; only the order and the augmentation depend on it
 -- @treturn function giving images float32 {B,H,W,C} in [0,1] (uint8 divided by 255), labels int32 {B}, and the
 -- positions in the data set, int32 {B} from 1
 function Loader:epoch(epoch)
@@ -49,6 +51,7 @@ function Loader:epoch(epoch)
     batch = batch + 1
     local indices = order and order:narrow(1, first, count) or core.arange(first, first + count, "int32")
     local images, labels = float_batch(set.images, indices), set.labels:index(indices)
+    if self.augment then images = self.augment(images, labels, indices, epoch, self.seed) end
     if self.transform then images = self.transform(images, labels, indices) end
     return images, labels, indices
   end
@@ -56,7 +59,8 @@ end
 
 --- Makes a loader.
 -- @tparam table options `dataset`; `batch` (128); `shuffle` (true); `seed` (0); `drop_last` (false: the last batch may
--- be smaller); `transform`: a function (images, labels, indices) -> images, applied to every batch
+-- be smaller); `augment`: random changes, as from mt.data.augment: a function (images, labels, indices, epoch, seed) ->
+-- images; `transform`: a function (images, labels, indices) -> images; both applied to every batch, in this order
 -- @treturn Loader
 local function loader(options)
   local o = check.options("mt.data.loader", options, {
@@ -65,6 +69,7 @@ local function loader(options)
     shuffle = { type = "boolean", default = true },
     seed = { type = "integer", default = 0 },
     drop_last = { type = "boolean", default = false },
+    augment = { type = "function", optional = true },
     transform = { type = "function", optional = true },
   })
   dataset.check("mt.data.loader", "option 'dataset'", o.dataset)

@@ -3,6 +3,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local download = require "masktune.data.download"
+local folders = require "masktune.data.folders"
 local idx = require "masktune.data.idx"
 
 local mnist = {}
@@ -42,41 +43,17 @@ local function holds(folder, split)
   return true
 end
 
---- The folder masktune keeps MNIST in for this user: $XDG_CACHE_HOME/masktune/mnist, else ~/.cache/masktune/mnist.
+--- The folder masktune keeps MNIST in for this user.
 -- @treturn ?string nil where neither XDG_CACHE_HOME nor HOME is set
-function mnist.cache_folder()
-  local base, home = os.getenv("XDG_CACHE_HOME"), os.getenv("HOME")
-  if base and base ~= "" then return base .. "/masktune/mnist" end
-  return home and home ~= "" and home .. "/.cache/masktune/mnist" or nil
-end
-
---- The folders that may hold the files, in order.
-local function candidates(root)
-  local bases = { root }
-  if not root then
-    local from_environment = os.getenv("MASKTUNE_DATA")
-    if from_environment and from_environment ~= "" then bases[1] = from_environment end
-    bases[#bases + 1] = "./data"
-    bases[#bases + 1] = mnist.cache_folder()
-  end
-  local folders = {}
-  for _, base in ipairs(bases) do
-    folders[#folders + 1] = base
-    folders[#folders + 1] = base .. "/mnist"
-  end
-  return folders
-end
+function mnist.cache_folder() return folders.cache "mnist" end
 
 local function find(root, splits)
-  local folders = candidates(root)
-  for _, folder in ipairs(folders) do
-    local complete = true
+  return folders.find(root, { "mnist" }, function(folder)
     for _, split in ipairs(splits) do
-      complete = complete and holds(folder, split)
+      if not holds(folder, split) then return false end
     end
-    if complete then return folder end
-  end
-  return nil, folders
+    return true
+  end)
 end
 
 --- The folder that holds all four files, plain or .gz, directly or in a folder "mnist".
@@ -156,16 +133,8 @@ end
 -- @treturn string the folder
 -- @raise with every mirror tried and why it failed
 function mnist.download(options)
-  local o = check.options("mt.data.download_mnist", options, {
-    root = { type = "string", optional = true },
-    mirrors = { type = "list", of = { type = "string" }, min_length = 1, default = mnist.mirrors },
-    timeout = { type = "integer", min = 1, default = 20 },
-    log = { type = "function", default = function(line) io.stderr:write(line, "\n") end },
-  })
-  local folder = o.root or mnist.cache_folder()
-  if not folder then
-    error("mt.data.download_mnist: option 'root' is needed where neither XDG_CACHE_HOME nor HOME is set", 2)
-  end
+  local o = check.options("mt.data.download_mnist", options, download.option_schema(mnist.mirrors))
+  local folder = folders.target("mt.data.download_mnist", o.root, "mnist")
   core.make_directory(folder)
   for _, split in ipairs { "train", "test" } do
     for _, what in ipairs { "images", "labels" } do

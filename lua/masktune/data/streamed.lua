@@ -98,7 +98,10 @@ function methods:masked(keep)
   if #keep ~= #self.paths then
     error(("streamed images: %d masks, expected %d (one per image)"):format(#keep, #self.paths), 2)
   end
-  if self.keep then keep = self.keep * keep end
+  if self.keep then
+    local hard = self.keep:dtype() == "uint8" and keep:dtype() == "uint8"
+    keep = (self.keep * keep):to(hard and "uint8" or "float32")
+  end
   return of { paths = self.paths, image = self.image, fit = self.fit, keep = keep }
 end
 

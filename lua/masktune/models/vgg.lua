@@ -77,7 +77,8 @@ function nets.vgg16_bn(options)
   local rows, columns = height // shrink, width // shrink
   if #o.input ~= 3 or rows < 1 or columns < 1 then
     local got = table.concat(o.input, ", ")
-    error(("vgg16_bn: option 'input' is {%s}, expected {height, width, channels} of at least {32, 32, 1}"):format(got), 2)
+    local text = "vgg16_bn: option 'input' is {%s}, expected {height, width, channels} of at least {32, 32, 1}"
+    error(text:format(got), 2)
   end
   local layers, cam_layer = features(channels, o.layout)
   local model = nn.Sequential {

@@ -13,7 +13,7 @@ local schema = tables.merged(optimizers.schema, {
   batch = { type = "integer", min = 1, default = 128 },
   lr = { type = "number", above = 0, default = 0.01 },
   schedule = { type = "any", optional = true },
-  augment = { type = "any", optional = true },
+  augment = { type = "function", optional = true },
   seed = { type = "integer", default = 1 },
   on_epoch = { type = "function", optional = true },
   checkpoint = { type = "string", optional = true },

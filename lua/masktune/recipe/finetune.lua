@@ -12,7 +12,7 @@ local schema = tables.merged(optimizers.schema, {
   carry_momentum = { type = "boolean", default = true },
   epochs = { type = "integer", min = 1, default = 1 },
   batch = { type = "integer", min = 1, default = 128 },
-  augment = { type = "any", optional = true },
+  augment = { type = "function", optional = true },
   seed = { type = "integer", default = 1 },
   progress = { type = "boolean", default = true },
   label = { type = "string", default = "fine-tune" },

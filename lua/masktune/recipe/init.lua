@@ -86,7 +86,7 @@ local function shared_settings(o)
     layer = o.layer,
     accumulate = o.accumulate,
     carry_momentum = o.carry_momentum,
-    augment = o.augment and tostring(o.augment) or "none",
+    augment = checkpoint.augment_text(o.augment),
     candidates_k = table.concat(o.ks, " "),
     training_set = checkpoint.dataset_digest(o.train),
     validation_set = o.val and checkpoint.dataset_digest(o.val) or "none",

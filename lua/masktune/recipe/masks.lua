@@ -6,6 +6,7 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local progress = require "masktune.progress"
+local streamed = require "masktune.data.streamed"
 local tables = require "masktune.recipe.tables"
 
 local masks = {}
@@ -96,7 +97,8 @@ end
 
 --- The data set with its images masked; everything else is shared.
 function masks.apply(set, keep)
-  return tables.merged(set, { images = core.mask.apply(set.images, keep) })
+  local images = streamed.is(set.images) and set.images:masked(keep) or core.mask.apply(set.images, keep)
+  return tables.merged(set, { images = images })
 end
 
 --- The share of what the images hold that masks hide.

@@ -72,8 +72,8 @@ end
 
 --- Draws the images with the highest scores and those with the lowest, which a rising threshold rejects first; under
 -- each its label, the prediction (green where right, red where wrong) and the score.
--- @tparam table options `images` uint8 {N,H,W,1 or 3} (a tensor, or streamed); `answers` (`predictions`, `scores`); `labels`; `names` of the
--- classes; `title`; `columns` (8) and `rows` (2) of each group
+-- @tparam table options `images` uint8 {N,H,W,1 or 3} (a tensor, or streamed); `answers` (`predictions`, `scores`);
+-- `labels`; `names` of the classes; `title`; `columns` (8) and `rows` (2) of each group
 -- @treturn Tensor uint8 {H,W,3}, for mt.image.write_png
 local function gallery(options)
   local o = check.options("mt.selective.gallery", options, schema)

@@ -1,5 +1,5 @@
---- Selection with guaranteed risk (Geifman and El-Yaniv 2017): a threshold whose true risk stays below a wanted one with
--- high confidence, whatever the data's distribution is.
+--- Selection with guaranteed risk (Geifman and El-Yaniv 2017): a threshold whose true risk stays below a wanted one
+-- with high confidence, whatever the data's distribution is.
 -- @module masktune.selective.sgr
 local check = require "masktune.check"
 local input = require "masktune.selective.input"
@@ -29,9 +29,9 @@ local function log_tail(errors, count, p, log_ways)
   return log_ways + errors * math.log(p) + (count - errors) * math.log(1 - p) + math.log(sum)
 end
 
---- The upper end of an error rate: with `errors` wrong among `count` independent answers, the true rate is above it with
--- probability at most `delta`. It is the p at which so few errors have probability delta (Clopper and Pearson; lemma 3.1
--- of Geifman and El-Yaniv).
+--- The upper end of an error rate: with `errors` wrong among `count` independent answers, the true rate is above it
+-- with probability at most `delta`. It is the p at which so few errors have probability delta (Clopper and Pearson;
+-- lemma 3.1 of Geifman and El-Yaniv).
 -- @tparam integer errors 0 to count
 -- @tparam integer count at least 1
 -- @number delta in (0, 1)

@@ -1,0 +1,124 @@
+local mt = require "masktune"
+
+local function options(more)
+  local o = {
+    x = { label = "coverage" }, y = { label = "error" },
+    series = { { name = "line", x = { 0, 50, 100 }, y = { 0, 1, 4 }, color = { 255, 0, 0 } } },
+    width = 600, height = 400,
+  }
+  for name, value in pairs(more or {}) do
+    o[name] = value
+  end
+  return o
+end
+
+--- Whether the pixel at x of a row of values has the colour, to a few steps.
+local function has(row, x, color)
+  for c = 1, 3 do
+    if math.abs(row[3 * x - 3 + c] - color[c]) > 8 then return false end
+  end
+  return true
+end
+
+--- The columns and rows a colour appears in, and in how many pixels.
+local function extent(image, color)
+  local found = { left = math.huge, right = -math.huge, top = math.huge, bottom = -math.huge, count = 0 }
+  local bytes, width = image:bytes(), image:size(2)
+  for y = 1, image:size(1) do
+    local row = { bytes:byte(3 * width * (y - 1) + 1, 3 * width * y) }
+    for x = 1, width do
+      if has(row, x, color) then
+        found.left, found.right = math.min(found.left, x), math.max(found.right, x)
+        found.top, found.bottom = math.min(found.top, y), math.max(found.bottom, y)
+        found.count = found.count + 1
+      end
+    end
+  end
+  return found
+end
+
+describe("a line plot", function()
+  it("has the size that was asked for", function()
+    assert.same({ 400, 600, 3 }, mt.plot.lines(options()):shape())
+    local defaults = options()
+    defaults.width, defaults.height = nil, nil
+    assert.same({ 840, 1200, 3 }, mt.plot.lines(defaults):shape())
+  end)
+
+  it("draws a line from where it starts to where it ends, between the axes", function()
+    local red = { 255, 0, 0 }
+    local line = { x = { 0, 100 }, y = { 0, 4 }, color = red }
+    local found = extent(mt.plot.lines(options { series = { line } }), red)
+    assert.is_true(found.left > 100 and found.left < 160)
+    assert.is_true(found.right > 530 and found.right < 585)
+    assert.is_true(found.top < 60 and found.bottom > 270 and found.bottom < 300)
+    local half = { x = { 0, 50 }, y = { 0, 2 }, color = red }
+    local shorter = extent(mt.plot.lines(options {
+      series = { half }, x = { label = "x", min = 0, max = 100 }, y = { label = "y", min = 0, max = 4 },
+    }), red)
+    assert.is_true(math.abs(shorter.right - (found.left + found.right) / 2) <= 4)
+    assert.is_true(math.abs(shorter.top - (found.top + found.bottom) / 2) <= 4)
+  end)
+
+  it("cuts off what lies outside the axes", function()
+    local red = { 255, 0, 0 }
+    local inside = extent(mt.plot.lines(options {
+      series = { { x = { -100, 200 }, y = { -10, 20 }, color = red } },
+      x = { label = "x", min = 0, max = 100 }, y = { label = "y", min = 0, max = 10 },
+    }), red)
+    assert.is_true(inside.left > 100 and inside.bottom < 300 and inside.count > 100)
+  end)
+
+  it("draws bands lighter than their lines, and marks as discs", function()
+    local green = { 0, 200, 0 }
+    local image = mt.plot.lines(options {
+      series = { { x = { 0, 100 }, y = { 2, 2 }, low = { 1, 1 }, high = { 3, 3 }, color = green } },
+    })
+    local light = { 255 - 0.18 * 255, 255 - 0.18 * 55, 255 - 0.18 * 255 }
+    local band, line = extent(image, light), extent(image, green)
+    assert.is_true(band.top < line.top and band.bottom > line.bottom and band.count > 10 * line.count)
+    local marks = extent(mt.plot.lines(options { series = { { x = { 1 }, y = { 1 }, marks = true, color = green } } }),
+      green)
+    assert.is_true(math.abs(marks.right - marks.left - 12) <= 2 and math.abs(marks.bottom - marks.top - 12) <= 2)
+  end)
+
+  it("puts the legend where the lines are not", function()
+    local red = { 255, 0, 0 }
+    local function legend_top(y)
+      local x, values = {}, {}
+      for i = 1, 101 do
+        x[i], values[i] = i, y(i)
+      end
+      local image = mt.plot.lines(options { series = { { name = "a", x = x, y = values, color = { 0, 0, 255 } }, {
+        name = "b", x = x, y = values, color = red, marks = true } } })
+      return extent(image, red)
+    end
+    assert.is_true(legend_top(function(i) return i ^ 3 end).left < 200) -- top left is free
+    assert.is_true(legend_top(function(i) return (101 - i) ^ 3 end).right > 500)
+  end)
+
+  it("refuses what cannot be drawn, naming option and value", function()
+    local function refused(pattern, more)
+      assert.error_matches(function() mt.plot.lines(options(more)) end, pattern, 1, true)
+    end
+    refused("option 'series'", { series = {} })
+    refused("option 'series'[1]: option 'y': 2 numbers expected (one per x), got 1",
+      { series = { { x = { 1, 2 }, y = { 1 } } } })
+    refused("option 'series'[1]: options 'low' and 'high': both or neither",
+      { series = { { x = { 1 }, y = { 1 }, low = { 1 } } } })
+    refused("option 'series'[1]: option 'x': rising numbers expected",
+      { series = { { x = { 2, 1 }, y = { 1, 1 }, low = { 1, 1 }, high = { 1, 1 } } } })
+    refused("option 'series'[1]: option 'y': list", { series = { { x = { 1 }, y = { 0 / 0 } } } })
+    refused("option 'x': option 'label': string expected, got nil", { x = {} })
+    refused("option 'width': integer in [300, 10000] expected, got 5", { width = 5 })
+  end)
+
+  it("draws a single point and lines without any height", function()
+    assert.has_no.errors(function()
+      mt.plot.lines(options { series = { { x = { 3 }, y = { 3 } } } })
+      mt.plot.lines(options { series = { { x = { 1, 2 }, y = { 0, 0 } } } })
+      mt.plot.lines(options { series = { { x = { 1, 2 }, y = { 1e-9, 2e-9 } } } })
+      mt.plot.lines(options { series = { { x = { 1, 2 }, y = { 1e12, -2e12 } } } })
+    end)
+  end)
+end)
