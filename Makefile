@@ -79,7 +79,7 @@ RUN         = env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 \
               LUA_CPATH="$(abspath $(BUILD))/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
 SPECS      ?= spec
 
-.PHONY: deps demo test asan lint bench install uninstall clean help
+.PHONY: deps demo test asan fuzz lint bench install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
 	@.ci/setup demo test lint
 
@@ -105,10 +105,39 @@ asan: ## the spec suite under Address- and UndefinedBehaviorSanitizer, with leak
 asan-run:
 	@$(RUN) .ci/asan $(abspath $(BUILD)) lua5.4 spec/run.lua -o plainTerminal --exclude-tags=nosan $(BUSTED_FLAGS) $(SPECS)
 
+# Each C reader is a libFuzzer target over exactly the files it needs; those in Lua run on the core of `make asan`.
+FUZZ_BUILD   = .build-fuzz
+FUZZ_SECONDS ?= 60
+FUZZ_RUNS    ?= -1
+FUZZ_CC      ?= clang
+FUZZ_TARGETS ?= png jpeg gunzip json safetensors torch matfile idx cifar10 svhn tar
+FUZZ_SRC     = csrc/core/error.c csrc/core/tensor.c $(wildcard csrc/io/*.c) \
+               $(addprefix csrc/image/,png.c jpeg.c exif.c pixels.c) spec/fuzz/support.c
+FUZZ_OBJECTS = $(FUZZ_SRC:%.c=$(FUZZ_BUILD)/obj/%.o)
+FUZZ_FLAGS   = -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
+               -fno-omit-frame-pointer -Wno-unknown-pragmas -Icsrc -Ispec/fuzz -MMD -MP $(PKG_INC)
+FUZZ_C       = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/support.c,$(wildcard spec/fuzz/*.c)))
+
+fuzz: ## damaged files for every reader, under the sanitizers (FUZZ_SECONDS=60 each, FUZZ_TARGETS="png jpeg ...")
+	@.ci/setup test fuzz
+	@$(BUILD_ALL)
+	@$(BUILD_ALL) BUILD=$(SAN_BUILD) OPT="$(SAN_FLAGS)" LDFLAGS="$(LDFLAGS) $(SAN_FLAGS)"
+	@$(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS)) $(FUZZ_C:%=$(FUZZ_BUILD)/%)
+	@$(RUN) SAN_BUILD=$(SAN_BUILD) spec/fuzz/run.sh $(abspath $(FUZZ_BUILD)) $(FUZZ_SECONDS) $(FUZZ_RUNS) $(FUZZ_TARGETS)
+
+$(FUZZ_C:%=$(FUZZ_BUILD)/%): $(FUZZ_BUILD)/%: $(FUZZ_BUILD)/obj/spec/fuzz/%.o $(FUZZ_OBJECTS)
+	$(SAY)$(FUZZ_CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(shell $(PKG_CONFIG) --libs libpng libjpeg zlib) -lm
+
+$(FUZZ_BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(SAY)$(FUZZ_CC) $(FUZZ_FLAGS) -c -o $@ $<
+
+-include $(FUZZ_OBJECTS:.o=.d)
+
 lint: ## luacheck, clang-format, and a build with warnings as errors
 	@.ci/setup lint
 	luacheck -q .luacheckrc lua examples spec rockspec/*.rockspec
-	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch])
+	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
 
 bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick)
@@ -129,7 +158,7 @@ uninstall: ## what install put there
 	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune"
 
 clean: ## everything that was built
-	rm -rf $(BUILD) .build-asan .build-werror .build-rock
+	rm -rf $(BUILD) .build-asan .build-fuzz .build-werror .build-rock
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20

@@ -8,6 +8,7 @@
 #include "io/atomic_file.h"
 
 #define MAX_PIXELS ((int64_t)1 << 28)
+#define MAX_RATIO 1032                        /* deflate cannot shrink data more than this */
 #define MAX_CHUNK ((png_alloc_size_t)8 << 20) /* text, profiles: never needed, so never large */
 
 /* libpng reports errors by longjmp. Everything that must be released is in this record, which is not a local variable
@@ -19,6 +20,7 @@ typedef struct {
   bool failed; /* the message is set already */
   /* reading */
   const uint8_t *at, *end;
+  size_t size;
   mt_tensor *pixels;
   /* writing */
   mt_atomic_file *file;
@@ -65,10 +67,16 @@ static void request_plain_pixels(png_structp png, png_infop info) {
 
 static void check_dimensions(png_job *job) {
   const int64_t height = png_get_image_height(job->png, job->info), width = png_get_image_width(job->png, job->info);
-  if (height * width <= MAX_PIXELS) return;
-  mt_fail(MT_ERROR_FORMAT, "PNG file '%s': %lld x %lld pixels, expected at most %lld in all", job->name,
-          (long long)width, (long long)height, (long long)MAX_PIXELS);
-  stop(job);
+  if (height * width > MAX_PIXELS) {
+    mt_fail(MT_ERROR_FORMAT, "PNG file '%s': %lld x %lld pixels, expected at most %lld in all", job->name,
+            (long long)width, (long long)height, (long long)MAX_PIXELS);
+    stop(job);
+  }
+  if ((uint64_t)height * png_get_rowbytes(job->png, job->info) / MAX_RATIO > job->size) {
+    mt_fail(MT_ERROR_FORMAT, "PNG file '%s': %lld x %lld pixels cannot be in %zu bytes", job->name, (long long)width,
+            (long long)height, job->size);
+    stop(job);
+  }
 }
 
 static void read_rows(png_job *job) {
@@ -97,7 +105,7 @@ static int decode(png_job *job) {
 }
 
 static mt_tensor *decode_as_stored(const void *data, size_t size, const char *name) {
-  png_job job = {.name = name, .at = data, .end = (const uint8_t *)data + size};
+  png_job job = {.name = name, .at = data, .end = (const uint8_t *)data + size, .size = size};
   if (size < 8 || png_sig_cmp(job.at, 0, 8) != 0) return mt_fail_null(MT_ERROR_FORMAT, "'%s' is not a PNG file", name);
   job.png = png_create_read_struct(PNG_LIBPNG_VER_STRING, &job, on_error, on_warning);
   if (job.png) job.info = png_create_info_struct(job.png);

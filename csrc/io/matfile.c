@@ -242,7 +242,8 @@ static int read_array(source *s, const array_info *a, mt_weights *out) {
   tag t;
   char text[MT_SHAPE_TEXT];
   const int64_t count = mt_shape_count("read_mat", a->ndim, a->shape);
-  if (count < 0 || read_tag(s, &t) < 0) return -1;
+  if (count < 0) return fail_array(s, a, "it has too many elements");
+  if (read_tag(s, &t) < 0) return -1;
   const number_format *format = format_of(t.type);
   if (!format) return fail_array(s, a, "its values are of an unknown type");
   if (t.size % format->size || t.size / format->size != (uint64_t)count)
@@ -279,7 +280,7 @@ static int read_inflated(source *s, mt_weights *out) {
   const uint64_t bound = (uint64_t)(s->end - s->stream.next_in) * MAX_RATIO;
   s->left = 8;
   if (read_tag(s, &t) < 0) return -1;
-  if (t.type != TYPE_MATRIX || t.is_small) return 0;
+  if (t.type != TYPE_MATRIX || t.is_small) return fail_damaged(s, "a compressed element is no array");
   if (t.size > bound) return fail_damaged(s, "a compressed element claims more than its bytes can hold");
   s->left = t.size;
   if (read_matrix(s, out) < 0) return -1;

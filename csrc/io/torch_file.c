@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <zlib.h>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -156,7 +157,10 @@ static uint8_t *read_pickle(archive *a, FILE *file) {
   }
   if (mt_zip_locate(a->zip, a->pickle, &offset) < 0) return NULL;
   uint8_t *bytes = mt_alloc(size);
-  if (bytes && read_range(file, a->zip->path, offset, bytes, size) == 0) return bytes;
+  if (bytes && read_range(file, a->zip->path, offset, bytes, size) == 0) {
+    if (a->pickle->crc == 0 || crc32_z(0, bytes, size) == a->pickle->crc) return bytes;
+    fail_file(a->zip->path, "%s", "data.pkl is damaged (wrong checksum)");
+  }
   mt_free(bytes);
   return NULL;
 }

@@ -91,6 +91,12 @@ describe("read_png", function()
     assert.error_matches(function()
       read_string(huge .. be32(0) .. "IDAT" .. be32(0x35af061e) .. be32(0) .. "IEND" .. be32(0xae426082))
     end, "PNG file 'a.png': 60000 x 60000 pixels, expected at most 268435456 in all")
+    -- 10000 x 10000 of the same
+    local bomb = "\x89PNG\r\n\x1a\n" .. be32(13) ..
+      "IHDR" .. be32(10000) .. be32(10000) .. "\8\6\0\0\0" .. be32(0xba4e6227)
+    assert.error_matches(function()
+      read_string(bomb .. be32(0) .. "IDAT" .. be32(0x35af061e) .. be32(0) .. "IEND" .. be32(0xae426082))
+    end, "PNG file 'a.png': 10000 x 10000 pixels cannot be in 57 bytes")
   end)
 
   it("refuses other files and wrong arguments", function()

@@ -338,6 +338,8 @@ local refused = {
   { "an encrypted entry", zip { entry, { "a/data/0", float, { flags = 1 } } },
     "zip archive: 'a/data/0' is encrypted, expected a stored entry" },
   { "a wrong checksum", zip { entry, { "a/data/0", float, { crc = 1 } } }, "storage '0' is damaged (wrong checksum)" },
+  { "a pickle with a wrong checksum", zip { { "a/data.pkl", one_pickle, { crc = 1 } }, archive_data },
+    "data.pkl is damaged (wrong checksum)" },
   { "an entry beyond the end", zip { entry, { "a/data/0", float, { header = 1 << 20 } } },
     "zip archive: 'a/data/0' lies outside of the file" },
   { "an entry without its header", zip { entry, { "a/data/0", float, { header = 1 } } },

@@ -40,14 +40,16 @@ local function compare(got, expected)
 end
 
 local function stage(list, inputs, outputs, options)
-  list[#list + 1] = nn.Conv2d(inputs, outputs, options.kernel or 3, { padding = options.padding or 0, stride = options.stride or 1 })
+  local window = { padding = options.padding or 0, stride = options.stride or 1 }
+  list[#list + 1] = nn.Conv2d(inputs, outputs, options.kernel or 3, window)
   list[#list + 1] = nn.BatchNorm2d(outputs)
   if options.relu ~= false then list[#list + 1] = nn.ReLU() end
   if options.pool then list[#list + 1] = nn.MaxPool2d(options.pool) end
 end
 
 local cases = {
-  { name = "the SmallCNN's shapes", channels = { 3, 16, 16, 32 }, size = { 20, 20 }, stages = { {}, { pool = 2 }, { pool = 2 } } },
+  { name = "the SmallCNN's shapes", channels = { 3, 16, 16, 32 }, size = { 20, 20 },
+    stages = { {}, { pool = 2 }, { pool = 2 } } },
   { name = "odd channels, padding, a pooling that drops a border", channels = { 5, 7, 33, 3 }, size = { 13, 11 },
     stages = { { padding = 1 }, { padding = 1, pool = 3 }, { padding = 2, kernel = 5, relu = false } } },
   { name = "kernels 1 and 7 with full padding", channels = { 2, 17, 1 }, size = { 9, 7 },
@@ -113,7 +115,8 @@ describe("a container of convolution stages", function()
     local weights = mt.randn(4, 9, 7, 8)
     local fused = pass(block, main, function(_, input) return block(input) end, x, weights)
     block:load_state_dict(initial)
-    compare(fused, pass(block, main, function(list, input) return (one_by_one(list, input) + input):relu() end, x, weights))
+    local function plain(list, input) return (one_by_one(list, input) + input):relu() end
+    compare(fused, pass(block, main, plain, x, weights))
   end)
 
   it("gives the same bits again with the same number of threads", function()
