@@ -135,10 +135,26 @@ describe("mt.data.biased_mnist", function()
     assert.same({ 0, 0 }, biased_per_class(original))
   end)
 
-  it("chooses by the seed", function()
+  it("marks the first images of each class", function()
+    local from = mt.data.synthetic_digits{ count = 50, seed = 2 }
+    local set = mt.data.biased_mnist{ source = from, ratio = 0.8 }
+    local digits, marks = set.digits:totable(), set.biased:totable()
+    local members = { 0, 0 }
+    for _, digit in ipairs(digits) do
+      members[digit < 5 and 1 or 2] = members[digit < 5 and 1 or 2] + 1
+    end
+    local left = { math.floor(0.8 * members[1] + 0.5), math.floor(0.2 * members[2] + 0.5) }
+    for i, digit in ipairs(digits) do
+      local class = digit < 5 and 1 or 2
+      assert.equal(left[class] > 0 and 1 or 0, marks[i])
+      left[class] = left[class] - 1
+    end
+  end)
+
+  it("chooses at random by the seed", function()
     local from = source(many_digits(500), 4, 4)
     local function marks(seed)
-      return mt.data.biased_mnist({ source = from, ratio = 0.6, seed = seed }).biased:bytes()
+      return mt.data.biased_mnist({ source = from, ratio = 0.6, mark = "random", seed = seed }).biased:bytes()
     end
     assert.equal(marks(1), marks(1))
     assert.not_equal(marks(1), marks(2))

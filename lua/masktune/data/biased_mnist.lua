@@ -30,17 +30,17 @@ local function counts_of(split, members, ratio)
   return { rounded(ratio * #members[1]), rounded((1 - ratio) * #members[2]) }
 end
 
---- uint8 {N}: 1 for exactly counts[class] images of each class, chosen at random by the seed.
-local function choose(members, counts, size, seed)
+--- uint8 {N}: 1 for exactly counts[class] images of each class: its first ones, or a random choice that seed fixes.
+local function choose(members, counts, size, mark, seed)
   local marks = {}
   for position = 1, size do
     marks[position] = 0
   end
   local generator = core.generator(seed)
   for class = 1, CLASSES do
-    local order = generator:permutation(#members[class]):totable()
+    local order = mark == "random" and generator:permutation(#members[class]):totable()
     for i = 1, counts[class] do
-      marks[members[class][order[i]]] = 1
+      marks[members[class][order and order[i] or i]] = 1
     end
   end
   return core.tensor(marks, { dtype = "uint8" })
@@ -49,13 +49,15 @@ end
 local byte_rule = { type = "integer", min = 0, max = 255 }
 
 --- Builds one split of biased MNIST from grey digits.
--- Splits: "train" marks round(ratio * n) images of class 1 and round((1 - ratio) * n) of class 2, a random choice that
--- `seed` fixes; "original" marks none; "biased" marks all of class 2 and none of class 1.
+-- Splits: "train" marks round(ratio * n) images of class 1 and round((1 - ratio) * n) of class 2; "original" marks
+-- none; "biased" marks all of class 2 and none of class 1. Which images: the first ones of each class (`mark` = "first", the
+-- reference's way: the exceptions then come from few writers, and the shortcut is harder to unlearn) or a "random"
+-- choice that `seed` fixes.
 -- Biases: "square" paints a size x size square in the top-left corner, with `squares = 2` in the top-right corner too;
 -- "background" paints the pixels that are 0, "foreground" the others.
 -- @tparam table options `source` (a data set with images uint8 {N,H,W,1} and digits {N} in 0..9, as of mt.data.mnist
 -- or mt.data.synthetic_digits), `split` ("train"), `bias` ("square"), `squares` (1 or 2; 1), `ratio` (0.99), `size`
--- (4), `color` ({0, 0, 255}, blue), `seed` (0)
+-- (4), `color` ({0, 0, 255}, blue), `mark` ("first"), `seed` (0)
 -- @treturn table data set: images uint8 {N,H,W,3}, labels int32 {N} in 1..2, digits int32 {N}, biased uint8 {N} (1
 -- where the image carries the bias)
 local function biased_mnist(options)
@@ -67,12 +69,13 @@ local function biased_mnist(options)
     ratio = { type = "number", min = 0, max = 1, default = 0.99 },
     size = { type = "integer", min = 1, default = 4 },
     color = { type = "list", of = byte_rule, min_length = 3, default = { 0, 0, 255 } },
+    mark = { choices = { "first", "random" }, default = "first" },
     seed = { type = "integer", default = 0 },
   })
   local source = dataset.check("mt.data.biased_mnist", "option 'source'", o.source)
   check.argument("mt.data.biased_mnist", "source.digits", source.digits, { type = "tensor" })
   local members, labels = classify(source.digits)
-  local biased = choose(members, counts_of(o.split, members, o.ratio), #labels, o.seed)
+  local biased = choose(members, counts_of(o.split, members, o.ratio), #labels, o.mark, o.seed)
   return {
     images = core.image.paint(source.images, biased, {
       bias = o.bias, squares = o.squares, size = o.size, color = o.color,
