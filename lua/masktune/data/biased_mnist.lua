@@ -50,9 +50,9 @@ local byte_rule = { type = "integer", min = 0, max = 255 }
 
 --- Builds one split of biased MNIST from grey digits.
 -- Splits: "train" marks round(ratio * n) images of class 1 and round((1 - ratio) * n) of class 2; "original" marks
--- none; "biased" marks all of class 2 and none of class 1. Which images: the first ones of each class (`mark` = "first", the
--- reference's way: the exceptions then come from few writers, and the shortcut is harder to unlearn) or a "random"
--- choice that `seed` fixes.
+-- none; "biased" marks all of class 2 and none of class 1. Which images: the first ones of each class (`mark` =
+-- "first", the reference's way: the exceptions then come from few writers, and the shortcut is harder to unlearn) or a
+-- "random" choice that `seed` fixes.
 -- Biases: "square" paints a size x size square in the top-left corner, with `squares = 2` in the top-right corner too;
 -- "background" paints the pixels that are 0, "foreground" the others.
 -- @tparam table options `source` (a data set with images uint8 {N,H,W,1} and digits {N} in 0..9, as of mt.data.mnist
