@@ -242,12 +242,6 @@ static int accumulate_leaf(mt_tensor *leaf, mt_tensor *g) {
   return accumulate(&leaf->grad, g);
 }
 
-int mt_accumulate_grad(mt_tensor *leaf, mt_tensor *g) {
-  if (!mt_same_shape(leaf, g)) return mt_expect_shape(g, leaf->ndim, leaf->shape, "backward", "gradient");
-  mt_tensor *mine = mt_tensor_copy(g);
-  return mine ? accumulate(&leaf->grad, mine) : -1;
-}
-
 static int check_saved(const mt_node *node) {
   if (node->spent) {
     return mt_fail(MT_ERROR_ARGUMENT,

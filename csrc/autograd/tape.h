@@ -64,9 +64,6 @@ mt_tensor *mt_recorded(mt_tensor *output, const mt_op *op, int n_inputs, mt_tens
  * are added to the `grad` of every leaf reached. The graph can be walked once; its saved values are freed. */
 int mt_backward(mt_tensor *root, mt_tensor *grad_output);
 
-/* Adds g (shape checked) to leaf->grad, for code that computes gradients by itself. */
-int mt_accumulate_grad(mt_tensor *leaf, mt_tensor *g);
-
 void mt_node_release(mt_node *node);
 
 #endif

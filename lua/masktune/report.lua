@@ -3,6 +3,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local json = require "masktune.json"
+local metrics = require "masktune.metrics"
 
 local report = {}
 
@@ -15,15 +16,7 @@ local report = {}
 function report.statistics(values)
   local rule = { type = "list", of = { type = "any" }, min_length = 1 }
   values = check.argument("report.statistics", "values", values, rule)
-  local sum, squares = 0, 0
-  for _, value in ipairs(values) do
-    sum = sum + value
-  end
-  local mean = sum / #values
-  for _, value in ipairs(values) do
-    squares = squares + (value - mean) ^ 2
-  end
-  return mean, #values > 1 and math.sqrt(squares / (#values - 1)) or nil
+  return metrics.mean(values), #values > 1 and metrics.std(values) or nil
 end
 
 --- "98.4 +- 0.2", or "98.4" for a single value.
