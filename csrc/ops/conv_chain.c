@@ -14,23 +14,24 @@ static const mt_op conv_chain_op = {"conv_chain", mt_conv_chain_backward, NULL};
 
 static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t h, int64_t w, int64_t c) {
   if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->weight->shape[2] != c) return -1;
+  const int64_t *kernel = s->weight->shape, *stride = s->conv.stride, *padding = s->conv.padding;
+  const int64_t padded[2] = {h + 2 * padding[0], w + 2 * padding[1]};
+  if (padded[0] < kernel[0] || padded[1] < kernel[1]) return -1;
+  const int64_t out[2] = {(padded[0] - kernel[0]) / stride[0] + 1, (padded[1] - kernel[1]) / stride[1] + 1};
   *p = (mt_stage_plan){.in_h = h,
                        .in_w = w,
                        .in_c = c,
-                       .kernel_h = s->weight->shape[0],
-                       .kernel_w = s->weight->shape[1],
-                       .stride = {s->conv.stride[0], s->conv.stride[1]},
-                       .padding = {s->conv.padding[0], s->conv.padding[1]},
+                       .padding = {padding[0], padding[1]},
+                       .out_h = out[0],
+                       .out_w = out[1],
                        .out_c = s->weight->shape[3],
                        .pool = s->pool,
+                       .pooled_h = out[0] / s->pool,
+                       .pooled_w = out[1] / s->pool,
                        .relu = s->relu};
-  const int64_t reach_h = h + 2 * p->padding[0] - p->kernel_h, reach_w = w + 2 * p->padding[1] - p->kernel_w;
-  if (reach_h < 0 || reach_w < 0) return -1;
-  p->out_h = reach_h / p->stride[0] + 1;
-  p->out_w = reach_w / p->stride[1] + 1;
-  p->pooled_h = p->out_h / p->pool;
-  p->pooled_w = p->out_w / p->pool;
-  return p->pooled_h > 0 && p->pooled_w > 0 && p->out_c > 0 && c > 0 ? 0 : -1;
+  if (p->pooled_h < 1 || p->pooled_w < 1 || p->out_c < 1 || c < 1) return -1;
+  p->conv = mt_block_conv_plan(kernel, stride, padded, c, out, p->out_c);
+  return 0;
 }
 
 static bool is_vector(const mt_tensor *t, int64_t size) {
@@ -75,7 +76,8 @@ static bool wants_gradients(const mt_tensor *input, const mt_conv_stage *stages,
 
 /* The way back runs the forward kernel over the padded gradient: stride 1, and padding below the kernel's size. */
 static bool can_go_back(const mt_stage_plan *p) {
-  return p->stride[0] == 1 && p->stride[1] == 1 && p->padding[0] < p->kernel_h && p->padding[1] < p->kernel_w;
+  const mt_block_conv *c = &p->conv;
+  return c->stride[0] == 1 && c->stride[1] == 1 && p->padding[0] < c->kernel[0] && p->padding[1] < c->kernel[1];
 }
 
 bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
@@ -93,11 +95,6 @@ bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int
   return true;
 }
 
-int64_t mt_stage_packed_count(int64_t taps, int64_t channels) {
-  const int64_t vector = mt_kernels->vector_floats;
-  return taps * ((channels + vector - 1) / vector * vector);
-}
-
 int mt_chain_threads(const mt_chain_plan *plan) {
   const int threads = mt_num_threads();
   return plan->images < threads ? (int)plan->images : threads;
@@ -113,10 +110,10 @@ void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t 
 const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
                             float *padded, float *activation) {
   const mt_stage_plan *p = &plan->stages[s];
-  const int64_t row = (p->in_w + 2 * p->padding[1]) * p->in_c;
+  const int64_t row = p->conv.in_w * p->in_c;
   float *inside = padded + p->padding[0] * row + p->padding[1] * p->in_c;
+  if (!mt_stage_copies(plan, s)) return before;
   if (s == 0) {
-    if (p->padding[0] == 0 && p->padding[1] == 0) return before;
     mt_kernels->stage_copy(before, p->in_h, p->in_w * p->in_c, p->in_w * p->in_c, inside, row);
     return padded;
   }
@@ -146,47 +143,61 @@ typedef struct {
   double *mean, *squares; /* threads x channels */
   float *scratch;         /* threads x scratch_count */
   int64_t scratch_count;
-  float *packed;
+  float *weights; /* prepared */
 } forward_workspace;
 
-static int64_t forward_scratch_count(const mt_chain_plan *plan, int s) {
+/* One thread's scratch, in floats from its start; each part begins at a vector's boundary. */
+typedef struct {
+  int64_t padded, conv, activation, moments, count;
+} forward_scratch;
+
+static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+static forward_scratch lay_out_forward(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t activation = s > 0 && plan->stages[s - 1].pool > 1 ? mt_stage_out_count(&plan->stages[s - 1]) : 0;
-  return mt_stage_padded_count(p) + activation + 2 * p->out_c;
+  forward_scratch at = {0};
+  at.conv = at.padded + rounded(p->conv.group * mt_block_conv_in_count(&p->conv));
+  at.activation = at.conv + rounded(mt_block_conv_scratch_floats(&p->conv));
+  at.moments = at.activation + rounded(activation);
+  at.count = at.moments + rounded(2 * p->out_c);
+  return at;
 }
 
 static void forward_share(const mt_chain_plan *plan, int s, const mt_tensor *before, const float *statistics,
                           const float *bias, mt_tensor *z, const forward_workspace *w, int threads, int thread) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t before_count = s > 0 ? mt_stage_out_count(&plan->stages[s - 1]) : mt_stage_in_count(p);
-  float *padded = w->scratch + thread * w->scratch_count;
-  float *image_mean = padded + mt_stage_padded_count(p), *image_squares = image_mean + p->out_c;
-  float *activation = image_squares + p->out_c;
+  const int64_t out_count = mt_stage_out_count(p), in_step = mt_stage_in_step(plan, s), pixels = p->out_h * p->out_w;
+  const forward_scratch at = lay_out_forward(plan, s);
+  float *scratch = w->scratch + thread * w->scratch_count, *padded = scratch + at.padded;
+  float *image_mean = scratch + at.moments, *image_squares = image_mean + p->out_c;
   double *mean = w->mean + thread * p->out_c, *squares = w->squares + thread * p->out_c;
-  memset(padded, 0, (size_t)mt_stage_padded_count(p) * sizeof(float));
-  const int64_t padded_row = (p->in_w + 2 * p->padding[1]) * p->in_c, pixels = p->out_h * p->out_w;
+  memset(padded, 0, (size_t)(at.conv - at.padded) * sizeof(float));
   int64_t begin, end;
   mt_chain_share(plan, threads, thread, &begin, &end);
-  for (int64_t n = begin; n < end; n++) {
-    float *out = mt_f32(z) + n * mt_stage_out_count(p);
-    const mt_conv2d_block block = {
-        .in = mt_stage_input(plan, s, mt_f32(before) + n * before_count, statistics, padded, activation),
-        .in_kernel_row = padded_row,
-        .in_pixel = p->stride[1] * p->in_c,
-        .in_row = p->stride[0] * padded_row,
-        .kernel_rows = p->kernel_h,
-        .run = p->kernel_w * p->in_c,
-        .weights = w->packed,
-        .bias = bias,
-        .out = out,
-        .out_pixel = p->out_c,
-        .out_row = p->out_w * p->out_c,
-        .rows = p->out_h,
-        .width = p->out_w,
-        .channels = p->out_c};
-    mt_kernels->conv2d_forward(&block);
-    mt_kernels->stage_moments(out, pixels, p->out_c, image_mean, image_squares);
-    merge_moments(mean, squares, (double)((n - begin) * pixels), image_mean, image_squares, (double)pixels, p->out_c);
+  for (int64_t first = begin; first < end; first += p->conv.group) {
+    const int64_t images = end - first < p->conv.group ? end - first : p->conv.group;
+    float *out = mt_f32(z) + first * out_count;
+    const float *in = NULL;
+    for (int64_t i = images - 1; i >= 0; i--)
+      in = mt_stage_input(plan, s, mt_f32(before) + (first + i) * before_count, statistics, padded + i * in_step,
+                          scratch + at.activation);
+    const mt_block_conv_call call = {.images = images,
+                                     .in = in,
+                                     .in_image = in_step,
+                                     .weights = w->weights,
+                                     .bias = bias,
+                                     .out = out,
+                                     .out_row = p->out_w * p->out_c,
+                                     .out_image = out_count,
+                                     .scratch = scratch + at.conv};
+    mt_block_conv_run(&p->conv, &call);
+    for (int64_t i = 0; i < images; i++) {
+      mt_kernels->stage_moments(out + i * out_count, pixels, p->out_c, image_mean, image_squares);
+      merge_moments(mean, squares, (double)((first + i - begin) * pixels), image_mean, image_squares, (double)pixels,
+                    p->out_c);
+    }
   }
 }
 
@@ -225,16 +236,15 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
   const mt_stage_plan *p = &plan->stages[s];
   const int threads = mt_chain_threads(plan);
   const size_t moments = (size_t)(threads * p->out_c);
-  forward_workspace w = {.scratch_count = forward_scratch_count(plan, s)};
+  forward_workspace w = {.scratch_count = lay_out_forward(plan, s).count};
   w.mean = mt_alloc(2 * moments * sizeof(double));
   w.scratch = mt_alloc((size_t)(threads * w.scratch_count) * sizeof(float));
-  w.packed = mt_alloc((size_t)mt_stage_packed_count(mt_stage_taps(p), p->out_c) * sizeof(float));
-  const bool ready = w.mean && w.scratch && w.packed;
+  w.weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float));
+  const bool ready =
+      w.mean && w.scratch && w.weights && mt_block_conv_prepare(&p->conv, mt_f32(stage->weight), false, w.weights) == 0;
   if (ready) {
     w.squares = w.mean + moments;
     memset(w.mean, 0, 2 * moments * sizeof(double));
-    mt_kernels->conv2d_pack(mt_f32(stage->weight), mt_stage_taps(p), p->out_c, p->out_c, 1, 0, mt_stage_taps(p),
-                            w.packed);
     const float *bias = stage->bias ? mt_f32(stage->bias) : NULL;
     const float *previous = statistics_before ? mt_f32(statistics_before) : NULL;
 #pragma omp parallel for num_threads(threads) schedule(static, 1)
@@ -243,7 +253,7 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
   }
   mt_free(w.mean);
   mt_free(w.scratch);
-  mt_free(w.packed);
+  mt_free(w.weights);
   return ready ? 0 : -1;
 }
 
@@ -325,44 +335,55 @@ static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const
   return out;
 }
 
-/* ---- evaluation: the whole chain on one image at a time, the normalisation folded into the weights ---- */
+/* ---- evaluation: the whole chain on a few images at a time, the normalisation folded into the weights ---- */
 
 typedef struct {
-  float *packed[MT_CHAIN_MAX_STAGES], *bias[MT_CHAIN_MAX_STAGES];
+  float *weights[MT_CHAIN_MAX_STAGES], *bias[MT_CHAIN_MAX_STAGES];
   int64_t padded_at[MT_CHAIN_MAX_STAGES]; /* each stage's padded input has its own place: its border is zeroed once */
-  int64_t activation_at, scratch_count;
+  int64_t activation_at, conv_at, scratch_count;
+  int64_t group; /* images at a time */
   float *memory, *scratch;
 } folded_chain;
 
-static void fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *packed, float *bias) {
-  const int64_t taps = mt_stage_taps(p);
+static int fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *weights, float *bias) {
   for (int64_t c = 0; c < p->out_c; c++) {
     const double scale =
         (double)mt_f32(stage->gamma)[c] / sqrt((double)mt_f32(stage->running_var)[c] + (double)stage->eps);
     const double b = stage->bias ? (double)mt_f32(stage->bias)[c] : 0.0;
-    for (int64_t r = 0; r < taps; r++)
-      folded[r * p->out_c + c] = (float)(mt_f32(stage->weight)[r * p->out_c + c] * scale);
+    for (int64_t at = c; at < stage->weight->count; at += p->out_c)
+      folded[at] = (float)(mt_f32(stage->weight)[at] * scale);
     bias[c] = (float)((double)mt_f32(stage->beta)[c] + (b - (double)mt_f32(stage->running_mean)[c]) * scale);
   }
-  mt_kernels->conv2d_pack(folded, taps, p->out_c, p->out_c, 1, 0, taps, packed);
+  return mt_block_conv_prepare(&p->conv, folded, false, weights);
 }
 
-static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
-
-static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages, int threads) {
-  int64_t total = 0, largest = 0, activation = 0;
-  *f = (folded_chain){0};
+/* Where everything lies in a thread's scratch. */
+static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
+  int64_t activation = 0, conv = 0;
+  f->group = 1;
+  for (int s = 0; s < plan->count; s++)
+    if (plan->stages[s].conv.group > f->group) f->group = plan->stages[s].conv.group;
   for (int s = 0; s < plan->count; s++) {
     const mt_stage_plan *p = &plan->stages[s];
-    const int64_t packed = rounded(mt_stage_packed_count(mt_stage_taps(p), p->out_c));
-    total += packed + rounded(p->out_c);
-    if (packed > largest) largest = packed;
-    if (p->pool > 1 && mt_stage_out_count(p) > activation) activation = mt_stage_out_count(p);
+    const int64_t scratch = mt_block_conv_scratch_floats(&p->conv);
+    if (p->pool > 1 && f->group * mt_stage_out_count(p) > activation) activation = f->group * mt_stage_out_count(p);
+    if (scratch > conv) conv = scratch;
     f->padded_at[s] = f->scratch_count;
-    f->scratch_count += rounded(mt_stage_padded_count(p));
+    if (mt_stage_copies(plan, s)) f->scratch_count += rounded(f->group * mt_block_conv_in_count(&p->conv));
   }
   f->activation_at = f->scratch_count;
-  f->scratch_count += rounded(activation);
+  f->conv_at = f->activation_at + rounded(activation);
+  f->scratch_count = f->conv_at + rounded(conv);
+}
+
+static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages, int threads) {
+  int64_t total = 0, largest = 0;
+  *f = (folded_chain){0};
+  for (int s = 0; s < plan->count; s++) {
+    total += rounded(mt_block_conv_weight_floats(&plan->stages[s].conv)) + rounded(plan->stages[s].out_c);
+    if (stages[s].weight->count > largest) largest = stages[s].weight->count;
+  }
+  lay_out_folded(f, plan);
   f->memory = mt_alloc((size_t)(total + largest) * sizeof(float));
   f->scratch = mt_alloc((size_t)(threads * f->scratch_count) * sizeof(float));
   if (!f->memory || !f->scratch) return -1;
@@ -370,52 +391,55 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
   float *at = f->memory, *folded = f->memory + total;
   for (int s = 0; s < plan->count; s++) {
     const mt_stage_plan *p = &plan->stages[s];
-    f->packed[s] = at;
-    f->bias[s] = at + rounded(mt_stage_packed_count(mt_stage_taps(p), p->out_c));
+    f->weights[s] = at;
+    f->bias[s] = at + rounded(mt_block_conv_weight_floats(&p->conv));
     at = f->bias[s] + rounded(p->out_c);
-    fold_stage(p, &stages[s], folded, f->packed[s], f->bias[s]);
+    if (fold_stage(p, &stages[s], folded, f->weights[s], f->bias[s]) < 0) return -1;
   }
   return 0;
 }
 
-static void eval_image(const mt_chain_plan *plan, const folded_chain *f, const float *image, const float *residual,
-                       float *scratch, float *out) {
-  const float *in = mt_stage_input(plan, 0, image, NULL, scratch + f->padded_at[0], NULL);
-  for (int s = 0; s < plan->count; s++) {
-    const mt_stage_plan *p = &plan->stages[s], *next = s + 1 < plan->count ? &plan->stages[s + 1] : NULL;
-    const int64_t in_row = (p->in_w + 2 * p->padding[1]) * p->in_c;
-    const bool pools = p->pool > 1;
-    /* Where the stage's result goes: inside the next stage's padded input, or to the output. */
-    float *padded = next ? scratch + f->padded_at[s + 1] : out;
-    const int64_t to_row = next ? (next->in_w + 2 * next->padding[1]) * next->in_c : p->pooled_w * p->out_c;
-    float *to = next ? padded + next->padding[0] * to_row + next->padding[1] * next->in_c : out;
-    float *activation = scratch + f->activation_at;
-    const mt_conv2d_block block = {.in = in,
-                                   .in_kernel_row = in_row,
-                                   .in_pixel = p->stride[1] * p->in_c,
-                                   .in_row = p->stride[0] * in_row,
-                                   .kernel_rows = p->kernel_h,
-                                   .run = p->kernel_w * p->in_c,
-                                   .weights = f->packed[s],
+/* Stage s of `images` images: from `in` into the next stage's padded input, or to `out` after the last. Returns where
+ * the next stage's input begins. */
+static float *eval_stage(const mt_chain_plan *plan, const folded_chain *f, int s, int64_t images, const float *in,
+                         const float *residual, float *scratch, float *out) {
+  const mt_stage_plan *p = &plan->stages[s], *next = s + 1 < plan->count ? p + 1 : NULL;
+  float *padded = next ? scratch + f->padded_at[s + 1] : out, *activation = scratch + f->activation_at;
+  const int64_t to_row = next ? next->conv.in_w * next->in_c : p->pooled_w * p->out_c;
+  const int64_t to_image = next ? mt_block_conv_in_count(&next->conv) : mt_stage_pooled_count(p);
+  float *to = next ? padded + next->padding[0] * to_row + next->padding[1] * next->in_c : out;
+  const bool pools = p->pool > 1;
+  const mt_block_conv_call call = {.images = images,
+                                   .in = in,
+                                   .in_image = mt_stage_in_step(plan, s),
+                                   .weights = f->weights[s],
                                    .bias = f->bias[s],
                                    .residual = next ? NULL : residual,
                                    .relu = p->relu,
                                    .out = pools ? activation : to,
-                                   .out_pixel = p->out_c,
                                    .out_row = pools ? p->out_w * p->out_c : to_row,
-                                   .rows = p->out_h,
-                                   .width = p->out_w,
-                                   .channels = p->out_c};
-    mt_kernels->conv2d_forward(&block);
-    if (pools) mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, to_row);
-    in = padded;
-  }
+                                   .out_image = pools ? mt_stage_out_count(p) : to_image,
+                                   .scratch = scratch + f->conv_at};
+  mt_block_conv_run(&p->conv, &call);
+  for (int64_t i = 0; pools && i < images; i++)
+    mt_kernels->stage_pool(activation + i * mt_stage_out_count(p), p->out_h, p->out_w, p->out_c, p->pool,
+                           to + i * to_image, to_row);
+  return padded;
+}
+
+static void eval_images(const mt_chain_plan *plan, const folded_chain *f, int64_t images, const float *input,
+                        const float *residual, float *scratch, float *out) {
+  const int64_t in_count = mt_stage_in_count(&plan->stages[0]), in_step = mt_stage_in_step(plan, 0);
+  const float *in = NULL;
+  for (int64_t i = images - 1; i >= 0; i--)
+    in = mt_stage_input(plan, 0, input + i * in_count, NULL, scratch + f->padded_at[0] + i * in_step, NULL);
+  for (int s = 0; s < plan->count; s++) in = eval_stage(plan, f, s, images, in, residual, scratch, out);
 }
 
 static mt_tensor *eval_chain(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
                              const mt_tensor *residual) {
-  const mt_stage_plan *last = &plan->stages[plan->count - 1];
-  const int64_t in_count = mt_stage_in_count(&plan->stages[0]), out_count = mt_stage_pooled_count(last);
+  const int64_t in_count = mt_stage_in_count(&plan->stages[0]);
+  const int64_t out_count = mt_stage_pooled_count(&plan->stages[plan->count - 1]);
   const int threads = mt_chain_threads(plan);
   mt_tensor *out = new_output(plan);
   folded_chain f = {0};
@@ -425,9 +449,10 @@ static mt_tensor *eval_chain(const mt_chain_plan *plan, const mt_tensor *input, 
     for (int t = 0; t < threads; t++) {
       int64_t begin, end;
       mt_chain_share(plan, threads, t, &begin, &end);
-      for (int64_t n = begin; n < end; n++)
-        eval_image(plan, &f, mt_f32(input) + n * in_count, residual ? mt_f32(residual) + n * out_count : NULL,
-                   f.scratch + t * f.scratch_count, mt_f32(out) + n * out_count);
+      for (int64_t n = begin; n < end; n += f.group)
+        eval_images(plan, &f, end - n < f.group ? end - n : f.group, mt_f32(input) + n * in_count,
+                    residual ? mt_f32(residual) + n * out_count : NULL, f.scratch + t * f.scratch_count,
+                    mt_f32(out) + n * out_count);
     }
   }
   mt_free(f.memory);

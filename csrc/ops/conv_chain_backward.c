@@ -21,10 +21,10 @@ typedef struct {
   float *factors; /* 2 x channels: z_factor and constant of stage s */
   float *scratch;
   int64_t scratch_count;
-  float *flipped;     /* packed weights for the way back; NULL when the stage's input needs no gradient */
-  float *weight_sums; /* threads x packed; NULL when the weight needs no gradient */
-  int64_t weight_sums_count;
-  float *grad_input; /* receives the gradient of the stage's input */
+  mt_block_conv back; /* from the gradient of stage s's convolution to that of its input */
+  float *flipped;     /* weights prepared for it; NULL when the stage's input needs no gradient */
+  float *weight_sums; /* of each thread; NULL when the weight needs no gradient */
+  float *grad_input;  /* receives the gradient of the stage's input */
 } backward_pass;
 
 /* ---- what the node saved ---- */
@@ -44,45 +44,73 @@ static const float *z_image(const backward_pass *b, int s, int64_t n) {
 /* ---- one thread's scratch ---- */
 
 typedef struct {
-  float *padded;      /* the stage's input */
-  float *grad_padded; /* the gradient of its convolution's output */
-  float *activation;  /* before pooling: of this stage, later of the one before */
-  float *unpooled;    /* its gradient */
-  float *image_sums;  /* 2 x channels */
+  float *padded;      /* the inputs of a group of images */
+  float *grad_padded; /* the gradients of their convolutions' outputs */
+  float *activation;  /* of each image, before pooling: of this stage, later of the one before */
+  int64_t activation_step;
+  float *unpooled;   /* its gradient, of one image */
+  float *image_sums; /* 2 x channels */
+  float *conv;       /* the convolutions' own scratch */
 } scratch_parts;
 
 /* Padding of the gradient so that the flipped kernel gives back the input's size. */
-static int64_t back_padding(const mt_stage_plan *p, int axis) {
-  return (axis ? p->kernel_w : p->kernel_h) - 1 - p->padding[axis];
+static int64_t back_padding(const mt_stage_plan *p, int axis) { return p->conv.kernel[axis] - 1 - p->padding[axis]; }
+
+/* How stage p's gradient goes back: over the gradient padded all around, and at least as far as the gradient of the
+ * weights wants it. Where no gradient of the input is wanted, only the padded size is used: no border then. */
+static mt_block_conv plan_back(const mt_stage_plan *p, bool input_needed) {
+  const int64_t out[2] = {p->out_h, p->out_w}, in[2] = {p->in_h, p->in_w}, stride[2] = {1, 1};
+  int64_t padded[2];
+  for (int i = 0; i < 2; i++) {
+    const int64_t border = input_needed ? back_padding(p, i) : 0, extent = mt_block_conv_grad_extent(&p->conv, i);
+    padded[i] = border + (extent > out[i] + border ? extent : out[i] + border);
+  }
+  if (!input_needed) return (mt_block_conv){.in_h = padded[0], .in_w = padded[1], .in_c = p->out_c, .group = 1};
+  return mt_block_conv_plan(p->conv.kernel, stride, padded, p->out_c, in, p->in_c);
 }
 
-static int64_t grad_row(const backward_pass *b, const mt_stage_plan *p) {
-  return (p->out_w + (b->flipped ? 2 * back_padding(p, 1) : 0)) * p->out_c;
+static int64_t grad_row(const backward_pass *b) { return b->back.in_w * b->back.in_c; }
+static int64_t grad_step(const backward_pass *b) { return mt_block_conv_in_count(&b->back); }
+
+static int64_t group_of(const backward_pass *b) {
+  const int64_t forward = b->plan->stages[b->s].conv.group;
+  return forward > b->back.group ? forward : b->back.group;
 }
 
-static int64_t grad_padded_count(const backward_pass *b, const mt_stage_plan *p) {
-  return (p->out_h + (b->flipped ? 2 * back_padding(p, 0) : 0)) * grad_row(b, p);
-}
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Sizes for the current stage and the one before; parts may be NULL to learn the total alone. */
 static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[b->s], *before = b->s > 0 ? p - 1 : p;
-  int64_t unpooled = 0;
-  if (p->pool > 1) unpooled = mt_stage_out_count(p);
-  if (before->pool > 1 && mt_stage_out_count(before) > unpooled) unpooled = mt_stage_out_count(before);
-  const int64_t channels = p->out_c > before->out_c ? p->out_c : before->out_c;
-  const int64_t sizes[] = {mt_stage_padded_count(p), grad_padded_count(b, p), unpooled, unpooled, 2 * channels};
-  int64_t at[6] = {0};
-  for (int i = 0; i < 5; i++) at[i + 1] = at[i] + (sizes[i] + 15) / 16 * 16;
-  if (parts) *parts = (scratch_parts){base + at[0], base + at[1], base + at[2], base + at[3], base + at[4]};
-  return at[5];
+  const int64_t group = group_of(b), unpooled = max64(p->pool > 1 ? mt_stage_out_count(p) : 0,
+                                                      before->pool > 1 ? mt_stage_out_count(before) : 0);
+  const int64_t conv = max64(mt_block_conv_scratch_floats(&p->conv), mt_block_conv_scratch_floats(&b->back));
+  const int64_t sizes[] = {group * mt_block_conv_in_count(&p->conv),
+                           group * grad_step(b),
+                           group * unpooled,
+                           unpooled,
+                           2 * max64(p->out_c, before->out_c),
+                           conv};
+  enum { PARTS = sizeof sizes / sizeof sizes[0] };
+  int64_t at[PARTS + 1] = {0};
+  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + (sizes[i] + 15) / 16 * 16;
+  if (parts)
+    *parts = (scratch_parts){.padded = base + at[0],
+                             .grad_padded = base + at[1],
+                             .activation = base + at[2],
+                             .activation_step = unpooled,
+                             .unpooled = base + at[3],
+                             .image_sums = base + at[4],
+                             .conv = base + at[5]};
+  return at[PARTS];
 }
 
 /* ---- ReLU and batch normalisation of one stage, one image ---- */
 
-/* The gradient of stage s's activation: `grad` itself, or spread over the pooling windows. */
+/* The gradient of stage s's activation: `grad` itself, or spread over the pooling windows. `activation` has room for
+ * the activation that was pooled. */
 static mt_stage_backward stage_backward(const backward_pass *b, int s, int64_t n, const float *grad,
-                                        const scratch_parts *parts, bool have_activation) {
+                                        const scratch_parts *parts, float *activation, bool have_activation) {
   const mt_stage_plan *p = &b->plan->stages[s];
   mt_stage_backward r = {.grad = grad,
                          .z = z_image(b, s, n),
@@ -97,9 +125,9 @@ static mt_stage_backward stage_backward(const backward_pass *b, int s, int64_t n
     r.mask = mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + n * mt_stage_out_count(p);
   if (p->pool > 1) {
     if (!have_activation)
-      mt_kernels->stage_activate(r.z, p->out_h, p->out_w, p->out_c, r.scale, r.shift, NULL, p->relu, parts->activation,
+      mt_kernels->stage_activate(r.z, p->out_h, p->out_w, p->out_c, r.scale, r.shift, NULL, p->relu, activation,
                                  p->out_w * p->out_c);
-    mt_kernels->stage_unpool(grad, parts->activation, p->out_h, p->out_w, p->out_c, p->pool, parts->unpooled);
+    mt_kernels->stage_unpool(grad, activation, p->out_h, p->out_w, p->out_c, p->pool, parts->unpooled);
     r.grad = parts->unpooled;
   }
   return r;
@@ -113,70 +141,66 @@ static void add_gradient_sums(const mt_stage_backward *r, float *image_sums, dou
 
 /* ---- one thread's images of one stage ---- */
 
-static void weight_gradient(const backward_pass *b, const mt_stage_plan *p, const float *in, const float *grad,
-                            int thread) {
-  const int64_t in_row = (p->in_w + 2 * p->padding[1]) * p->in_c, vector = mt_kernels->vector_floats;
-  const mt_conv2d_grad_block block = {
-      .in = in,
-      .in_kernel_row = in_row,
-      .in_pixel = p->stride[1] * p->in_c,
-      .in_row = p->stride[0] * in_row,
-      .kernel_rows = p->kernel_h,
-      .run = p->kernel_w * p->in_c,
-      .grad = grad,
-      .grad_pixel = p->out_c,
-      .grad_row = grad_row(b, p),
-      .sums = b->weight_sums + thread * b->weight_sums_count,
-      .images = 1,
-      .rows = p->out_h,
-      .width = p->out_w,
-      .channels = p->out_c,
-      .first_panel = 0,
-      .last_panel = (p->out_c + vector * MT_CONV2D_PANEL - 1) / (vector * MT_CONV2D_PANEL)};
-  mt_kernels->conv2d_grad_weight(&block);
+/* The gradients of the convolutions' outputs, and their inputs, of `images` images from `first` on; returns the inputs.
+ * Each image's own activation stays in parts->activation where the stage before pools. */
+static const float *prepare_images(const backward_pass *b, const scratch_parts *parts, int64_t border, int64_t first,
+                                   int64_t images) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  const int64_t before_count = b->s > 0 ? mt_stage_out_count(p - 1) : mt_stage_in_count(p);
+  const float *before = mt_f32(b->s > 0 ? saved(b, b->s - 1, MT_SAVED_Z) : b->node->saved[MT_SAVED_INPUT]);
+  const float *statistics = b->s > 0 ? mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS)) : NULL, *in = NULL;
+  for (int64_t i = images - 1; i >= 0; i--) {
+    float *activation = parts->activation + i * parts->activation_step;
+    const int64_t n = first + i;
+    const mt_stage_backward r =
+        stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), parts, activation, false);
+    mt_kernels->stage_gradient(&r, b->factors, b->factors + p->out_c, parts->grad_padded + i * grad_step(b) + border,
+                               grad_row(b));
+    in = mt_stage_input(b->plan, b->s, before + n * before_count, statistics,
+                        parts->padded + i * mt_stage_in_step(b->plan, b->s), activation);
+  }
+  return in;
 }
 
-static void input_gradient(const backward_pass *b, const mt_stage_plan *p, const float *grad_padded, float *out) {
-  const mt_conv2d_block block = {.in = grad_padded,
-                                 .in_kernel_row = grad_row(b, p),
-                                 .in_pixel = p->out_c,
-                                 .in_row = grad_row(b, p),
-                                 .kernel_rows = p->kernel_h,
-                                 .run = p->kernel_w * p->out_c,
-                                 .weights = b->flipped,
-                                 .out = out,
-                                 .out_pixel = p->in_c,
-                                 .out_row = p->in_w * p->in_c,
-                                 .rows = p->in_h,
-                                 .width = p->in_w,
-                                 .channels = p->in_c};
-  mt_kernels->conv2d_forward(&block);
+static void input_gradients(const backward_pass *b, const scratch_parts *parts, int64_t first, int64_t images,
+                            double *sums) {
+  const int64_t in_count = mt_stage_in_count(&b->plan->stages[b->s]);
+  float *out = b->grad_input + first * in_count;
+  const mt_block_conv_call call = {.images = images,
+                                   .in = parts->grad_padded,
+                                   .in_image = grad_step(b),
+                                   .weights = b->flipped,
+                                   .out = out,
+                                   .out_row = b->back.out_w * b->back.out_c,
+                                   .out_image = in_count,
+                                   .scratch = parts->conv};
+  mt_block_conv_run(&b->back, &call);
+  for (int64_t i = 0; b->s > 0 && i < images; i++) {
+    const mt_stage_backward earlier = stage_backward(b, b->s - 1, first + i, out + i * in_count, parts,
+                                                     parts->activation + i * parts->activation_step, true);
+    add_gradient_sums(&earlier, parts->image_sums, sums);
+  }
 }
 
 static void backward_share(const backward_pass *b, int thread) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const int64_t before_count = b->s > 0 ? mt_stage_out_count(p - 1) : mt_stage_in_count(p);
-  const float *before = mt_f32(b->s > 0 ? saved(b, b->s - 1, MT_SAVED_Z) : b->node->saved[MT_SAVED_INPUT]);
-  const float *statistics = b->s > 0 ? mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS)) : NULL;
+  const int64_t group = group_of(b);
   scratch_parts parts;
   lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
-  memset(parts.padded, 0, (size_t)mt_stage_padded_count(p) * sizeof(float));
-  memset(parts.grad_padded, 0, (size_t)grad_padded_count(b, p) * sizeof(float));
-  const int64_t border = b->flipped ? back_padding(p, 0) * grad_row(b, p) + back_padding(p, 1) * p->out_c : 0;
+  memset(parts.padded, 0, (size_t)(group * mt_block_conv_in_count(&p->conv)) * sizeof(float));
+  memset(parts.grad_padded, 0, (size_t)(group * grad_step(b)) * sizeof(float));
+  const int64_t border = b->flipped ? back_padding(p, 0) * grad_row(b) + back_padding(p, 1) * p->out_c : 0;
+  double *sums = b->s > 0 ? b->sums + thread * 2 * (p - 1)->out_c : NULL;
   int64_t begin, end;
   mt_chain_share(b->plan, b->threads, thread, &begin, &end);
-  for (int64_t n = begin; n < end; n++) {
-    const mt_stage_backward r = stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, false);
-    mt_kernels->stage_gradient(&r, b->factors, b->factors + p->out_c, parts.grad_padded + border, grad_row(b, p));
-    const float *in =
-        mt_stage_input(b->plan, b->s, before + n * before_count, statistics, parts.padded, parts.activation);
-    if (b->weight_sums) weight_gradient(b, p, in, parts.grad_padded + border, thread);
-    if (!b->flipped) continue;
-    float *grad_input = b->grad_input + n * mt_stage_in_count(p);
-    input_gradient(b, p, parts.grad_padded, grad_input);
-    if (b->s == 0) continue;
-    const mt_stage_backward earlier = stage_backward(b, b->s - 1, n, grad_input, &parts, true);
-    add_gradient_sums(&earlier, parts.image_sums, b->sums + thread * 2 * (p - 1)->out_c);
+  for (int64_t first = begin; first < end; first += group) {
+    const int64_t images = end - first < group ? end - first : group;
+    const float *in = prepare_images(b, &parts, border, first, images);
+    if (b->weight_sums)
+      mt_block_conv_weight_grad(&p->conv, images, in, mt_stage_in_step(b->plan, b->s), parts.grad_padded + border,
+                                grad_row(b), grad_step(b),
+                                b->weight_sums + thread * mt_block_conv_weight_floats(&p->conv), parts.conv);
+    if (b->flipped) input_gradients(b, &parts, first, images, sums);
   }
 }
 
@@ -185,6 +209,7 @@ static void backward_share(const backward_pass *b, int thread) {
 /* The sums of the last stage, straight from the gradient that came in; nothing else could gather them. */
 static int last_stage_sums(backward_pass *b) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
+  b->back = plan_back(p, false);
   b->scratch_count = lay_out_scratch(b, NULL, NULL);
   b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));
   if (!b->scratch) return -1;
@@ -195,7 +220,8 @@ static int last_stage_sums(backward_pass *b) {
     lay_out_scratch(b, b->scratch + t * b->scratch_count, &parts);
     mt_chain_share(b->plan, b->threads, t, &begin, &end);
     for (int64_t n = begin; n < end; n++) {
-      const mt_stage_backward r = stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, false);
+      const mt_stage_backward r =
+          stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, parts.activation, false);
       add_gradient_sums(&r, parts.image_sums, b->sums + t * 2 * p->out_c);
     }
   }
@@ -231,25 +257,17 @@ static int finish_sums(backward_pass *b, mt_tensor **grads) {
   return 0;
 }
 
-/* The flipped kernel with inputs and outputs exchanged: tap (y, x) of the way back is tap (kH-1-y, kW-1-x). */
-static void pack_flipped(const mt_stage_plan *p, const float *weight, float *packed) {
-  const int64_t taps = p->kernel_h * p->kernel_w;
-  for (int64_t t = 0; t < taps; t++)
-    mt_kernels->conv2d_pack(weight + (taps - 1 - t) * p->in_c * p->out_c, p->out_c, 1, p->in_c, p->out_c, t * p->out_c,
-                            taps * p->out_c, packed);
-}
-
 static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   b->flipped = b->weight_sums = NULL;
+  b->back = plan_back(p, input_needed);
   if (input_needed) {
-    b->flipped = mt_alloc((size_t)mt_stage_packed_count(p->kernel_h * p->kernel_w * p->out_c, p->in_c) * sizeof(float));
-    if (!b->flipped) return -1;
-    pack_flipped(p, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), b->flipped);
+    b->flipped = mt_alloc((size_t)mt_block_conv_weight_floats(&b->back) * sizeof(float));
+    if (!b->flipped || mt_block_conv_prepare(&b->back, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), true, b->flipped) < 0)
+      return -1;
   }
   if (weight_needed) {
-    b->weight_sums_count = mt_stage_packed_count(mt_stage_taps(p), p->out_c);
-    const size_t bytes = (size_t)(b->threads * b->weight_sums_count) * sizeof(float);
+    const size_t bytes = (size_t)(b->threads * mt_block_conv_weight_floats(&p->conv)) * sizeof(float);
     b->weight_sums = mt_alloc(bytes);
     if (!b->weight_sums) return -1;
     memset(b->weight_sums, 0, bytes);
@@ -267,13 +285,9 @@ static void clean_up_stage(backward_pass *b) {
 }
 
 static int weight_result(const backward_pass *b, mt_tensor **grad) {
-  const mt_tensor *weight = saved(b, b->s, MT_SAVED_WEIGHT);
-  const mt_stage_plan *p = &b->plan->stages[b->s];
-  *grad = mt_tensor_like(weight);
+  *grad = mt_tensor_like(saved(b, b->s, MT_SAVED_WEIGHT));
   if (!*grad) return -1;
-  mt_kernels->conv2d_unpack_sum(b->weight_sums, b->threads, b->weight_sums_count, p->out_c, mt_stage_taps(p), 0,
-                                mt_stage_taps(p), mt_f32(*grad));
-  return 0;
+  return mt_block_conv_weight_result(&b->plan->stages[b->s].conv, b->weight_sums, b->threads, mt_f32(*grad));
 }
 
 /* Stage b->s; *grad_input receives the gradient of its input where that is needed. */

@@ -3,15 +3,16 @@
 #define MT_OPS_CONV_CHAIN_PLAN_H
 
 #include "autograd/tape.h"
+#include "ops/block_conv.h"
 #include "ops/conv_chain.h"
 
 typedef struct {
   int64_t in_h, in_w, in_c; /* the stage's input, after the previous stage's pooling */
-  int64_t kernel_h, kernel_w;
-  int64_t stride[2], padding[2];
+  int64_t padding[2];
   int64_t out_h, out_w, out_c; /* the convolution's output */
   int64_t pool, pooled_h, pooled_w;
   bool relu;
+  mt_block_conv conv;
 } mt_stage_plan;
 
 typedef struct {
@@ -33,13 +34,17 @@ enum { MT_SAVED_Z, MT_SAVED_STATISTICS, MT_SAVED_WEIGHT, MT_STAGE_SAVED };
 static inline int64_t mt_stage_in_count(const mt_stage_plan *s) { return s->in_h * s->in_w * s->in_c; }
 static inline int64_t mt_stage_out_count(const mt_stage_plan *s) { return s->out_h * s->out_w * s->out_c; }
 static inline int64_t mt_stage_pooled_count(const mt_stage_plan *s) { return s->pooled_h * s->pooled_w * s->out_c; }
-static inline int64_t mt_stage_taps(const mt_stage_plan *s) { return s->kernel_h * s->kernel_w * s->in_c; }
-static inline int64_t mt_stage_padded_count(const mt_stage_plan *s) {
-  return (s->in_h + 2 * s->padding[0]) * (s->in_w + 2 * s->padding[1]) * s->in_c;
-}
 
-/* Floats of packed weights, or of one thread's sums of the weights' gradient. */
-int64_t mt_stage_packed_count(int64_t taps, int64_t channels);
+/* Whether stage s works on a padded copy of its input, or on the chain's input as it stands. */
+static inline bool mt_stage_copies(const mt_chain_plan *plan, int s) {
+  const mt_stage_plan *p = &plan->stages[s];
+  return s > 0 || p->conv.in_h != p->in_h || p->conv.in_w != p->in_w;
+}
+/* From one image of the stage's (padded) input to the next. */
+static inline int64_t mt_stage_in_step(const mt_chain_plan *plan, int s) {
+  const mt_stage_plan *p = &plan->stages[s];
+  return mt_stage_copies(plan, s) ? mt_block_conv_in_count(&p->conv) : mt_stage_in_count(p);
+}
 
 /* Threads that share the batch, and thread t's images [begin, end). */
 int mt_chain_threads(const mt_chain_plan *plan);

@@ -1,0 +1,319 @@
+/* Winograd F(4x4, 3x3), see winograd.h. Every transform is one-dimensional over six (or four, or three) vectors of
+ * channels, first down the columns, then along the rows; opposite points share their even and odd parts. */
+#include "kernels/vector.h"
+
+#define TILE MT_WINOGRAD_TILE
+#define SPAN MT_WINOGRAD_SPAN
+#define PLACES MT_WINOGRAD_PLACES
+
+/* The points +-P and +-Q; P * P = 1/2, Q * Q = 2. */
+#define P 0.70710678118654752f
+#define Q 1.41421356237309505f
+
+/* B^T d: six inputs to six places. Row of a point p: the product of (x - q) over the other points, at x^k = d[k]. */
+MT_INLINE void transform_input(const mt_vf d[SPAN], mt_vf out[SPAN]) {
+  const mt_vf even_p = d[4] - 2.0f * d[2], odd_p = P * (d[3] - 2.0f * d[1]);
+  const mt_vf even_q = d[4] - 0.5f * d[2], odd_q = Q * (d[3] - 0.5f * d[1]);
+  out[0] = (d[0] + d[4]) - 2.5f * d[2];
+  out[1] = even_p + odd_p;
+  out[2] = even_p - odd_p;
+  out[3] = even_q + odd_q;
+  out[4] = even_q - odd_q;
+  out[5] = (d[1] + d[5]) - 2.5f * d[3];
+}
+
+/* A^T m: six places to four outputs, out[k] = sum over points of p^k m; infinity counts in the last only. */
+MT_INLINE void transform_output(const mt_vf m[SPAN], mt_vf out[TILE]) {
+  const mt_vf sum_p = m[1] + m[2], difference_p = P * (m[1] - m[2]);
+  const mt_vf sum_q = m[3] + m[4], difference_q = Q * (m[3] - m[4]);
+  out[0] = m[0] + sum_p + sum_q;
+  out[1] = difference_p + difference_q;
+  out[2] = 0.5f * sum_p + 2.0f * sum_q;
+  out[3] = 0.5f * difference_p + 2.0f * difference_q + m[5];
+}
+
+/* A y: the transpose of transform_output. */
+MT_INLINE void transform_grad(const mt_vf y[TILE], mt_vf out[SPAN]) {
+  const mt_vf even_p = y[0] + 0.5f * y[2], odd_p = P * (y[1] + 0.5f * y[3]);
+  const mt_vf even_q = y[0] + 2.0f * y[2], odd_q = Q * (y[1] + 2.0f * y[3]);
+  out[0] = y[0];
+  out[1] = even_p + odd_p;
+  out[2] = even_p - odd_p;
+  out[3] = even_q + odd_q;
+  out[4] = even_q - odd_q;
+  out[5] = y[3];
+}
+
+/* G g: three taps to six places, row of a point p: (1, p, p^2) / product of (p - q) over the other finite points. */
+MT_INLINE void transform_kernel(const mt_vf g[3], mt_vf out[SPAN]) {
+  const mt_vf even_p = (-2.0f / 3) * (g[0] + 0.5f * g[2]), odd_p = (-2.0f / 3 * P) * g[1];
+  const mt_vf even_q = (1.0f / 6) * (g[0] + 2.0f * g[2]), odd_q = (1.0f / 6 * Q) * g[1];
+  out[0] = g[0];
+  out[1] = even_p + odd_p;
+  out[2] = even_p - odd_p;
+  out[3] = even_q + odd_q;
+  out[4] = even_q - odd_q;
+  out[5] = g[2];
+}
+
+/* G^T u: the transpose of transform_kernel. */
+MT_INLINE void transform_kernel_back(const mt_vf u[SPAN], mt_vf out[3]) {
+  const mt_vf sum_p = (-2.0f / 3) * (u[1] + u[2]), sum_q = (1.0f / 6) * (u[3] + u[4]);
+  out[0] = u[0] + sum_p + sum_q;
+  out[1] = (-2.0f / 3 * P) * (u[1] - u[2]) + (1.0f / 6 * Q) * (u[3] - u[4]);
+  out[2] = 0.5f * sum_p + 2.0f * sum_q + u[5];
+}
+
+/* ---- weights ---- */
+
+static int64_t vectors_of(int64_t channels) { return (channels + MT_VF - 1) / MT_VF; }
+
+/* Calls body(from, to, step) for each vector of weights of the panels: a 3x3 kernel's taps lie 9-fold at `from`, step
+ * floats apart; its 36 places at `to`, `place` floats apart. */
+#define FOR_WEIGHT_VECTORS(in_channels, channels, first_panel, last_panel, ...)                                 \
+  do {                                                                                                          \
+    const int64_t vectors_ = vectors_of(channels);                                                              \
+    for (int64_t v_ = (first_panel)*MT_CONV2D_PANEL; v_ < (last_panel)*MT_CONV2D_PANEL && v_ < vectors_;        \
+         v_ += MT_CONV2D_PANEL) {                                                                               \
+      const int64_t width = (vectors_ - v_ < MT_CONV2D_PANEL ? vectors_ - v_ : MT_CONV2D_PANEL) * MT_VF;        \
+      for (int64_t at_ = 0; at_ < (in_channels)*width; at_ += MT_VF) {                                          \
+        const int64_t tap = (in_channels)*width, first_tap = v_ * MT_VF * 9 * (in_channels) + at_;              \
+        const int64_t place = vectors_ * MT_VF * (in_channels), first_place = v_ * MT_VF * (in_channels) + at_; \
+        __VA_ARGS__                                                                                             \
+      }                                                                                                         \
+    }                                                                                                           \
+  } while (0)
+
+void MT_KERNEL(winograd_weights)(const float *packed, int64_t in_channels, int64_t channels, int64_t first_panel,
+                                 int64_t last_panel, float *transformed) {
+  FOR_WEIGHT_VECTORS(in_channels, channels, first_panel, last_panel, {
+    mt_vf columns[3][SPAN];
+    for (int x = 0; x < 3; x++) {
+      mt_vf g[3];
+      for (int y = 0; y < 3; y++) g[y] = mt_load(packed + first_tap + (3 * y + x) * tap);
+      transform_kernel(g, columns[x]);
+    }
+    for (int y = 0; y < SPAN; y++) {
+      mt_vf out[SPAN];
+      transform_kernel((const mt_vf[3]){columns[0][y], columns[1][y], columns[2][y]}, out);
+      for (int x = 0; x < SPAN; x++) mt_store(transformed + first_place + (SPAN * y + x) * place, out[x]);
+    }
+  });
+}
+
+void MT_KERNEL(winograd_grad_back)(const float *sums, int64_t copies, int64_t copy_step, int64_t in_channels,
+                                   int64_t channels, int64_t first_panel, int64_t last_panel, float *packed) {
+  FOR_WEIGHT_VECTORS(in_channels, channels, first_panel, last_panel, {
+    mt_vf columns[SPAN][3];
+    for (int x = 0; x < SPAN; x++) {
+      mt_vf u[SPAN];
+      for (int y = 0; y < SPAN; y++) {
+        const float *from = sums + first_place + (SPAN * y + x) * place;
+        u[y] = mt_load(from);
+        for (int64_t copy = 1; copy < copies; copy++) u[y] += mt_load(from + copy * copy_step);
+      }
+      transform_kernel_back(u, columns[x]);
+    }
+    for (int y = 0; y < 3; y++) {
+      mt_vf u[SPAN], out[3];
+      for (int x = 0; x < SPAN; x++) u[x] = columns[x][y];
+      transform_kernel_back(u, out);
+      for (int x = 0; x < 3; x++) mt_store(packed + first_tap + (3 * y + x) * tap, out[x]);
+    }
+  });
+}
+
+/* ---- tiles ---- */
+
+MT_INLINE mt_vf load(const float *p, int valid, bool whole) { return whole ? mt_load(p) : mt_load_n(p, valid); }
+MT_INLINE void store(float *p, mt_vf v, int valid, bool whole) {
+  if (whole)
+    mt_store(p, v);
+  else
+    mt_store_n(p, v, valid);
+}
+
+/* One vector of channels of one tile: 6 x 6 pixels to 36 places. */
+MT_INLINE void input_tile(const float *in, int64_t in_row, int64_t channels, float *out, int64_t place, int valid,
+                          bool whole) {
+  mt_vf columns[SPAN][SPAN];
+#pragma GCC unroll 6
+  for (int x = 0; x < SPAN; x++) {
+    mt_vf d[SPAN];
+#pragma GCC unroll 6
+    for (int y = 0; y < SPAN; y++) d[y] = load(in + y * in_row + x * channels, valid, whole);
+    transform_input(d, columns[x]);
+  }
+#pragma GCC unroll 6
+  for (int y = 0; y < SPAN; y++) {
+    mt_vf d[SPAN], t[SPAN];
+#pragma GCC unroll 6
+    for (int x = 0; x < SPAN; x++) d[x] = columns[x][y];
+    transform_input(d, t);
+#pragma GCC unroll 6
+    for (int x = 0; x < SPAN; x++) store(out + (SPAN * y + x) * place, t[x], valid, whole);
+  }
+}
+
+/* 4 x 4 pixels of the output's gradient to 36 places. */
+MT_INLINE void grad_tile(const float *grad, int64_t grad_row, int64_t channels, float *out, int64_t place, int valid,
+                         bool whole) {
+  mt_vf columns[TILE][SPAN];
+#pragma GCC unroll 4
+  for (int x = 0; x < TILE; x++) {
+    mt_vf d[TILE];
+#pragma GCC unroll 4
+    for (int y = 0; y < TILE; y++) d[y] = load(grad + y * grad_row + x * channels, valid, whole);
+    transform_grad(d, columns[x]);
+  }
+#pragma GCC unroll 6
+  for (int y = 0; y < SPAN; y++) {
+    mt_vf t[SPAN];
+    transform_grad((const mt_vf[TILE]){columns[0][y], columns[1][y], columns[2][y], columns[3][y]}, t);
+#pragma GCC unroll 6
+    for (int x = 0; x < SPAN; x++) store(out + (SPAN * y + x) * place, t[x], valid, whole);
+  }
+}
+
+/* 36 places to rows x width <= 4 x 4 pixels. */
+MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t place, int64_t channel, float *out,
+                           int64_t rows, int64_t width, int valid, bool whole) {
+  const mt_vf bias = b->bias ? load(b->bias + channel, valid, whole) : (mt_vf){0};
+  mt_vf columns[SPAN][TILE];
+#pragma GCC unroll 6
+  for (int x = 0; x < SPAN; x++) {
+    mt_vf m[SPAN];
+#pragma GCC unroll 6
+    for (int y = 0; y < SPAN; y++) m[y] = load(in + (SPAN * y + x) * place, valid, whole);
+    transform_output(m, columns[x]);
+  }
+  for (int64_t y = 0; y < rows; y++) {
+    mt_vf m[SPAN], t[TILE];
+#pragma GCC unroll 6
+    for (int x = 0; x < SPAN; x++) m[x] = columns[x][y];
+    transform_output(m, t);
+    float *to = out + y * b->out_row;
+    for (int64_t x = 0; x < width; x++, to += b->out_pixel) {
+      mt_vf result = t[x] + bias;
+      if (b->residual) result += load(b->residual + (to - b->out), valid, whole);
+      if (b->relu) result = mt_relu(result);
+      store(to, result, valid, whole);
+    }
+  }
+}
+
+#define FOR_CHANNEL_VECTORS(channels, ...)        \
+  do {                                            \
+    int64_t c = 0;                                \
+    for (; c + MT_VF <= (channels); c += MT_VF) { \
+      const bool whole = true;                    \
+      const int valid = MT_VF;                    \
+      __VA_ARGS__;                                \
+    }                                             \
+    if (c < (channels)) {                         \
+      const bool whole = false;                   \
+      const int valid = (int)((channels)-c);      \
+      __VA_ARGS__;                                \
+    }                                             \
+  } while (0)
+
+/* Where tile t lies: tiles are counted along the rows of each image, image after image. */
+typedef struct {
+  int64_t image, y, x; /* of its first pixel */
+} tile_place;
+
+static tile_place place_of(int64_t tile, int64_t rows, int64_t width) {
+  const int64_t across = (width + TILE - 1) / TILE, down = (rows + TILE - 1) / TILE;
+  return (tile_place){tile / (across * down), tile / across % down * TILE, tile % across * TILE};
+}
+
+static int64_t tiles_of(int64_t images, int64_t rows, int64_t width) {
+  return images * ((rows + TILE - 1) / TILE) * ((width + TILE - 1) / TILE);
+}
+
+static void transform_inputs(const float *in, int64_t in_row, int64_t in_image, int64_t channels, int64_t rows,
+                             int64_t width, int64_t first, int64_t count, float *out) {
+  for (int64_t t = 0; t < count; t++) {
+    const tile_place p = place_of(first + t, rows, width);
+    const float *from = in + p.image * in_image + p.y * in_row + p.x * channels;
+    float *to = out + t * channels;
+    FOR_CHANNEL_VECTORS(channels, input_tile(from + c, in_row, channels, to + c, count * channels, valid, whole));
+  }
+}
+
+static void transform_outputs(const mt_winograd_block *b, const float *products, int64_t first, int64_t count) {
+  for (int64_t t = 0; t < count; t++) {
+    const tile_place p = place_of(first + t, b->rows, b->width);
+    const int64_t rows = b->rows - p.y < TILE ? b->rows - p.y : TILE;
+    const int64_t width = b->width - p.x < TILE ? b->width - p.x : TILE;
+    const float *from = products + t * b->channels;
+    float *to = b->out + p.image * b->out_image + p.y * b->out_row + p.x * b->out_pixel;
+    FOR_CHANNEL_VECTORS(b->channels, {
+      if (rows == TILE && width == TILE)
+        output_tile(b, from + c, count * b->channels, c, to + c, TILE, TILE, valid, whole);
+      else
+        output_tile(b, from + c, count * b->channels, c, to + c, rows, width, valid, whole);
+    });
+  }
+}
+
+static void transform_grads(const mt_winograd_grad_block *b, int64_t first, int64_t count, float *out) {
+  for (int64_t t = 0; t < count; t++) {
+    const tile_place p = place_of(first + t, b->rows, b->width);
+    const float *from = b->grad + p.image * b->grad_image + p.y * b->grad_row + p.x * b->channels;
+    float *to = out + t * b->channels;
+    FOR_CHANNEL_VECTORS(b->channels,
+                        grad_tile(from + c, b->grad_row, b->channels, to + c, count * b->channels, valid, whole));
+  }
+}
+
+/* ---- the whole ---- */
+
+void MT_KERNEL(winograd_forward)(const mt_winograd_block *b) {
+  const int64_t tiles = tiles_of(b->images, b->rows, b->width);
+  const int64_t matrix = vectors_of(b->channels) * MT_VF * b->in_channels;
+  float *inputs = b->scratch, *products = b->scratch + PLACES * b->chunk * b->in_channels;
+  for (int64_t first = 0; first < tiles; first += b->chunk) {
+    const int64_t count = tiles - first < b->chunk ? tiles - first : b->chunk;
+    transform_inputs(b->in, b->in_row, b->in_image, b->in_channels, b->rows, b->width, first, count, inputs);
+    for (int64_t place = 0; place < PLACES; place++) {
+      const mt_conv2d_block product = {.in = inputs + place * count * b->in_channels,
+                                       .in_pixel = b->in_channels,
+                                       .kernel_rows = 1,
+                                       .run = b->in_channels,
+                                       .weights = b->weights + place * matrix,
+                                       .out = products + place * count * b->channels,
+                                       .out_pixel = b->channels,
+                                       .rows = 1,
+                                       .width = count,
+                                       .channels = b->channels};
+      MT_KERNEL(conv2d_forward)(&product);
+    }
+    transform_outputs(b, products, first, count);
+  }
+}
+
+void MT_KERNEL(winograd_grad_weight)(const mt_winograd_grad_block *b) {
+  const int64_t tiles = tiles_of(b->images, b->rows, b->width), vectors = vectors_of(b->channels);
+  float *inputs = b->scratch, *grads = b->scratch + PLACES * b->chunk * b->in_channels;
+  for (int64_t first = 0; first < tiles; first += b->chunk) {
+    const int64_t count = tiles - first < b->chunk ? tiles - first : b->chunk;
+    transform_inputs(b->in, b->in_row, b->in_image, b->in_channels, b->rows, b->width, first, count, inputs);
+    transform_grads(b, first, count, grads);
+    for (int64_t place = 0; place < PLACES; place++) {
+      const mt_conv2d_grad_block product = {.in = inputs + place * count * b->in_channels,
+                                            .in_pixel = b->in_channels,
+                                            .kernel_rows = 1,
+                                            .run = b->in_channels,
+                                            .grad = grads + place * count * b->channels,
+                                            .grad_pixel = b->channels,
+                                            .sums = b->sums + place * vectors * MT_VF * b->in_channels,
+                                            .images = 1,
+                                            .rows = 1,
+                                            .width = count,
+                                            .channels = b->channels,
+                                            .last_panel = (vectors + MT_CONV2D_PANEL - 1) / MT_CONV2D_PANEL};
+      MT_KERNEL(conv2d_grad_weight)(&product);
+    }
+  }
+}
