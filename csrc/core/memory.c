@@ -3,16 +3,21 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 
+#include "core/arena.h"
 #include "core/error.h"
 
 #define ALIGNMENT 64
 #define MIN_CLASS_BITS 8       /* the smallest class is 256 bytes */
 #define CLASSES_PER_DOUBLING 8 /* at most 12.5% of a buffer is slack */
 #define CLASS_COUNT ((48 - MIN_CLASS_BITS) * CLASSES_PER_DOUBLING)
-#define HUGE_PAGE ((size_t)2 << 20)
-#define HUGE_PAGE_FROM ((size_t)4 << 20)
+/* Larger buffers come from the arena; under AddressSanitizer none does, so that each has its own red zones. */
+#if defined(__SANITIZE_ADDRESS__)
+#define ARENA_FROM SIZE_MAX
+#else
+#define ARENA_FROM ((size_t)64 << 10)
+#endif
+#define IN_ARENA ((size_t)CLASS_COUNT)
 #define CACHE_ALWAYS ((size_t)64 << 20)
 #define COLLECT_GROWTH ((size_t)32 << 20)
 
@@ -27,7 +32,7 @@ _Static_assert(sizeof(header) <= ALIGNMENT, "the header fits in front of the buf
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static header *free_lists[CLASS_COUNT];
-static mt_memory_stats stats;
+static mt_memory_stats stats; /* cached: without the arena's */
 static size_t live_at_collection;
 
 /* The smallest class that holds `bytes`; its capacity goes to *capacity. CLASS_COUNT when too large. */
@@ -51,8 +56,12 @@ static void release_to_system(header *block) {
   free(block);
 }
 
-/* Frees cached buffers, the largest first, until at most `keep` bytes are cached. */
+static size_t cached_now(void) { return stats.cached + mt_arena_cached(); }
+
+/* Gives cached buffers back, the largest first, until at most `keep` bytes are cached. */
 static void trim_to(size_t keep) {
+  if (cached_now() <= keep) return;
+  mt_arena_trim(keep > stats.cached ? keep - stats.cached : 0);
   for (size_t c = CLASS_COUNT; c-- > 0 && stats.cached > keep;) {
     while (free_lists[c] && stats.cached > keep) {
       header *block = free_lists[c];
@@ -68,31 +77,24 @@ static size_t cache_budget(void) {
   return total > stats.live ? total - stats.live : 0;
 }
 
-static header *system_block(size_t capacity) {
+static header *system_block(size_t size_class, size_t capacity) {
+  if (capacity > SIZE_MAX / 2) return NULL;
   const size_t bytes = capacity + ALIGNMENT;
-  if (bytes < HUGE_PAGE_FROM) return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-  /* Large activations are walked linearly by every layer: huge pages save most TLB misses and page faults. */
-  const size_t rounded = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
-  header *block = aligned_alloc(HUGE_PAGE, rounded);
-#ifdef MADV_HUGEPAGE
-  if (block) madvise(block, rounded, MADV_HUGEPAGE);
-#endif
-  return block;
+  if (size_class == IN_ARENA) return mt_arena_take(bytes);
+  return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
 }
 
 static header *take_block(size_t size_class, size_t capacity) {
-  header *block = free_lists[size_class];
+  header *block = size_class == IN_ARENA ? NULL : free_lists[size_class];
   if (block) {
     free_lists[size_class] = block->next;
     stats.cached -= block->capacity;
     return block;
   }
-  const size_t budget = cache_budget();
-  trim_to(budget > capacity ? budget - capacity : 0);
-  block = system_block(capacity);
+  block = system_block(size_class, capacity);
   if (!block) {
     trim_to(0);
-    block = system_block(capacity);
+    block = system_block(size_class, capacity);
   }
   if (block) {
     block->capacity = capacity;
@@ -102,14 +104,14 @@ static header *take_block(size_t size_class, size_t capacity) {
 }
 
 void *mt_alloc(size_t bytes) {
-  size_t capacity = 0;
-  const size_t size_class = size_class_of(bytes, &capacity);
-  header *block = NULL;
+  size_t capacity = bytes;
+  const size_t size_class = bytes >= ARENA_FROM ? IN_ARENA : size_class_of(bytes, &capacity);
   pthread_mutex_lock(&lock);
-  if (size_class < CLASS_COUNT) block = take_block(size_class, capacity);
+  header *block = take_block(size_class, capacity);
   if (block) {
     stats.live += block->capacity;
     if (stats.live > stats.peak) stats.peak = stats.live;
+    trim_to(cache_budget());
   }
   const size_t live = stats.live;
   pthread_mutex_unlock(&lock);
@@ -125,17 +127,21 @@ void mt_free(void *buffer) {
   header *block = (header *)((char *)buffer - ALIGNMENT);
   pthread_mutex_lock(&lock);
   stats.live -= block->capacity;
-  stats.cached += block->capacity;
-  block->next = free_lists[block->size_class];
-  free_lists[block->size_class] = block;
-  const size_t budget = cache_budget();
-  if (stats.cached > budget) trim_to(budget);
+  if (block->size_class == IN_ARENA) {
+    mt_arena_give(block);
+  } else {
+    stats.cached += block->capacity;
+    block->next = free_lists[block->size_class];
+    free_lists[block->size_class] = block;
+  }
+  trim_to(cache_budget());
   pthread_mutex_unlock(&lock);
 }
 
 mt_memory_stats mt_memory_usage(void) {
   pthread_mutex_lock(&lock);
-  const mt_memory_stats now = stats;
+  mt_memory_stats now = stats;
+  now.cached = cached_now();
   pthread_mutex_unlock(&lock);
   return now;
 }

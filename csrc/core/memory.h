@@ -1,8 +1,9 @@
 /* The buffer pool: every native buffer of masktune comes from here and is counted.
  *
- * Freed buffers are kept by size class and handed out again, because a training step asks for
- * the same sizes every time. The pool never keeps so much that live + cached exceeds a quarter
- * over the highest live amount seen, so resident memory is bounded by what the work needs.
+ * Freed buffers are handed out again, because a training step asks for the same sizes every time:
+ * small ones are kept by size class, large ones in an arena (core/arena.h). The pool never keeps so
+ * much that live + cached exceeds a quarter over the highest live amount seen, so resident memory
+ * is bounded by what the work needs.
  *
  * Lua cannot see these bytes; the binding asks mt_memory_wants_collection() whenever it hands
  * out a new userdata and runs a collection then (lua/binding.c). Scripts never have to. */
