@@ -5,6 +5,7 @@
 #define TILE MT_WINOGRAD_TILE
 #define SPAN MT_WINOGRAD_SPAN
 #define PLACES MT_WINOGRAD_PLACES
+#define RUN 8 /* tiles beside each other that are transformed together */
 
 /* The points +-P and +-Q; P * P = 1/2, Q * Q = 2. */
 #define P 0.70710678118654752f
@@ -133,25 +134,46 @@ MT_INLINE void store(float *p, mt_vf v, int valid, bool whole) {
     mt_store_n(p, v, valid);
 }
 
-/* One vector of channels of one tile: 6 x 6 pixels to 36 places. */
-MT_INLINE void input_tile(const float *in, int64_t in_row, int64_t channels, float *out, int64_t place, int valid,
-                          bool whole) {
-  mt_vf columns[SPAN][SPAN];
+/* Six vectors, `step` bytes apart. Few distinct address registers: outer loops below stay rolled for the same reason,
+ * unrolled they would keep 36 addresses on the stack. */
+MT_INLINE const float *at(const float *p, int i, int64_t step, int64_t step3) {
+  const char *base = (const char *)p;
+  return (const float *)(i == 3 ? base + step3 : i == 5 ? base + step3 + 2 * step : base + i * step);
+}
+
+MT_INLINE void load_6(const float *p, int64_t step, mt_vf out[SPAN], int valid, bool whole) {
+  const int64_t step3 = 3 * step;
 #pragma GCC unroll 6
-  for (int x = 0; x < SPAN; x++) {
+  for (int i = 0; i < SPAN; i++) out[i] = load(at(p, i, step, step3), valid, whole);
+}
+
+MT_INLINE void store_6(float *p, int64_t step, const mt_vf v[SPAN], int valid, bool whole) {
+  const int64_t step3 = 3 * step;
+#pragma GCC unroll 6
+  for (int i = 0; i < SPAN; i++) store((float *)(uintptr_t)at(p, i, step, step3), v[i], valid, whole);
+}
+
+/* One vector of channels of `tiles` tiles beside each other, 6 x 6 pixels to 36 places each. Neighbours share two
+ * columns of pixels, which are transformed once. */
+MT_INLINE void input_run(const float *in, int64_t in_row, int64_t channels, int64_t tiles, float *out, int64_t place,
+                         int valid, bool whole) {
+  const int64_t row_bytes = in_row * (int64_t)sizeof(float), place_bytes = place * (int64_t)sizeof(float);
+  mt_vf columns[RUN * TILE + 2][SPAN];
+  for (int64_t x = 0; x < tiles * TILE + 2; x++) {
     mt_vf d[SPAN];
-#pragma GCC unroll 6
-    for (int y = 0; y < SPAN; y++) d[y] = load(in + y * in_row + x * channels, valid, whole);
+    load_6(in + x * channels, row_bytes, d, valid, whole);
     transform_input(d, columns[x]);
   }
+  for (int64_t t = 0; t < tiles; t++) {
+    float *to = out + t * channels;
+#pragma GCC unroll 1
+    for (int y = 0; y < SPAN; y++, to += SPAN * place) {
+      mt_vf d[SPAN], transformed[SPAN];
 #pragma GCC unroll 6
-  for (int y = 0; y < SPAN; y++) {
-    mt_vf d[SPAN], t[SPAN];
-#pragma GCC unroll 6
-    for (int x = 0; x < SPAN; x++) d[x] = columns[x][y];
-    transform_input(d, t);
-#pragma GCC unroll 6
-    for (int x = 0; x < SPAN; x++) store(out + (SPAN * y + x) * place, t[x], valid, whole);
+      for (int x = 0; x < SPAN; x++) d[x] = columns[t * TILE + x][y];
+      transform_input(d, transformed);
+      store_6(to, place_bytes, transformed, valid, whole);
+    }
   }
 }
 
@@ -159,19 +181,18 @@ MT_INLINE void input_tile(const float *in, int64_t in_row, int64_t channels, flo
 MT_INLINE void grad_tile(const float *grad, int64_t grad_row, int64_t channels, float *out, int64_t place, int valid,
                          bool whole) {
   mt_vf columns[TILE][SPAN];
-#pragma GCC unroll 4
+#pragma GCC unroll 1
   for (int x = 0; x < TILE; x++) {
     mt_vf d[TILE];
 #pragma GCC unroll 4
     for (int y = 0; y < TILE; y++) d[y] = load(grad + y * grad_row + x * channels, valid, whole);
     transform_grad(d, columns[x]);
   }
-#pragma GCC unroll 6
+#pragma GCC unroll 1
   for (int y = 0; y < SPAN; y++) {
     mt_vf t[SPAN];
     transform_grad((const mt_vf[TILE]){columns[0][y], columns[1][y], columns[2][y], columns[3][y]}, t);
-#pragma GCC unroll 6
-    for (int x = 0; x < SPAN; x++) store(out + (SPAN * y + x) * place, t[x], valid, whole);
+    store_6(out + SPAN * y * place, place * (int64_t)sizeof(float), t, valid, whole);
   }
 }
 
@@ -180,20 +201,22 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
                            int64_t rows, int64_t width, int valid, bool whole) {
   const mt_vf bias = b->bias ? load(b->bias + channel, valid, whole) : (mt_vf){0};
   mt_vf columns[SPAN][TILE];
-#pragma GCC unroll 6
+#pragma GCC unroll 1
   for (int x = 0; x < SPAN; x++) {
     mt_vf m[SPAN];
-#pragma GCC unroll 6
-    for (int y = 0; y < SPAN; y++) m[y] = load(in + (SPAN * y + x) * place, valid, whole);
+    load_6(in + x * place, SPAN * place * (int64_t)sizeof(float), m, valid, whole);
     transform_output(m, columns[x]);
   }
+#pragma GCC unroll 1
   for (int64_t y = 0; y < rows; y++) {
     mt_vf m[SPAN], t[TILE];
 #pragma GCC unroll 6
     for (int x = 0; x < SPAN; x++) m[x] = columns[x][y];
     transform_output(m, t);
     float *to = out + y * b->out_row;
-    for (int64_t x = 0; x < width; x++, to += b->out_pixel) {
+#pragma GCC unroll 4
+    for (int64_t x = 0; x < TILE; x++, to += b->out_pixel) {
+      if (x >= width) break;
       mt_vf result = t[x] + bias;
       if (b->residual) result += load(b->residual + (to - b->out), valid, whole);
       if (b->relu) result = mt_relu(result);
@@ -233,15 +256,20 @@ static int64_t tiles_of(int64_t images, int64_t rows, int64_t width) {
 
 static void transform_inputs(const float *in, int64_t in_row, int64_t in_image, int64_t channels, int64_t rows,
                              int64_t width, int64_t first, int64_t count, float *out) {
-  for (int64_t t = 0; t < count; t++) {
+  const int64_t step = mt_winograd_step(count, channels), across = (width + TILE - 1) / TILE;
+  for (int64_t t = 0, tiles; t < count; t += tiles) {
     const tile_place p = place_of(first + t, rows, width);
+    tiles = across - p.x / TILE;
+    if (tiles > count - t) tiles = count - t;
+    if (tiles > RUN) tiles = RUN;
     const float *from = in + p.image * in_image + p.y * in_row + p.x * channels;
     float *to = out + t * channels;
-    FOR_CHANNEL_VECTORS(channels, input_tile(from + c, in_row, channels, to + c, count * channels, valid, whole));
+    FOR_CHANNEL_VECTORS(channels, input_run(from + c, in_row, channels, tiles, to + c, step, valid, whole));
   }
 }
 
 static void transform_outputs(const mt_winograd_block *b, const float *products, int64_t first, int64_t count) {
+  const int64_t step = mt_winograd_step(count, b->channels);
   for (int64_t t = 0; t < count; t++) {
     const tile_place p = place_of(first + t, b->rows, b->width);
     const int64_t rows = b->rows - p.y < TILE ? b->rows - p.y : TILE;
@@ -250,20 +278,20 @@ static void transform_outputs(const mt_winograd_block *b, const float *products,
     float *to = b->out + p.image * b->out_image + p.y * b->out_row + p.x * b->out_pixel;
     FOR_CHANNEL_VECTORS(b->channels, {
       if (rows == TILE && width == TILE)
-        output_tile(b, from + c, count * b->channels, c, to + c, TILE, TILE, valid, whole);
+        output_tile(b, from + c, step, c, to + c, TILE, TILE, valid, whole);
       else
-        output_tile(b, from + c, count * b->channels, c, to + c, rows, width, valid, whole);
+        output_tile(b, from + c, step, c, to + c, rows, width, valid, whole);
     });
   }
 }
 
 static void transform_grads(const mt_winograd_grad_block *b, int64_t first, int64_t count, float *out) {
+  const int64_t step = mt_winograd_step(count, b->channels);
   for (int64_t t = 0; t < count; t++) {
     const tile_place p = place_of(first + t, b->rows, b->width);
     const float *from = b->grad + p.image * b->grad_image + p.y * b->grad_row + p.x * b->channels;
     float *to = out + t * b->channels;
-    FOR_CHANNEL_VECTORS(b->channels,
-                        grad_tile(from + c, b->grad_row, b->channels, to + c, count * b->channels, valid, whole));
+    FOR_CHANNEL_VECTORS(b->channels, grad_tile(from + c, b->grad_row, b->channels, to + c, step, valid, whole));
   }
 }
 
@@ -272,17 +300,17 @@ static void transform_grads(const mt_winograd_grad_block *b, int64_t first, int6
 void MT_KERNEL(winograd_forward)(const mt_winograd_block *b) {
   const int64_t tiles = tiles_of(b->images, b->rows, b->width);
   const int64_t matrix = vectors_of(b->channels) * MT_VF * b->in_channels;
-  float *inputs = b->scratch, *products = b->scratch + PLACES * b->chunk * b->in_channels;
+  float *inputs = b->scratch, *products = b->scratch + PLACES * mt_winograd_step(b->chunk, b->in_channels);
   for (int64_t first = 0; first < tiles; first += b->chunk) {
     const int64_t count = tiles - first < b->chunk ? tiles - first : b->chunk;
     transform_inputs(b->in, b->in_row, b->in_image, b->in_channels, b->rows, b->width, first, count, inputs);
     for (int64_t place = 0; place < PLACES; place++) {
-      const mt_conv2d_block product = {.in = inputs + place * count * b->in_channels,
+      const mt_conv2d_block product = {.in = inputs + place * mt_winograd_step(count, b->in_channels),
                                        .in_pixel = b->in_channels,
                                        .kernel_rows = 1,
                                        .run = b->in_channels,
                                        .weights = b->weights + place * matrix,
-                                       .out = products + place * count * b->channels,
+                                       .out = products + place * mt_winograd_step(count, b->channels),
                                        .out_pixel = b->channels,
                                        .rows = 1,
                                        .width = count,
@@ -295,17 +323,17 @@ void MT_KERNEL(winograd_forward)(const mt_winograd_block *b) {
 
 void MT_KERNEL(winograd_grad_weight)(const mt_winograd_grad_block *b) {
   const int64_t tiles = tiles_of(b->images, b->rows, b->width), vectors = vectors_of(b->channels);
-  float *inputs = b->scratch, *grads = b->scratch + PLACES * b->chunk * b->in_channels;
+  float *inputs = b->scratch, *grads = b->scratch + PLACES * mt_winograd_step(b->chunk, b->in_channels);
   for (int64_t first = 0; first < tiles; first += b->chunk) {
     const int64_t count = tiles - first < b->chunk ? tiles - first : b->chunk;
     transform_inputs(b->in, b->in_row, b->in_image, b->in_channels, b->rows, b->width, first, count, inputs);
     transform_grads(b, first, count, grads);
     for (int64_t place = 0; place < PLACES; place++) {
-      const mt_conv2d_grad_block product = {.in = inputs + place * count * b->in_channels,
+      const mt_conv2d_grad_block product = {.in = inputs + place * mt_winograd_step(count, b->in_channels),
                                             .in_pixel = b->in_channels,
                                             .kernel_rows = 1,
                                             .run = b->in_channels,
-                                            .grad = grads + place * count * b->channels,
+                                            .grad = grads + place * mt_winograd_step(count, b->channels),
                                             .grad_pixel = b->channels,
                                             .sums = b->sums + place * vectors * MT_VF * b->in_channels,
                                             .images = 1,

@@ -18,13 +18,23 @@
 #define MT_WINOGRAD_SPAN (MT_WINOGRAD_TILE + 2) /* inputs under them */
 #define MT_WINOGRAD_PLACES (MT_WINOGRAD_SPAN * MT_WINOGRAD_SPAN)
 
+/* From one place's matrix of tiles x channels to the next: an odd number of cache lines, because at a power of two all
+ * 36 places of a tile would meet in the same set of the first-level cache. */
+static inline int64_t mt_winograd_step(int64_t tiles, int64_t channels) {
+  return ((tiles * channels + 15) / 16 | 1) * 16;
+}
+
+static inline int64_t mt_winograd_scratch(int64_t chunk, int64_t in_channels, int64_t channels) {
+  return MT_WINOGRAD_PLACES * (mt_winograd_step(chunk, in_channels) + mt_winograd_step(chunk, channels));
+}
+
 /* Images of `rows` x `width` outputs, covered by tiles from the top left. Steps are in floats. */
 typedef struct {
   const float *in; /* padded: the 6 x 6 pixels under every tile exist, channels contiguous */
   int64_t in_row, in_image, in_channels;
   int64_t images, rows, width, channels; /* of the output */
   int64_t chunk;                         /* tiles transformed at a time */
-  float *scratch;                        /* 36 * chunk * (in_channels + channels) floats */
+  float *scratch;                        /* mt_winograd_scratch floats */
   const float *weights;                  /* transformed */
   const float *bias, *residual;          /* as in mt_conv2d_block */
   bool relu;

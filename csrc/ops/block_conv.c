@@ -67,7 +67,7 @@ int64_t mt_block_conv_weight_floats(const mt_block_conv *c) {
 }
 
 int64_t mt_block_conv_scratch_floats(const mt_block_conv *c) {
-  return c->winograd ? (MT_WINOGRAD_PLACES * c->chunk * (c->in_c + c->out_c) + 15) / 16 * 16 : 0;
+  return c->winograd ? mt_winograd_scratch(c->chunk, c->in_c, c->out_c) : 0;
 }
 
 int64_t mt_block_conv_grad_extent(const mt_block_conv *c, int axis) {
