@@ -200,6 +200,10 @@ MT_INLINE void grad_tile(const float *grad, int64_t grad_row, int64_t channels, 
 MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t place, int64_t channel, float *out,
                            int64_t rows, int64_t width, int valid, bool whole) {
   const mt_vf bias = b->bias ? load(b->bias + channel, valid, whole) : (mt_vf){0};
+  /* Copies: a store might change *b, for all the compiler knows. */
+  const float *residual = b->residual ? b->residual + (out - b->out) : NULL;
+  const int64_t out_row = b->out_row, out_pixel = b->out_pixel;
+  const bool relu = b->relu;
   mt_vf columns[SPAN][TILE];
 #pragma GCC unroll 1
   for (int x = 0; x < SPAN; x++) {
@@ -208,20 +212,20 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
     transform_output(m, columns[x]);
   }
 #pragma GCC unroll 1
-  for (int64_t y = 0; y < rows; y++) {
+  for (int64_t y = 0; y < rows; y++, out += out_row) {
     mt_vf m[SPAN], t[TILE];
 #pragma GCC unroll 6
     for (int x = 0; x < SPAN; x++) m[x] = columns[x][y];
     transform_output(m, t);
-    float *to = out + y * b->out_row;
 #pragma GCC unroll 4
-    for (int64_t x = 0; x < TILE; x++, to += b->out_pixel) {
+    for (int64_t x = 0; x < TILE; x++) {
       if (x >= width) break;
       mt_vf result = t[x] + bias;
-      if (b->residual) result += load(b->residual + (to - b->out), valid, whole);
-      if (b->relu) result = mt_relu(result);
-      store(to, result, valid, whole);
+      if (residual) result += load(residual + x * out_pixel, valid, whole);
+      if (relu) result = mt_relu(result);
+      store(out + x * out_pixel, result, valid, whole);
     }
+    if (residual) residual += out_row;
   }
 }
 
