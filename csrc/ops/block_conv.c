@@ -10,8 +10,22 @@
 #define WINOGRAD_MIN_TILES 14
 #define WINOGRAD_MAX_TILES 84
 #define WINOGRAD_CHUNK_BYTES ((int64_t)384 << 10)
+/* A thread's sums of transformed weights' gradients: more would be read and written from main memory at every chunk. */
+#define WINOGRAD_MAX_SUMS_BYTES ((int64_t)12 << 20)
 
 /* ---- the plan ---- */
+
+static int64_t whole_vectors(int64_t channels) {
+  const int64_t lanes = mt_kernels->vector_floats;
+  return (channels + lanes - 1) / lanes * lanes;
+}
+
+static int64_t direct_rows(const mt_block_conv *c) { return c->kernel[0] * c->kernel[1] * c->in_c; }
+static int64_t direct_floats(const mt_block_conv *c) { return direct_rows(c) * whole_vectors(c->out_c); }
+
+static int64_t winograd_floats(const mt_block_conv *c) {
+  return MT_WINOGRAD_PLACES * c->in_c * whole_vectors(c->out_c);
+}
 
 static int64_t tiles_along(int64_t pixels) { return (pixels + MT_WINOGRAD_TILE - 1) / MT_WINOGRAD_TILE; }
 
@@ -48,22 +62,19 @@ mt_block_conv mt_block_conv_plan(const int64_t kernel[2], const int64_t stride[2
     c.in_h = max64(c.in_h, down * MT_WINOGRAD_TILE + 2);
     c.in_w = max64(c.in_w, across * MT_WINOGRAD_TILE + 2);
     c.group = (WINOGRAD_MIN_TILES + down * across - 1) / (down * across);
+    c.winograd_grad = winograd_floats(&c) * (int64_t)sizeof(float) <= WINOGRAD_MAX_SUMS_BYTES;
     c.chunk = tiles_at_a_time(&c);
     if (c.chunk > c.group * down * across) c.chunk = c.group * down * across;
   }
   return c;
 }
 
-static int64_t whole_vectors(int64_t channels) {
-  const int64_t lanes = mt_kernels->vector_floats;
-  return (channels + lanes - 1) / lanes * lanes;
+int64_t mt_block_conv_weight_floats(const mt_block_conv *c) {
+  return c->winograd ? winograd_floats(c) : direct_floats(c);
 }
 
-static int64_t direct_rows(const mt_block_conv *c) { return c->kernel[0] * c->kernel[1] * c->in_c; }
-static int64_t direct_floats(const mt_block_conv *c) { return direct_rows(c) * whole_vectors(c->out_c); }
-
-int64_t mt_block_conv_weight_floats(const mt_block_conv *c) {
-  return c->winograd ? MT_WINOGRAD_PLACES * c->in_c * whole_vectors(c->out_c) : direct_floats(c);
+int64_t mt_block_conv_sum_floats(const mt_block_conv *c) {
+  return c->winograd_grad ? winograd_floats(c) : direct_floats(c);
 }
 
 int64_t mt_block_conv_scratch_floats(const mt_block_conv *c) {
@@ -72,7 +83,7 @@ int64_t mt_block_conv_scratch_floats(const mt_block_conv *c) {
 
 int64_t mt_block_conv_grad_extent(const mt_block_conv *c, int axis) {
   const int64_t out = axis ? c->out_w : c->out_h;
-  return c->winograd ? tiles_along(out) * MT_WINOGRAD_TILE : out;
+  return c->winograd_grad ? tiles_along(out) * MT_WINOGRAD_TILE : out;
 }
 
 /* ---- weights ---- */
@@ -108,20 +119,20 @@ int mt_block_conv_prepare(const mt_block_conv *c, const float *weight, bool back
 }
 
 int mt_block_conv_weight_result(const mt_block_conv *c, const float *sums, int64_t copies, float *weight_grad) {
-  const int64_t step = mt_block_conv_weight_floats(c), panels = panels_of(c), rows = direct_rows(c);
-  float *packed = c->winograd ? mt_alloc((size_t)direct_floats(c) * sizeof(float)) : NULL;
-  if (c->winograd && !packed) return -1;
+  const int64_t step = mt_block_conv_sum_floats(c), panels = panels_of(c), rows = direct_rows(c);
+  float *packed = c->winograd_grad ? mt_alloc((size_t)direct_floats(c) * sizeof(float)) : NULL;
+  if (c->winograd_grad && !packed) return -1;
 #pragma omp parallel num_threads(mt_num_threads()) if (direct_floats(c) > 1 << 15)
   {
-    if (c->winograd) {
+    if (c->winograd_grad) {
 #pragma omp for
       for (int64_t i = 0; i < panels; i++)
         mt_kernels->winograd_grad_back(sums, copies, step, c->in_c, c->out_c, i, i + 1, packed);
     }
 #pragma omp for
     for (int64_t tap = 0; tap < c->kernel[0] * c->kernel[1]; tap++)
-      mt_kernels->conv2d_unpack_sum(c->winograd ? packed : sums, c->winograd ? 1 : copies, step, c->out_c, rows,
-                                    tap * c->in_c, (tap + 1) * c->in_c, weight_grad);
+      mt_kernels->conv2d_unpack_sum(packed ? packed : sums, packed ? 1 : copies, step, c->out_c, rows, tap * c->in_c,
+                                    (tap + 1) * c->in_c, weight_grad);
   }
   mt_free(packed);
   return 0;
@@ -191,7 +202,7 @@ void mt_block_conv_run(const mt_block_conv *c, const mt_block_conv_call *call) {
 void mt_block_conv_weight_grad(const mt_block_conv *c, int64_t images, const float *in, int64_t in_image,
                                const float *grad, int64_t grad_row, int64_t grad_image, float *sums, float *scratch) {
   const int64_t row = c->in_w * c->in_c;
-  if (c->winograd) {
+  if (c->winograd_grad) {
     const mt_winograd_grad_block block = {.in = in,
                                           .in_row = row,
                                           .in_image = in_image,

@@ -14,8 +14,9 @@ typedef struct {
   int64_t in_h, in_w, in_c; /* of a padded image: what the kernels, or whole tiles, reach */
   int64_t out_h, out_w, out_c;
   bool winograd;
-  int64_t group; /* how many images at a time give the kernels enough to do */
-  int64_t chunk; /* Winograd: tiles at a time */
+  bool winograd_grad; /* the weights' gradient too */
+  int64_t group;      /* how many images at a time give the kernels enough to do */
+  int64_t chunk;      /* Winograd: tiles at a time */
 } mt_block_conv;
 
 /* in_size: of a padded image as it stands; in_h and in_w of the result may be larger. */
@@ -26,6 +27,7 @@ static inline int64_t mt_block_conv_in_count(const mt_block_conv *c) { return c-
 
 /* Sizes in floats: prepared weights, a thread's scratch, a thread's sums of the weights' gradient. */
 int64_t mt_block_conv_weight_floats(const mt_block_conv *c);
+int64_t mt_block_conv_sum_floats(const mt_block_conv *c);
 int64_t mt_block_conv_scratch_floats(const mt_block_conv *c);
 
 /* Prepares weights of shape kernel, in_c, out_c; or, for the way back, of shape kernel, out_c, in_c, turned around:
@@ -48,13 +50,14 @@ typedef struct {
 
 void mt_block_conv_run(const mt_block_conv *c, const mt_block_conv_call *call);
 
-/* Adds the gradient of the weights over some images to `sums`, which have the size of prepared weights. `grad` is the
+/* Adds the gradient of the weights over some images to a thread's `sums`. `grad` is the
  * output's, grad_row floats from row to row, zero beyond its end up to mt_block_conv_grad_extent rows and columns. */
 void mt_block_conv_weight_grad(const mt_block_conv *c, int64_t images, const float *in, int64_t in_image,
                                const float *grad, int64_t grad_row, int64_t grad_image, float *sums, float *scratch);
 int64_t mt_block_conv_grad_extent(const mt_block_conv *c, int axis);
 
-/* Adds `copies` sums, a multiple of the weights' size apart, into the gradient kH,kW,I,O. Runs on all threads. */
+/* Adds the sums of `copies` threads, which lie one after the other, into the gradient kH,kW,I,O. Runs on all threads.
+ */
 int mt_block_conv_weight_result(const mt_block_conv *c, const float *sums, int64_t copies, float *weight_grad);
 
 #endif

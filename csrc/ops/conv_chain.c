@@ -346,14 +346,18 @@ typedef struct {
 } folded_chain;
 
 static int fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *weights, float *bias) {
+  float *factors = folded + stage->weight->count;
+  const float *weight = mt_f32(stage->weight);
   for (int64_t c = 0; c < p->out_c; c++) {
     const double scale =
         (double)mt_f32(stage->gamma)[c] / sqrt((double)mt_f32(stage->running_var)[c] + (double)stage->eps);
     const double b = stage->bias ? (double)mt_f32(stage->bias)[c] : 0.0;
-    for (int64_t at = c; at < stage->weight->count; at += p->out_c)
-      folded[at] = (float)(mt_f32(stage->weight)[at] * scale);
+    factors[c] = (float)scale;
     bias[c] = (float)((double)mt_f32(stage->beta)[c] + (b - (double)mt_f32(stage->running_mean)[c]) * scale);
   }
+#pragma omp parallel for num_threads(mt_num_threads()) if (stage->weight->count > 1 << 15)
+  for (int64_t row = 0; row < stage->weight->count; row += p->out_c)
+    for (int64_t c = 0; c < p->out_c; c++) folded[row + c] = weight[row + c] * factors[c];
   return mt_block_conv_prepare(&p->conv, folded, false, weights);
 }
 
@@ -381,7 +385,8 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
   *f = (folded_chain){0};
   for (int s = 0; s < plan->count; s++) {
     total += rounded(mt_block_conv_weight_floats(&plan->stages[s].conv)) + rounded(plan->stages[s].out_c);
-    if (stages[s].weight->count > largest) largest = stages[s].weight->count;
+    const int64_t folded = stages[s].weight->count + plan->stages[s].out_c;
+    if (folded > largest) largest = folded;
   }
   lay_out_folded(f, plan);
   f->memory = mt_alloc((size_t)(total + largest) * sizeof(float));

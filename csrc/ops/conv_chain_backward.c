@@ -198,8 +198,8 @@ static void backward_share(const backward_pass *b, int thread) {
     const float *in = prepare_images(b, &parts, border, first, images);
     if (b->weight_sums)
       mt_block_conv_weight_grad(&p->conv, images, in, mt_stage_in_step(b->plan, b->s), parts.grad_padded + border,
-                                grad_row(b), grad_step(b),
-                                b->weight_sums + thread * mt_block_conv_weight_floats(&p->conv), parts.conv);
+                                grad_row(b), grad_step(b), b->weight_sums + thread * mt_block_conv_sum_floats(&p->conv),
+                                parts.conv);
     if (b->flipped) input_gradients(b, &parts, first, images, sums);
   }
 }
@@ -267,7 +267,7 @@ static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed
       return -1;
   }
   if (weight_needed) {
-    const size_t bytes = (size_t)(b->threads * mt_block_conv_weight_floats(&p->conv)) * sizeof(float);
+    const size_t bytes = (size_t)(b->threads * mt_block_conv_sum_floats(&p->conv)) * sizeof(float);
     b->weight_sums = mt_alloc(bytes);
     if (!b->weight_sums) return -1;
     memset(b->weight_sums, 0, bytes);
