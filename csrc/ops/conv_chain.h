@@ -6,6 +6,8 @@
  * gradient of the weights) reads it. The batch's statistics are gathered from each image right after the convolution
  * wrote it, and the sums that batch normalisation's backward needs right after the gradient was written.
  *
+ * At the end of a bottleneck even that output, the largest of the block, is made again from the small one before it.
+ *
  * One parallel region per stage and direction; each thread owns a fixed, contiguous part of the batch. */
 #ifndef MT_OPS_CONV_CHAIN_H
 #define MT_OPS_CONV_CHAIN_H

@@ -25,6 +25,7 @@ typedef struct {
   float *flipped;     /* weights prepared for it; NULL when the stage's input needs no gradient */
   float *weight_sums; /* of each thread; NULL when the weight needs no gradient */
   float *grad_input;  /* receives the gradient of the stage's input */
+  float *last_z;      /* the last convolution's output, where it was not kept */
 } backward_pass;
 
 /* ---- what the node saved ---- */
@@ -38,7 +39,8 @@ static const float *statistic(const backward_pass *b, int s, int row) {
 }
 
 static const float *z_image(const backward_pass *b, int s, int64_t n) {
-  return mt_f32(saved(b, s, MT_SAVED_Z)) + n * mt_stage_out_count(&b->plan->stages[s]);
+  const mt_tensor *z = saved(b, s, MT_SAVED_Z);
+  return (z ? mt_f32(z) : b->last_z) + n * mt_stage_out_count(&b->plan->stages[s]);
 }
 
 /* ---- one thread's scratch ---- */
@@ -206,28 +208,63 @@ static void backward_share(const backward_pass *b, int thread) {
 
 /* ---- the stages in turn ---- */
 
-/* The sums of the last stage, straight from the gradient that came in; nothing else could gather them. */
+/* The last convolution's output once more, of image n. */
+static void recompute_z(const backward_pass *b, const scratch_parts *parts, const float *weights, int64_t n) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  const int64_t before_count = b->s > 0 ? mt_stage_out_count(p - 1) : mt_stage_in_count(p);
+  const float *before =
+      mt_f32(b->s > 0 ? saved(b, b->s - 1, MT_SAVED_Z) : b->node->saved[MT_SAVED_INPUT]) + n * before_count;
+  const float *in =
+      mt_stage_input(b->plan, b->s, before, b->s > 0 ? mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS)) : NULL,
+                     parts->padded, parts->activation);
+  const mt_block_conv_call call = {.images = 1,
+                                   .in = in,
+                                   .weights = weights,
+                                   .out = b->last_z + n * mt_stage_out_count(p),
+                                   .out_row = p->out_w * p->out_c,
+                                   .scratch = parts->conv};
+  mt_block_conv_run(&p->conv, &call);
+}
+
+static void last_stage_share(const backward_pass *b, const float *weights, int thread) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  scratch_parts parts;
+  int64_t begin, end;
+  lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
+  mt_chain_share(b->plan, b->threads, thread, &begin, &end);
+  if (weights) memset(parts.padded, 0, (size_t)mt_block_conv_in_count(&p->conv) * sizeof(float));
+  for (int64_t n = begin; n < end; n++) {
+    if (weights) recompute_z(b, &parts, weights, n);
+    const mt_stage_backward r =
+        stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, parts.activation, false);
+    add_gradient_sums(&r, parts.image_sums, b->sums + thread * 2 * p->out_c);
+  }
+}
+
+/* The sums of the last stage, straight from the gradient that came in; nothing else could gather them. Where the last
+ * convolution's output was not kept, this makes it first. */
 static int last_stage_sums(backward_pass *b) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
+  const bool recomputes = b->plan->recomputes;
+  float *weights = NULL;
   b->back = plan_back(p, false);
   b->scratch_count = lay_out_scratch(b, NULL, NULL);
   b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));
-  if (!b->scratch) return -1;
-#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
-  for (int t = 0; t < b->threads; t++) {
-    scratch_parts parts;
-    int64_t begin, end;
-    lay_out_scratch(b, b->scratch + t * b->scratch_count, &parts);
-    mt_chain_share(b->plan, b->threads, t, &begin, &end);
-    for (int64_t n = begin; n < end; n++) {
-      const mt_stage_backward r =
-          stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, parts.activation, false);
-      add_gradient_sums(&r, parts.image_sums, b->sums + t * 2 * p->out_c);
-    }
+  int status = b->scratch ? 0 : -1;
+  if (status == 0 && recomputes) {
+    b->last_z = mt_alloc((size_t)(b->plan->images * mt_stage_out_count(p)) * sizeof(float));
+    weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float));
+    status = b->last_z && weights ? 0 : -1;
+    if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), false, weights);
   }
+  if (status == 0) {
+#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
+    for (int t = 0; t < b->threads; t++) last_stage_share(b, weights, t);
+  }
+  mt_free(weights);
   mt_free(b->scratch);
   b->scratch = NULL;
-  return 0;
+  return status;
 }
 
 static mt_tensor *channel_vector(int64_t channels) { return mt_tensor_zeros(MT_FLOAT32, 1, &channels); }
@@ -353,6 +390,8 @@ int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gr
   for (; status == 0 && b.s >= 0; b.s--) {
     mt_tensor *grad_input = NULL;
     status = backward_stage(&b, grads, &grad_input);
+    mt_free(b.last_z);
+    b.last_z = NULL;
     mt_release(grad);
     grad = grad_input;
     if (grad) b.grad = mt_f32(grad);
@@ -361,6 +400,7 @@ int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gr
     grads[MT_CHAIN_INPUT] = grad;
   else
     mt_release(grad);
+  mt_free(b.last_z);
   mt_free(b.sums);
   mt_free(b.factors);
   return status;

@@ -19,6 +19,7 @@ typedef struct {
   int count;
   int64_t images;
   bool has_residual;
+  bool recomputes; /* the last convolution's output is not kept: backward makes it again */
   mt_stage_plan stages[MT_CHAIN_MAX_STAGES];
 } mt_chain_plan;
 
