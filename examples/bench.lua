@@ -9,6 +9,8 @@ local mt = require "masktune"
 
 local usage = [[
 usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2] [--no-torch] [--json FILE]
+--quick: under two minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch in
+channels_last only, which has been its better layout on processors.
 PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
 ]]
 
@@ -202,7 +204,7 @@ local function measure(net, work, threads, options, folder)
   local workers = { start_worker("ours", ("%s %s --worker %s"):format(quoted(arg[-1]), quoted(arg[0]), case), folder) }
   if options.python then
     local script = quoted(arg[0]:gsub("bench%.lua$", "bench_torch.py"))
-    for _, layout in ipairs{ "nchw", "channels_last" } do
+    for _, layout in ipairs(options.layouts) do
       local command = ("%s %s %s %s"):format(quoted(options.python), script, case, layout)
       workers[#workers + 1] = start_worker(layout, command, folder)
     end
@@ -307,11 +309,12 @@ local function run(options, folder)
 end
 
 local function parse(arguments)
-  local options = { nets = nets, works = works, threads = { 1, 2 }, rounds = 9, seconds = 1 }
+  local options = { nets = nets, works = works, rounds = 9, seconds = 1, layouts = { "nchw", "channels_last" } }
   options.python = os.getenv("MASKTUNE_PYTHON") or "python3"
   local flags = {
     ["--quick"] = function()
-      options.rounds, options.seconds = 5, 0.3
+      options.rounds, options.seconds, options.layouts = 3, 0.3, { "channels_last" }
+      options.threads = options.threads or { 2 }
     end,
     ["--no-torch"] = function()
       options.python = nil
@@ -352,6 +355,7 @@ local function parse(arguments)
     end
     i = i + 1
   end
+  options.threads = options.threads or { 1, 2 }
   if options.python and not os.execute(quoted(options.python) .. " -c 'import torch, numpy' 2>/dev/null") then
     print(options.python .. " has no torch: measuring ours only")
     options.python = nil

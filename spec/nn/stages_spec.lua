@@ -40,7 +40,7 @@ local function compare(got, expected)
 end
 
 local function stage(list, inputs, outputs, options)
-  local window = { padding = options.padding or 0, stride = options.stride or 1 }
+  local window = { padding = options.padding or 0, stride = options.stride or 1, bias = options.bias ~= false }
   list[#list + 1] = nn.Conv2d(inputs, outputs, options.kernel or 3, window)
   list[#list + 1] = nn.BatchNorm2d(outputs)
   if options.relu ~= false then list[#list + 1] = nn.ReLU() end
@@ -54,6 +54,10 @@ local cases = {
     stages = { { padding = 1 }, { padding = 1, pool = 3 }, { padding = 2, kernel = 5, relu = false } } },
   { name = "kernels 1 and 7 with full padding", channels = { 2, 17, 1 }, size = { 9, 7 },
     stages = { { kernel = 1 }, { kernel = 7, padding = 6 } } },
+  { name = "Winograd's tiles beyond the border, channels that no vector divides", channels = { 9, 17, 33, 8 },
+    size = { 13, 10 }, stages = { { padding = 1 }, { padding = 2, pool = 2 }, {} } },
+  { name = "Winograd on images smaller than a tile and on long ones", channels = { 8, 16, 40 }, size = { 4, 61 },
+    stages = { { padding = 1 }, { padding = 1 } } },
   { name = "a strided stage, which runs apart", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
     stages = { { padding = 1 }, { stride = 2, padding = 1 }, { padding = 1, pool = 2 } } },
 }
@@ -118,6 +122,25 @@ describe("a container of convolution stages", function()
     local function plain(list, input) return (one_by_one(list, input) + input):relu() end
     compare(fused, pass(block, main, plain, x, weights))
   end)
+
+  for _, width in ipairs { 4, 16 } do
+    it(("makes the last output of a bottleneck again on the way back: %d channels"):format(width), function()
+      local main = {}
+      stage(main, 4 * width, width, { kernel = 1, bias = false })
+      stage(main, width, width, { padding = 1, bias = false })
+      stage(main, width, 4 * width, { kernel = 1, bias = false, relu = false })
+      local items = {}
+      for i, m in ipairs(main) do items[i] = { "m" .. i, m } end
+      local block = nn.Residual(items)
+      local initial = block:state_dict()
+      local x = mt.randn(5, 10, 9, 4 * width):requires_grad(true)
+      local weights = mt.randn(5, 10, 9, 4 * width)
+      local fused = pass(block, main, function(_, input) return block(input) end, x, weights)
+      block:load_state_dict(initial)
+      local function plain(list, input) return (one_by_one(list, input) + input):relu() end
+      compare(fused, pass(block, main, plain, x, weights))
+    end)
+  end
 
   it("gives the same bits again with the same number of threads", function()
     local list = build(cases[1])
