@@ -1,7 +1,6 @@
 /* Convolution. Forward is one correlation (ops/correlate.h). The gradient for the input is one correlation of the
- * output's gradient per phase of the stride: input rows y with (y + padding) mod stride = phase meet only the kernel
- * rows phase, phase + stride, ..., so for stride 1 it is one convolution with the flipped kernel, and in general
- * stride[0] * stride[1] small ones. The gradient for the weights is in ops/conv2d_weight_grad.c. */
+ * output's gradient per phase of the stride (ops/conv_phase.h): for stride 1 one convolution with the flipped kernel.
+ * The gradient for the weights is in ops/conv2d_weight_grad.c. */
 #include "ops/conv2d.h"
 
 #include "autograd/tape.h"
@@ -9,6 +8,7 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv2d_internal.h"
+#include "ops/conv_phase.h"
 #include "ops/correlate.h"
 
 #define MAX_EXTENT ((int64_t)1 << 30) /* of stride and padding: keeps sums of them from overflowing */
@@ -101,42 +101,20 @@ mt_tensor *mt_conv2d_compute(mt_correlation *c, const mt_tensor *weight, const i
 
 /* ---- backward ---- */
 
-/* One phase along one axis: the input coordinates first, first + stride, ... */
-typedef struct {
-  int64_t count;       /* of input coordinates */
-  int64_t phase, taps; /* kernel coordinates phase, phase + stride, ... */
-  int64_t origin;      /* the output coordinate that the last tap joins with `first` */
-} phase_axis;
-
-static phase_axis phase_of(int64_t first, int64_t size, int64_t kernel, int64_t stride, int64_t padding) {
-  phase_axis a = {.count = (size - first + stride - 1) / stride, .phase = (first + padding) % stride};
-  a.taps = a.phase < kernel ? (kernel - a.phase + stride - 1) / stride : 0;
-  a.origin = (first + padding) / stride - (a.taps - 1);
-  return a;
-}
-
-/* The phase's kernel, flipped and with input and output channels exchanged. */
-static void pack_phase(const mt_tensor *weight, const mt_conv2d_params *p, const phase_axis axes[2], float *packed) {
-  const int64_t kw = weight->shape[1], in_channels = weight->shape[2], out_channels = weight->shape[3];
-  const int64_t total = axes[0].taps * axes[1].taps * out_channels;
-  for (int64_t y = 0; y < axes[0].taps; y++) {
-    for (int64_t x = 0; x < axes[1].taps; x++) {
-      const int64_t from_y = axes[0].phase + p->stride[0] * (axes[0].taps - 1 - y);
-      const int64_t from_x = axes[1].phase + p->stride[1] * (axes[1].taps - 1 - x);
-      mt_kernels->conv2d_pack(mt_f32(weight) + (from_y * kw + from_x) * in_channels * out_channels, out_channels, 1,
-                              in_channels, out_channels, (y * axes[1].taps + x) * out_channels, total, packed);
-    }
-  }
-}
-
 /* The input coordinates (first[0] + any * stride[0], first[1] + any * stride[1]). */
 static int grad_input_phase(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
                             const int64_t first[2], float *packed, mt_tensor *grad_input) {
   const int64_t *in = grad_input->shape;
-  phase_axis axes[2];
-  for (int i = 0; i < 2; i++) axes[i] = phase_of(first[i], in[1 + i], weight->shape[i], p->stride[i], p->padding[i]);
+  mt_conv_phase axes[2];
+  for (int i = 0; i < 2; i++)
+    axes[i] = mt_conv_phase_of(first[i], in[1 + i], weight->shape[i], p->stride[i], p->padding[i]);
   const bool touched = axes[0].taps > 0 && axes[1].taps > 0; /* else these inputs meet no tap: zeros */
-  if (touched) pack_phase(weight, p, axes, packed);
+  const mt_phase_weights w = {mt_f32(weight),
+                              {weight->shape[0], weight->shape[1]},
+                              {p->stride[0], p->stride[1]},
+                              weight->shape[2],
+                              weight->shape[3]};
+  if (touched) mt_conv_phase_pack(&w, axes, packed);
   const mt_correlation c = {
       .input = mt_f32(grad_output),
       .images = grad_output->shape[0],

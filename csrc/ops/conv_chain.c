@@ -82,10 +82,9 @@ static bool wants_gradients(const mt_tensor *input, const mt_conv_stage *stages,
   return wants;
 }
 
-/* The way back runs the forward kernel over the padded gradient: stride 1, and padding below the kernel's size. */
+/* The way back knows no padding beyond which a kernel sees nothing but zeros. */
 static bool can_go_back(const mt_stage_plan *p) {
-  const mt_block_conv *c = &p->conv;
-  return c->stride[0] == 1 && c->stride[1] == 1 && p->padding[0] < c->kernel[0] && p->padding[1] < c->kernel[1];
+  return p->padding[0] < p->conv.kernel[0] && p->padding[1] < p->conv.kernel[1];
 }
 
 bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
@@ -97,8 +96,7 @@ bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int
   if (!training) return !gradients;
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
-    if (plan.images * p->out_h * p->out_w < 2) return false;
-    if (gradients && (i > 0 || mt_needs_grad(input)) && !can_go_back(p)) return false;
+    if (plan.images * p->out_h * p->out_w < 2 || (gradients && !can_go_back(p))) return false;
   }
   return true;
 }

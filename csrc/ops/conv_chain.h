@@ -27,8 +27,8 @@ typedef struct {
   int64_t pool; /* window and stride of a max pooling at the stage's end; 1: none */
 } mt_conv_stage;
 
-/* Whether mt_conv_chain can run this: float32 images with at least one image per thread, strides it can take back, and
- * in evaluation no gradients wanted. Otherwise the caller uses the separate operations. Sets no error. */
+/* Whether mt_conv_chain can run this: float32 images with at least one image per thread, padding smaller than kernels,
+ * and in evaluation no gradients wanted. Otherwise the caller uses the separate operations. Sets no error. */
 bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
                         bool training);
 

@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "ops/block_conv_back.h"
 
 typedef struct {
   const mt_chain_plan *plan;
@@ -21,11 +22,11 @@ typedef struct {
   float *factors; /* 2 x channels: z_factor and constant of stage s */
   float *scratch;
   int64_t scratch_count;
-  mt_block_conv back; /* from the gradient of stage s's convolution to that of its input */
-  float *flipped;     /* weights prepared for it; NULL when the stage's input needs no gradient */
-  float *weight_sums; /* of each thread; NULL when the weight needs no gradient */
-  float *grad_input;  /* receives the gradient of the stage's input */
-  float *last_z;      /* the last convolution's output, where it was not kept */
+  mt_block_conv_back back; /* from the gradient of stage s's convolution to that of its input */
+  float *flipped;          /* weights prepared for it; NULL when the stage's input needs no gradient */
+  float *weight_sums;      /* of each thread; NULL when the weight needs no gradient */
+  float *grad_input;       /* receives the gradient of the stage's input */
+  float *last_z;           /* the last convolution's output, where it was not kept */
 } backward_pass;
 
 /* ---- what the node saved ---- */
@@ -55,38 +56,25 @@ typedef struct {
   float *conv;       /* the convolutions' own scratch */
 } scratch_parts;
 
-/* Padding of the gradient so that the flipped kernel gives back the input's size. */
-static int64_t back_padding(const mt_stage_plan *p, int axis) { return p->conv.kernel[axis] - 1 - p->padding[axis]; }
-
-/* How stage p's gradient goes back: over the gradient padded all around, and at least as far as the gradient of the
- * weights wants it. Where no gradient of the input is wanted, only the padded size is used: no border then. */
-static mt_block_conv plan_back(const mt_stage_plan *p, bool input_needed) {
-  const int64_t out[2] = {p->out_h, p->out_w}, in[2] = {p->in_h, p->in_w}, stride[2] = {1, 1};
-  int64_t padded[2];
-  for (int i = 0; i < 2; i++) {
-    const int64_t border = input_needed ? back_padding(p, i) : 0, extent = mt_block_conv_grad_extent(&p->conv, i);
-    padded[i] = border + (extent > out[i] + border ? extent : out[i] + border);
-  }
-  if (!input_needed) return (mt_block_conv){.in_h = padded[0], .in_w = padded[1], .in_c = p->out_c, .group = 1};
-  return mt_block_conv_plan(p->conv.kernel, stride, padded, p->out_c, in, p->in_c);
+static mt_block_conv_back plan_back(const mt_stage_plan *p, bool input_needed) {
+  return mt_block_conv_back_plan(&p->conv, (const int64_t[2]){p->in_h, p->in_w}, p->padding, input_needed);
 }
 
-static int64_t grad_row(const backward_pass *b) { return b->back.in_w * b->back.in_c; }
-static int64_t grad_step(const backward_pass *b) { return mt_block_conv_in_count(&b->back); }
-
-static int64_t group_of(const backward_pass *b) {
-  const int64_t forward = b->plan->stages[b->s].conv.group;
-  return forward > b->back.group ? forward : b->back.group;
-}
+static int64_t grad_row(const backward_pass *b) { return b->back.grad_w * b->back.grad_c; }
+static int64_t grad_step(const backward_pass *b) { return mt_block_conv_back_count(&b->back); }
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+
+static int64_t group_of(const backward_pass *b) {
+  return max64(b->plan->stages[b->s].conv.group, mt_block_conv_back_group(&b->back));
+}
 
 /* Sizes for the current stage and the one before; parts may be NULL to learn the total alone. */
 static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[b->s], *before = b->s > 0 ? p - 1 : p;
   const int64_t group = group_of(b), unpooled = max64(p->pool > 1 ? mt_stage_out_count(p) : 0,
                                                       before->pool > 1 ? mt_stage_out_count(before) : 0);
-  const int64_t conv = max64(mt_block_conv_scratch_floats(&p->conv), mt_block_conv_scratch_floats(&b->back));
+  const int64_t conv = max64(mt_block_conv_scratch_floats(&p->conv), mt_block_conv_back_scratch_floats(&b->back));
   const int64_t sizes[] = {group * mt_block_conv_in_count(&p->conv),
                            group * grad_step(b),
                            group * unpooled,
@@ -168,15 +156,7 @@ static void input_gradients(const backward_pass *b, const scratch_parts *parts, 
                             double *sums) {
   const int64_t in_count = mt_stage_in_count(&b->plan->stages[b->s]);
   float *out = b->grad_input + first * in_count;
-  const mt_block_conv_call call = {.images = images,
-                                   .in = parts->grad_padded,
-                                   .in_image = grad_step(b),
-                                   .weights = b->flipped,
-                                   .out = out,
-                                   .out_row = b->back.out_w * b->back.out_c,
-                                   .out_image = in_count,
-                                   .scratch = parts->conv};
-  mt_block_conv_run(&b->back, &call);
+  mt_block_conv_back_run(&b->back, images, parts->grad_padded, b->flipped, out, parts->conv);
   for (int64_t i = 0; b->s > 0 && i < images; i++) {
     const mt_stage_backward earlier = stage_backward(b, b->s - 1, first + i, out + i * in_count, parts,
                                                      parts->activation + i * parts->activation_step, true);
@@ -191,7 +171,7 @@ static void backward_share(const backward_pass *b, int thread) {
   lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
   memset(parts.padded, 0, (size_t)(group * mt_block_conv_in_count(&p->conv)) * sizeof(float));
   memset(parts.grad_padded, 0, (size_t)(group * grad_step(b)) * sizeof(float));
-  const int64_t border = b->flipped ? back_padding(p, 0) * grad_row(b) + back_padding(p, 1) * p->out_c : 0;
+  const int64_t border = b->back.border[0] * grad_row(b) + b->back.border[1] * p->out_c;
   double *sums = b->s > 0 ? b->sums + thread * 2 * (p - 1)->out_c : NULL;
   int64_t begin, end;
   mt_chain_share(b->plan, b->threads, thread, &begin, &end);
@@ -299,8 +279,8 @@ static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed
   b->flipped = b->weight_sums = NULL;
   b->back = plan_back(p, input_needed);
   if (input_needed) {
-    b->flipped = mt_alloc((size_t)mt_block_conv_weight_floats(&b->back) * sizeof(float));
-    if (!b->flipped || mt_block_conv_prepare(&b->back, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), true, b->flipped) < 0)
+    b->flipped = mt_alloc((size_t)mt_block_conv_back_weight_floats(&b->back) * sizeof(float));
+    if (!b->flipped || mt_block_conv_back_prepare(&b->back, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), b->flipped) < 0)
       return -1;
   }
   if (weight_needed) {

@@ -58,8 +58,11 @@ local cases = {
     size = { 13, 10 }, stages = { { padding = 1 }, { padding = 2, pool = 2 }, {} } },
   { name = "Winograd on images smaller than a tile and on long ones", channels = { 8, 16, 40 }, size = { 4, 61 },
     stages = { { padding = 1 }, { padding = 1 } } },
-  { name = "a strided stage, which runs apart", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
-    stages = { { padding = 1 }, { stride = 2, padding = 1 }, { padding = 1, pool = 2 } } },
+  { name = "strides, in front, between and where pixels meet no tap", channels = { 4, 8, 8, 5 }, size = { 13, 14 },
+    stages = { { padding = 1, stride = { 2, 1 } }, { kernel = 5, stride = { 2, 3 }, padding = 2 },
+      { kernel = 1, stride = 2 } } },
+  { name = "a padding as wide as the kernel, which runs apart", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
+    stages = { { padding = 1 }, { padding = 3 }, { padding = 1, pool = 2 } } },
 }
 
 describe("a container of convolution stages", function()

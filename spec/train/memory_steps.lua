@@ -1,5 +1,5 @@
--- Trains a small net for 10,000 steps as a user would, and prints the resident memory in kB after the first 1,000 steps (by then
--- Lua has collected its garbage several times), half-way and at the end. spec/train/memory_spec.lua reads it.
+-- Trains a small net for 10,000 steps as a user would, and prints the resident memory in kB after the first 1,000 steps
+-- (by then Lua has collected its garbage several times), half-way and at the end. spec/train/memory_spec.lua reads it.
 local mt = require "masktune"
 local nn = mt.nn
 
