@@ -61,10 +61,11 @@ mt_block_conv mt_block_conv_plan(const int64_t kernel[2], const int64_t stride[2
     const int64_t down = tiles_along(c.out_h), across = tiles_along(c.out_w);
     c.in_h = max64(c.in_h, down * MT_WINOGRAD_TILE + 2);
     c.in_w = max64(c.in_w, across * MT_WINOGRAD_TILE + 2);
-    c.group = (WINOGRAD_MIN_TILES + down * across - 1) / (down * across);
+    c.tiles = down * across;
+    c.group = (WINOGRAD_MIN_TILES + c.tiles - 1) / c.tiles;
     c.winograd_grad = winograd_floats(&c) * (int64_t)sizeof(float) <= WINOGRAD_MAX_SUMS_BYTES;
     c.chunk = tiles_at_a_time(&c);
-    if (c.chunk > c.group * down * across) c.chunk = c.group * down * across;
+    if (c.chunk > c.group * c.tiles) c.chunk = c.group * c.tiles;
   }
   return c;
 }

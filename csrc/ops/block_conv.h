@@ -16,7 +16,8 @@ typedef struct {
   bool winograd;
   bool winograd_grad; /* the weights' gradient too */
   int64_t group;      /* how many images at a time give the kernels enough to do */
-  int64_t chunk;      /* Winograd: tiles at a time */
+  int64_t tiles;      /* Winograd: of an image, */
+  int64_t chunk;      /* and how many at a time */
 } mt_block_conv;
 
 /* in_size: of a padded image as it stands; in_h and in_w of the result may be larger. */

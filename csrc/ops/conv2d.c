@@ -1,12 +1,14 @@
 /* Convolution. Forward is one correlation (ops/correlate.h). The gradient for the input is one correlation of the
  * output's gradient per phase of the stride (ops/conv_phase.h): for stride 1 one convolution with the flipped kernel.
- * The gradient for the weights is in ops/conv2d_weight_grad.c. */
+ * The gradient for the weights is in ops/conv2d_weight_grad.c. Where Winograd pays, all three go through
+ * ops/conv2d_blocks.c instead. */
 #include "ops/conv2d.h"
 
 #include "autograd/tape.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "ops/conv2d_blocks.h"
 #include "ops/conv2d_internal.h"
 #include "ops/conv_phase.h"
 #include "ops/correlate.h"
@@ -84,19 +86,26 @@ mt_correlation mt_conv2d_correlation(const mt_tensor *input, const mt_tensor *we
   };
 }
 
-mt_tensor *mt_conv2d_compute(mt_correlation *c, const mt_tensor *weight, const int64_t out_shape[4]) {
-  mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
-  float *packed = output ? pack(weight) : NULL;
-  if (packed) {
-    c->output = mt_f32(output);
-    c->weights = packed;
-  }
-  if (!packed || mt_correlate(c) < 0) {
-    mt_release(output);
-    output = NULL;
-  }
+static int correlate_packed(mt_correlation *c, const mt_tensor *weight) {
+  float *packed = pack(weight);
+  c->weights = packed;
+  const int status = packed ? mt_correlate(c) : -1;
   mt_free(packed);
-  return output;
+  return status;
+}
+
+mt_tensor *mt_conv2d_compute(mt_correlation *c, const mt_tensor *weight, const int64_t out_shape[4]) {
+  const int64_t input[4] = {c->images, c->in_size[0], c->in_size[1], c->in_channels};
+  const mt_conv2d_params p = {.stride = {c->stride[0], c->stride[1]}, .padding = {-c->origin[0], -c->origin[1]}};
+  mt_block_conv plan;
+  mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
+  if (!output) return NULL;
+  c->output = mt_f32(output);
+  const bool by_blocks = !c->strip_moments && mt_conv2d_blocks_plan(input, weight->shape, &p, &plan);
+  if ((by_blocks ? mt_conv2d_blocks_forward(&plan, c, mt_f32(weight)) : correlate_packed(c, weight)) == 0)
+    return output;
+  mt_release(output);
+  return NULL;
 }
 
 /* ---- backward ---- */
@@ -134,22 +143,16 @@ static int grad_input_phase(const mt_tensor *grad_output, const mt_tensor *weigh
   return mt_correlate(&c);
 }
 
-static mt_tensor *grad_input(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
-                             const int64_t in_shape[4]) {
-  const int64_t taps = weight->shape[0] * weight->shape[1]; /* no phase has more */
-  mt_tensor *result = mt_tensor_new(MT_FLOAT32, 4, in_shape);
-  float *packed =
-      result ? mt_alloc((size_t)mt_packed_floats(taps * weight->shape[3], weight->shape[2]) * sizeof(float)) : NULL;
+static int fill_grad_input(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
+                           mt_tensor *result) {
+  const int64_t taps = weight->shape[0] * weight->shape[1], *in_shape = result->shape; /* no phase has more taps */
+  float *packed = mt_alloc((size_t)mt_packed_floats(taps * weight->shape[3], weight->shape[2]) * sizeof(float));
   int status = packed ? 0 : -1;
   for (int64_t y = 0; status == 0 && y < p->stride[0] && y < in_shape[1]; y++)
     for (int64_t x = 0; status == 0 && x < p->stride[1] && x < in_shape[2]; x++)
       status = grad_input_phase(grad_output, weight, p, (const int64_t[2]){y, x}, packed, result);
   mt_free(packed);
-  if (status < 0) {
-    mt_release(result);
-    return NULL;
-  }
-  return result;
+  return status;
 }
 
 /* grad where the ReLU let the output through. */
@@ -173,14 +176,20 @@ enum { SAVED_INPUT, SAVED_WEIGHT, SAVED_OUTPUT, SAVED };
 
 static int fill_grads(const mt_node *node, const mt_tensor *g, mt_tensor **grads) {
   const conv2d_context *c = node->context;
-  if (node->needs[INPUT]) {
-    grads[INPUT] = grad_input(g, node->saved[SAVED_WEIGHT], &c->params, c->in_shape);
-    if (!grads[INPUT]) return -1;
-  }
+  const mt_tensor *input = node->saved[SAVED_INPUT], *weight = node->saved[SAVED_WEIGHT];
+  mt_block_conv plan;
+  if (node->needs[INPUT] && !(grads[INPUT] = mt_tensor_new(MT_FLOAT32, 4, c->in_shape))) return -1;
   if (node->needs[WEIGHT] && !(grads[WEIGHT] = mt_tensor_new(MT_FLOAT32, 4, c->weight_shape))) return -1;
   if (node->needs[BIAS] && !(grads[BIAS] = mt_tensor_new(MT_FLOAT32, 1, &c->weight_shape[3]))) return -1;
-  if (!node->needs[WEIGHT] && !node->needs[BIAS]) return 0;
-  return mt_conv2d_weight_grad(node->saved[SAVED_INPUT], g, &c->params, c->weight_shape, grads[WEIGHT], grads[BIAS]);
+  const bool by_blocks = mt_conv2d_blocks_plan(c->in_shape, c->weight_shape, &c->params, &plan);
+  if (by_blocks) {
+    if (mt_conv2d_blocks_backward(&plan, &c->params, input, weight, g, grads[INPUT], grads[WEIGHT]) < 0) return -1;
+  } else if (grads[INPUT] && fill_grad_input(g, weight, &c->params, grads[INPUT]) < 0) {
+    return -1;
+  }
+  mt_tensor *grad_weight = by_blocks ? NULL : grads[WEIGHT];
+  if (!grad_weight && !grads[BIAS]) return 0;
+  return mt_conv2d_weight_grad(input, g, &c->params, c->weight_shape, grad_weight, grads[BIAS]);
 }
 
 static int conv2d_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {

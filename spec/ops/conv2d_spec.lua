@@ -126,6 +126,12 @@ local cases = {
   { { 2, 3, 61, 4 }, { 3, 3, 4, 16 }, { padding = 1 } }, -- several tiles of pixels in a row
   { { 1, 3, 5, 40 }, { 1, 3, 40, 49 }, { padding = 1 } }, -- several tiles of taps, several panels
   { { 33, 2, 2, 3 }, { 2, 2, 3, 8 }, {} }, -- many images in a block
+  -- by Winograd's tiles of 4 x 4 outputs: whole, beyond the border, groups of images, several chunks
+  { { 1, 8, 8, 8 }, { 3, 3, 8, 16 }, { padding = 1 } },
+  { { 2, 9, 11, 9 }, { 3, 3, 9, 17 }, {} },
+  { { 7, 5, 6, 16 }, { 3, 3, 16, 33 }, { padding = 2 } },
+  { { 5, 4, 3, 19 }, { 3, 3, 19, 8 }, { padding = { 1, 0 } } },
+  { { 1, 37, 45, 8 }, { 3, 3, 8, 8 }, { padding = 1 } },
 }
 
 local function describe_case(case)
