@@ -16,6 +16,25 @@ describe("memory", function()
     assert.is_true(highest < 200 * 2 ^ 20)
   end)
 
+  it("keeps large buffers of many sizes apart, and serves new ones from what was freed", function()
+    local random = math.random
+    math.randomseed(5)
+    mt.empty_cache()
+    local kept = {}
+    for i = 1, 3000 do
+      local slot = random(30)
+      if kept[slot] then
+        local lowest, highest = kept[slot].tensor:min():item(), kept[slot].tensor:max():item()
+        assert.equal(kept[slot].value, lowest)
+        assert.equal(kept[slot].value, highest)
+      end
+      kept[slot] = { value = i, tensor = mt.full({ random(2000, 200000) }, i) }
+      if i % 500 == 0 then mt.empty_cache() end
+    end
+    local memory = mt.memory()
+    assert.is_true(memory.live + memory.cached <= math.max(64 * 2 ^ 20, 1.25 * memory.peak))
+  end)
+
   it("goes back to the system on request", function()
     mt.zeros(1024, 1024)
     collectgarbage()
