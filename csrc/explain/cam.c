@@ -8,8 +8,8 @@
 #include "core/threads.h"
 #include "image/pixels.h"
 
-#define CHUNK_BYTES ((int64_t)1 << 20) /* of input: the widest activations are some ten times larger */
-#define MIN_CHUNK 8
+#define CHUNK_BYTES ((int64_t)512 << 10) /* of input: the widest activations are some ten times larger */
+#define MIN_CHUNK 16                     /* every chunk folds and packs the net's weights once */
 #define MAX_CHUNK 128
 #define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
 
@@ -17,26 +17,25 @@
 
 /* xGradCAM (Fu et al. 2020): w_k = sum_ij( g_k A_k / (sum_ij A_k + 1e-7) ). */
 static void weigh_xgradcam(const float *activation, const float *gradient, int64_t positions, int64_t channels,
-                           double *weights) {
-  for (int64_t c = 0; c < channels; c++) {
-    double sum = 0.0, product = 0.0;
-    for (int64_t i = c; i < positions * channels; i += channels) {
-      sum += activation[i];
-      product += (double)gradient[i] * activation[i];
+                           double *weights, double *sums) {
+  for (int64_t c = 0; c < channels; c++) weights[c] = sums[c] = 0.0;
+  for (int64_t p = 0; p < positions; p++, activation += channels, gradient += channels) {
+    for (int64_t c = 0; c < channels; c++) {
+      sums[c] += activation[c];
+      weights[c] += (double)gradient[c] * activation[c];
     }
-    weights[c] = product / (sum + 1e-7);
   }
+  for (int64_t c = 0; c < channels; c++) weights[c] /= sums[c] + 1e-7;
 }
 
 /* GradCAM (Selvaraju et al. 2017): w_k = mean_ij g_k. */
 static void weigh_gradcam(const float *activation, const float *gradient, int64_t positions, int64_t channels,
-                          double *weights) {
+                          double *weights, double *sums) {
   (void)activation;
-  for (int64_t c = 0; c < channels; c++) {
-    double sum = 0.0;
-    for (int64_t i = c; i < positions * channels; i += channels) sum += gradient[i];
-    weights[c] = sum / (double)positions;
-  }
+  for (int64_t c = 0; c < channels; c++) sums[c] = 0.0;
+  for (int64_t i = 0; i < positions * channels; i += channels)
+    for (int64_t c = 0; c < channels; c++) sums[c] += gradient[i + c];
+  for (int64_t c = 0; c < channels; c++) weights[c] = sums[c] / (double)positions;
 }
 
 const mt_cam_method mt_cam_methods[] = {
@@ -49,7 +48,7 @@ const mt_cam_method mt_cam_methods[] = {
 
 static void heat_of_image(const mt_cam_method *method, const float *activation, const float *gradient,
                           int64_t positions, int64_t channels, double *weights, float *heat) {
-  method->weigh(activation, gradient, positions, channels, weights);
+  method->weigh(activation, gradient, positions, channels, weights, weights + channels);
   for (int64_t p = 0; p < positions; p++) {
     double sum = 0.0;
     for (int64_t c = 0; c < channels; c++) sum += weights[c] * activation[p * channels + c];
@@ -61,12 +60,12 @@ static void heat_of_image(const mt_cam_method *method, const float *activation, 
 static int heat_of_chunk(const mt_cam_method *method, const mt_tensor *activation, float *heat) {
   const int64_t count = activation->shape[0], channels = activation->shape[3];
   const int64_t positions = activation->shape[1] * activation->shape[2], size = positions * channels;
-  double *weights = mt_alloc((size_t)(count * channels) * sizeof *weights);
+  double *weights = mt_alloc((size_t)(2 * count * channels) * sizeof *weights); /* and as many sums */
   if (!weights) return -1;
 #pragma omp parallel for num_threads(mt_num_threads()) if (activation->count >= PARALLEL_FROM)
   for (int64_t i = 0; i < count; i++)
     heat_of_image(method, mt_f32(activation) + i * size, mt_f32(activation->grad) + i * size, positions, channels,
-                  weights + i * channels, heat + i * positions);
+                  weights + 2 * i * channels, heat + i * positions);
   mt_free(weights);
   return 0;
 }

@@ -11,8 +11,9 @@
 
 typedef struct {
   const char *name;
-  /* The weights of one image's channels. activation, gradient: {positions, channels}. */
-  void (*weigh)(const float *activation, const float *gradient, int64_t positions, int64_t channels, double *weights);
+  /* The weights of one image's channels. activation, gradient: {positions, channels}; sums: room for `channels`. */
+  void (*weigh)(const float *activation, const float *gradient, int64_t positions, int64_t channels, double *weights,
+                double *sums);
 } mt_cam_method;
 
 /* Every method; a NULL name ends the table. */
