@@ -420,7 +420,10 @@ local function write_plot(path, o, data, runs, collected)
     local marks = threshold_marks(o, collected, method)
     if marks then series[#series + 1] = with(marks, { color = COLORS[method] }) end
   end
-  if series[4] then series[4].name = "thresholds set on the validation split" end
+  local last = series[#series]
+  if last.marks then -- one entry in the legend for the marks of both
+    last.name, last.legend_color = "thresholds set on the validation split", { 95, 100, 108 }
+  end
   local over = #runs > 1 and (", mean of %d seeds, band: ± standard deviation"):format(#runs) or ""
   mt.image.write_png(path, mt.plot.lines {
     title = ("%s, %s"):format(data.train.name, o.net),
