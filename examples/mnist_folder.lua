@@ -4,16 +4,7 @@
 --   lua5.4 examples/mnist_folder.lua --out out/MNIST
 --   lua5.4 examples/selective.lua --dataset folder --data out/MNIST --size 28 --epochs 4
 
---- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
-local function prefer_checkout()
-  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
-  local built = io.open(root .. "/.build/masktune/core.so")
-  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
-  built:close()
-  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
-  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
-end
-prefer_checkout()
+dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
 local kinds = mt.cli.kinds
@@ -52,6 +43,6 @@ os.exit(mt.cli.run({
       help = "test images" },
     { name = "out", value = "DIR", kind = kinds.text, default = "out/MNIST", default_text = "out/MNIST",
       help = "folder to write" },
-    { name = "help", help = "this text" },
+    mt.cli.options.help,
   },
 }, arg), true)

@@ -271,8 +271,8 @@ end
 --- Draws lines.
 -- @tparam table options `x`, `y`: each a table of `label`, and `min` and `max` (else from the data, at round numbers);
 -- `series`: list of `x`, `y` (lists of numbers), `name` (in the legend), `low` and `high` (a band; x rises then),
--- `color` ({r, g, b}), `legend_color` (`color`), `dashed` (false), `marks` (false: a line; true: a disc at each point); `title`, `subtitle`;
--- `width` (1200), `height` (840) in pixels
+-- `color` ({r, g, b}), `legend_color` (`color`), `dashed` (false), `marks` (false: a line; true: a disc at each point);
+-- `title`, `subtitle`; `width` (1200), `height` (840) in pixels
 -- @treturn Tensor uint8 {height,width,3}, for mt.image.write_png
 function plot.lines(options)
   local o = check.options("mt.plot.lines", options, schema)
