@@ -96,6 +96,11 @@ local function load_data(o)
     error(("%d training and %d test images are too few: 3 and 1 or more expected"):format(mt.data.size(data.train),
       mt.data.size(data.test)), 0)
   end
+  for _, target in ipairs(o.coverage) do
+    if target / 100 * held_out < 0.5 then -- known before the training rather than behind it
+      error(("--coverage: %g%% of %d validation images keeps none"):format(target, held_out), 0)
+    end
+  end
   return data
 end
 
