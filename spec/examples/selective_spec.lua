@@ -249,8 +249,8 @@ describe("examples/selective.lua", function()
   it("names what it cannot use", function()
     with_images(function(folder, data)
       assert.truthy(refused(folder, folder .. "/none"):find(folder .. "/none", 1, true))
-      assert.truthy(refused(folder, data, "--coverage 1,90"):find("--coverage: 1% of 20 validation images keeps none", 1,
-        true))
+      local output = refused(folder, data, "--coverage 1,90")
+      assert.truthy(output:find("--coverage: 1% of 20 validation images keeps none", 1, true), output)
       mt.make_directory(data .. "/test/digit 3")
       mt.write_file(data .. "/test/digit 3/1.png", mt.read_file(data .. "/test/digit 0/" ..
         mt.list_directory(data .. "/test/digit 0")[1]))
