@@ -195,8 +195,11 @@ function nets.check(case, theirs, state)
   for name, tensor in pairs(results) do
     local expected = theirs[name]
     assert(table.concat(tensor:shape(), ",") == table.concat(expected:shape(), ","), name .. " has another shape")
-    local tolerance = name == "logits" and allowed(FORWARD, theirs.logits_rounding) or FORWARD
-    compare(complaints, name, norm(tensor:detach() - expected), norm(expected), tolerance)
+    local scale, tolerance = norm(expected), FORWARD
+    if name == "logits" or name == "loss" then tolerance = allowed(FORWARD, theirs.logits_rounding) end
+    -- When the logits move by d, a mean cross-entropy moves by up to sqrt(2 / batch) * |d|.
+    if name == "loss" then scale = math.sqrt(2 / case.batch) * norm(theirs.logits) end
+    compare(complaints, name, norm(tensor:detach() - expected), scale, tolerance)
   end
   local of_gradients = allowed(GRADIENT, theirs.gradients_rounding)
   compare_sampled(complaints, "gradient", gradients, theirs.gradients, case, of_gradients)
