@@ -8,30 +8,15 @@
 -- masked at random (RandMask) and where the net looked (MaskTune). Two tests: the original digits, and the biased ones,
 -- where the square says the wrong thing.
 
---- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
-local function prefer_checkout()
-  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
-  local built = io.open(root .. "/.build/masktune/core.so")
-  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
-  built:close()
-  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
-  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
-end
-prefer_checkout()
+dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
-local cli = mt.cli
+local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
-local COLUMNS = {
-  "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-  "seconds",
-}
 local METHODS = { "erm", "randmask", "masktune" }
 local NAMES = { erm = "ERM", randmask = "RandMask", masktune = "MaskTune" }
 local SQUARE = 4 -- side, in pixels
 local VALIDATION_SHARE = 0.2 -- 12,000 of 60,000
-
-local function say(...) io.stderr:write((...):format(select(2, ...)), "\n") end
 
 -- ---- data ----
 
@@ -125,35 +110,6 @@ local function method_options(o, seed, method)
   }
 end
 
---- The fields of all the tables; later ones win.
-local function with(...)
-  local result = {}
-  for _, fields in ipairs { ... } do
-    for name, value in pairs(fields) do
-      result[name] = value
-    end
-  end
-  return result
-end
-
---- Rows of metrics.csv: ERM's epochs, then a method's candidates.
-local function epoch_rows(seed, history)
-  local rows = {}
-  for i, row in ipairs(history) do
-    rows[i] = with(row, { seed = seed, stage = "erm" })
-  end
-  return rows
-end
-
-local function candidate_rows(seed, method, candidates)
-  local rows = {}
-  for i, row in ipairs(candidates) do
-    rows[i] = with(row, { seed = seed, stage = method, epoch = 1 })
-    rows[i].judged = nil -- a list; its mean is there
-  end
-  return rows
-end
-
 local function accuracies(model, sets, progress_label)
   local result = {}
   for _, test in ipairs { "original", "biased" } do
@@ -191,17 +147,16 @@ local function run_seed(o, digits, seed, write_rows)
     mt.data.size(sets.original))
   local erm = mt.masktune.erm(model, with(shared, {
     checkpoint = method_folder(o, seed, "erm") .. "/erm.safetensors",
-    on_epoch = function(_, history) write_rows(epoch_rows(seed, history)) end,
+    on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
   }))
-  local rows = epoch_rows(seed, erm.history)
+  local rows = mt.report.epoch_rows(seed, "erm", erm.history)
   write_rows(rows)
   local results = { erm = { final = model } }
   for _, method in ipairs { "randmask", "masktune" } do
     say("seed %d: %s", seed, NAMES[method])
     results[method] = mt.masktune(model:clone(), with(shared, method_options(o, seed, method), { initial = erm }))
-    for _, row in ipairs(candidate_rows(seed, method, results[method].finetune.candidates)) do
-      rows[#rows + 1] = row
-    end
+    local tuned = mt.report.epoch_rows(seed, method, results[method].finetune.candidates)
+    table.move(tuned, 1, #tuned, #rows + 1, rows)
     write_rows(rows)
   end
 
@@ -283,9 +238,6 @@ local function seconds_of(results)
   }
 end
 
---- A share in per cent, without the last digits that are only rounding.
-local function percent(share) return tonumber(("%.10g"):format(100 * share)) end
-
 --- What results.json holds: lists with one entry per seed; accuracies and coverage in per cent.
 local function collect(o, runs, total_seconds)
   local json = mt.json
@@ -310,7 +262,7 @@ local function collect(o, runs, total_seconds)
   for i, run in ipairs(runs) do
     for _, method in ipairs(METHODS) do
       for test, accuracy in pairs(run.results[method].accuracy) do
-        collected.methods[method][test][i] = percent(accuracy)
+        collected.methods[method][test][i] = mt.report.percent(accuracy)
       end
     end
     for method, list in pairs(collected.chosen) do
@@ -320,7 +272,7 @@ local function collect(o, runs, total_seconds)
     for method, seconds in pairs(seconds_of(run.results)) do
       collected.seconds[method] = collected.seconds[method] + seconds
     end
-    collected.square_coverage[i] = run.coverage and percent(run.coverage)
+    collected.square_coverage[i] = run.coverage and mt.report.percent(run.coverage)
   end
   return collected
 end
@@ -369,15 +321,9 @@ local function main(o)
   prepare_folders(o)
   local digits = load_digits(o)
   o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
-  local runs, finished_rows = {}, {}
+  local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do
-    local latest = {}
-    runs[i] = run_seed(o, digits, seed, function(rows)
-      latest = rows
-      local all = table.move(rows, 1, #rows, #finished_rows + 1, table.move(finished_rows, 1, #finished_rows, 1, {}))
-      mt.report.write_csv(o.out .. "/metrics.csv", COLUMNS, all)
-    end)
-    table.move(latest, 1, #latest, #finished_rows + 1, finished_rows)
+    runs[i] = run_seed(o, digits, seed, function(rows) write_rows(i, rows) end)
     if i > 1 then runs[i].sets = nil end
   end
   write_figure(o.out .. "/figure.png", o, runs[1])
@@ -411,13 +357,11 @@ local program = {
     { name = "synthetic", help = "use drawn digits instead of MNIST" },
     { name = "epochs", value = "N", kind = kinds.integer(1), default = 20, default_text = "20",
       help = "epochs of ERM" },
-    { name = "seeds", value = "LIST", kind = kinds.integers(0), default = { 1 }, default_text = "1",
-      help = "seeds, such as 1,2,3: one run each" },
+    cli.options.seeds,
     { name = "batch", value = "N", kind = kinds.integer(2), default = 128, default_text = "128", help = "batch size" },
     { name = "lr", value = "RATE", kind = kinds.positive, default = 0.01, default_text = "0.01",
       help = "first learning rate; halved after each quarter of the epochs" },
-    { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "reference",
-      default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+    cli.options.protocol,
     { name = "threshold", value = "RULE", kind = threshold, default = { rule = "sigma", k = 2 }, default_text = "2",
       help = "standard deviations above the mean; or mean, soft, top:COUNT" },
     { name = "finetune-lr", value = "RATE", kind = rate, default = "auto", default_text = "auto",
@@ -433,12 +377,12 @@ local program = {
     { name = "iterations", value = "N", kind = kinds.integer(1, 3), default = 1, default_text = "1",
       help = "times of masking and fine-tuning, 1 to 3" },
     { name = "accumulate", help = "later iterations mask what is masked already" },
-    { name = "threads", value = "N", kind = kinds.integer(1), help = "threads", default_text = "all cores" },
+    cli.options.threads,
     { name = "limit", value = "N", kind = kinds.integer(10), help = "use the first N training and test images only" },
     { name = "out", value = "DIR", kind = kinds.text, default = "out/biased_mnist",
       default_text = "out/biased_mnist", help = "folder for results and checkpoints" },
-    { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
-    { name = "help", help = "this text" },
+    cli.options.resume,
+    cli.options.help,
   },
 }
 

@@ -1,19 +1,10 @@
 #!/usr/bin/env lua5.4
 -- Writes MNIST as a folder of PNG files, DIR/train/DIGIT/N.png and DIR/test/DIGIT/N.png: images for selective.lua.
 --
---   lua5.4 examples/mnist_folder.lua --out out/mnist_png
---   lua5.4 examples/selective.lua --dataset folder --data out/mnist_png --size 28 --epochs 4
+--   lua5.4 examples/mnist_folder.lua --out out/MNIST
+--   lua5.4 examples/selective.lua --dataset folder --data out/MNIST --size 28 --epochs 4
 
---- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
-local function prefer_checkout()
-  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
-  local built = io.open(root .. "/.build/masktune/core.so")
-  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
-  built:close()
-  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
-  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
-end
-prefer_checkout()
+dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
 local kinds = mt.cli.kinds
@@ -50,8 +41,8 @@ os.exit(mt.cli.run({
       help = "training images" },
     { name = "test", value = "N", kind = kinds.integer(1), default = 5000, default_text = "5000",
       help = "test images" },
-    { name = "out", value = "DIR", kind = kinds.text, default = "out/mnist_png", default_text = "out/mnist_png",
+    { name = "out", value = "DIR", kind = kinds.text, default = "out/MNIST", default_text = "out/MNIST",
       help = "folder to write" },
-    { name = "help", help = "this text" },
+    mt.cli.options.help,
   },
 }, arg), true)

@@ -9,24 +9,11 @@
 -- both models. Thresholds for each wanted coverage are set on a validation split, coverage and error are measured on
 -- the test split; beside it the same for the ERM model's own probabilities (SR).
 
---- In a checkout that was built, its own masktune is used, unless LUA_CPATH says which; elsewhere the installed one.
-local function prefer_checkout()
-  local root = (arg[0]:match("^(.*)/[^/]*$") or ".") .. "/.."
-  local built = io.open(root .. "/.build/masktune/core.so")
-  if not built or os.getenv("LUA_CPATH") or os.getenv("LUA_CPATH_5_4") then return end
-  built:close()
-  package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
-  package.cpath = ("%s/.build/?.so;%s"):format(root, package.cpath)
-end
-prefer_checkout()
+dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
-local cli = mt.cli
+local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
-local COLUMNS = {
-  "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-  "seconds",
-}
 local VALIDATION_SHARE, TEST_SHARE, TEST_SEED = 0.2, 0.2, 0
 local METHODS = { "sr", "masktune", "masktune_softmax" }
 local TABLE_NAMES = { sr = "SR", masktune = "MaskTune" }
@@ -41,21 +28,8 @@ local PLANS = {
   folder = { epochs = 300, batch = 128, optimizer = "sgd", lr = 0.1, weight_decay = 1e-4, every = 25, size = 32 },
 }
 
-local function say(...) io.stderr:write((...):format(select(2, ...)), "\n") end
-
 --- "1 epoch", "2 epochs".
 local function counted(count, what) return ("%d %s%s"):format(count, what, count == 1 and "" or "s") end
-
---- The fields of all the tables; later ones win.
-local function with(...)
-  local result = {}
-  for _, fields in ipairs { ... } do
-    for name, value in pairs(fields) do
-      result[name] = value
-    end
-  end
-  return result
-end
 
 -- ---- data ----
 
@@ -122,6 +96,11 @@ local function load_data(o)
     error(("%d training and %d test images are too few: 3 and 1 or more expected"):format(mt.data.size(data.train),
       mt.data.size(data.test)), 0)
   end
+  for _, target in ipairs(o.coverage) do
+    if target / 100 * held_out < 0.5 then -- known before the training rather than behind it
+      error(("--coverage: %g%% of %d validation images keeps none"):format(target, held_out), 0)
+    end
+  end
   return data
 end
 
@@ -182,16 +161,6 @@ local function training_options(o, data, seed)
   }
 end
 
---- Rows of metrics.csv: ERM's epochs, then the candidates of fine-tuning.
-local function history_rows(seed, stage, history)
-  local rows = {}
-  for i, row in ipairs(history) do
-    rows[i] = with(row, { seed = seed, stage = stage, epoch = row.epoch or 1 })
-    rows[i].judged = nil -- a list; its mean is there
-  end
-  return rows
-end
-
 --- ERM (or the given weights), masks, fine-tuning: the result of mt.masktune.
 local function train_seed(o, data, seed, write_rows)
   mt.manual_seed(seed)
@@ -204,7 +173,7 @@ local function train_seed(o, data, seed, write_rows)
   else
     erm = mt.masktune.erm(model, with(shared, {
       checkpoint = seed_folder(o, seed, "erm") .. "/erm.safetensors",
-      on_epoch = function(_, history) write_rows(history_rows(seed, "erm", history)) end,
+      on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
     }))
   end
   local result = mt.masktune(model:clone(), with(shared, {
@@ -213,8 +182,8 @@ local function train_seed(o, data, seed, write_rows)
     finetune_lr = o.finetune_lr,
     checkpoint = seed_folder(o, seed, "masktune"),
   }))
-  local rows = history_rows(seed, "erm", result.history)
-  local tuned = history_rows(seed, "masktune", result.finetune.candidates)
+  local rows = mt.report.epoch_rows(seed, "erm", result.history)
+  local tuned = mt.report.epoch_rows(seed, "masktune", result.finetune.candidates)
   write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
   mt.save(seed_folder(o, seed, "erm") .. "/final.safetensors", result.initial:state_dict())
   mt.save(seed_folder(o, seed, "masktune") .. "/final.safetensors", result.final:state_dict())
@@ -271,9 +240,6 @@ end
 
 -- ---- results ----
 
---- A share in per cent, without the last digits that are only rounding.
-local function percent(share) return tonumber(("%.10g"):format(100 * share)) or 0 / 0 end
-
 --- A list with an entry for every run.
 local function of_runs(runs, value)
   local list = mt.json.array()
@@ -292,9 +258,9 @@ local function collect_method(o, runs, method)
   for i, target in ipairs(o.coverage) do
     local key = ("%.10g"):format(target)
     local function list(value) return of_runs(runs, function(run) return value(run.selected[method][i]) end) end
-    collected.coverage[key] = list(function(found) return percent(found.coverage) end)
-    collected.error[key] = list(function(found) return percent(found.error) end)
-    collected.validation_coverage[key] = list(function(found) return percent(found.on_validation) end)
+    collected.coverage[key] = list(function(found) return mt.report.percent(found.coverage) end)
+    collected.error[key] = list(function(found) return mt.report.percent(found.error) end)
+    collected.validation_coverage[key] = list(function(found) return mt.report.percent(found.on_validation) end)
     collected.gamma[key] = list(function(found) return found.gamma end)
   end
   return collected
@@ -326,8 +292,8 @@ local function collect(o, data, runs, total_seconds)
     target_coverage = mt.json.array(o.coverage),
     methods = {},
     agreement = {
-      coverage = of_runs(runs, function(run) return percent(run.agreement.coverage) end),
-      error = of_runs(runs, function(run) return percent(run.agreement.error) end),
+      coverage = of_runs(runs, function(run) return mt.report.percent(run.agreement.coverage) end),
+      error = of_runs(runs, function(run) return mt.report.percent(run.agreement.error) end),
     },
     chosen_lr = of_runs(runs, function(run) return run.finetune_lr end),
     masked_share = of_runs(runs, function(run) return run.masked end),
@@ -420,7 +386,10 @@ local function write_plot(path, o, data, runs, collected)
     local marks = threshold_marks(o, collected, method)
     if marks then series[#series + 1] = with(marks, { color = COLORS[method] }) end
   end
-  if series[4] then series[4].name = "thresholds set on the validation split" end
+  local last = series[#series]
+  if last.marks then -- one entry in the legend for the marks of both
+    last.name, last.legend_color = "thresholds set on the validation split", { 95, 100, 108 }
+  end
   local over = #runs > 1 and (", mean of %d seeds, band: ± standard deviation"):format(#runs) or ""
   mt.image.write_png(path, mt.plot.lines {
     title = ("%s, %s"):format(data.train.name, o.net),
@@ -472,15 +441,9 @@ local function main(o)
   complete(o)
   local data = load_data(o)
   prepare_folders(o)
-  local runs, finished_rows = {}, {}
+  local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do
-    local latest = {}
-    runs[i] = run_seed(o, data, seed, function(rows)
-      latest = rows
-      local all = table.move(rows, 1, #rows, #finished_rows + 1, table.move(finished_rows, 1, #finished_rows, 1, {}))
-      mt.report.write_csv(o.out .. "/metrics.csv", COLUMNS, all)
-    end)
-    table.move(latest, 1, #latest, #finished_rows + 1, finished_rows)
+    runs[i] = run_seed(o, data, seed, function(rows) write_rows(i, rows) end)
   end
   local collected = collect(o, data, runs, mt.clock() - started)
   write_plot(o.out .. "/risk_coverage.png", o, data, runs, collected)
@@ -532,20 +495,18 @@ local program = {
       default_text = "0.1, catsdogs 0.001" },
     { name = "augment", value = "on|off", kind = on_off, help = "flip, turn and shift the training images",
       default_text = "on for cifar10" },
-    { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "reference",
-      default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+    cli.options.protocol,
     { name = "finetune-lr", value = "RATE", kind = kinds.choice({ "auto", "last" }, kinds.positive), default = "last",
       default_text = "last", help = "MaskTune's rate: last, auto (best on masked validation), a number" },
     { name = "coverage", value = "LIST", kind = percentages, default = { 80, 85, 90, 95, 100 },
       default_text = "80,85,90,95,100", help = "wanted coverages in per cent" },
-    { name = "seeds", value = "LIST", kind = kinds.integers(0), default = { 1 }, default_text = "1",
-      help = "seeds, such as 1,2,3: one run and one validation split each" },
+    cli.options.seeds,
     { name = "limit", value = "N", kind = kinds.integer(10), help = "use N training and N test images only" },
-    { name = "threads", value = "N", kind = kinds.integer(1), help = "threads", default_text = "all cores" },
+    cli.options.threads,
     { name = "out", value = "DIR", kind = kinds.text, default = "out/selective", default_text = "out/selective",
       help = "folder for results and checkpoints" },
-    { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
-    { name = "help", help = "this text" },
+    cli.options.resume,
+    cli.options.help,
   },
 }
 

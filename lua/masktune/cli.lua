@@ -8,6 +8,11 @@ Usage.__tostring = function(self) return self.message end
 
 local function fail(...) error(setmetatable({ message = (...):format(select(2, ...)) }, Usage), 0) end
 
+--- Tells the user something on standard error, in a line.
+-- @string format as in string.format
+-- @param ...
+function cli.say(format, ...) io.stderr:write(format:format(...), "\n") end
+
 --- Kinds of values: text -> value, or nil and what was expected.
 cli.kinds = {}
 
@@ -54,6 +59,18 @@ function cli.kinds.choice(words, other)
     return nil, table.concat(words, ", ") .. (expected and " or " .. expected or "")
   end
 end
+
+--- Options that several programs have, by name.
+cli.options = {
+  seeds = { name = "seeds", value = "LIST", kind = cli.kinds.integers(0), default = { 1 }, default_text = "1",
+    help = "seeds, such as 1,2,3: one run each" },
+  protocol = { name = "protocol", value = "NAME", kind = cli.kinds.choice { "reference", "paper" },
+    default = "reference", default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+  threads = { name = "threads", value = "N", kind = cli.kinds.integer(1), help = "threads",
+    default_text = "all cores" },
+  resume = { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
+  help = { name = "help", help = "this text" },
+}
 
 local function key_of(name) return (name:gsub("%-", "_")) end
 

@@ -1,8 +1,7 @@
 --- How good a model is on a data set.
 -- @module masktune.evaluate
-local check = require "masktune.check"
 local core = require "masktune.core"
-local dataset = require "masktune.data.dataset"
+local inference = require "masktune.inference"
 local loader = require "masktune.data.loader"
 local metrics = require "masktune.metrics"
 local progress = require "masktune.progress"
@@ -41,15 +40,8 @@ end
 -- @treturn table `accuracy` in [0, 1], `loss` (mean cross-entropy), `count`, `per_class` (class -> accuracy; classes
 -- without images are missing), and `predictions` (list of classes 1..k) on request
 local function evaluate(model, set, options)
-  check.argument("mt.evaluate", "model", model, { type = "module" })
-  dataset.check("mt.evaluate", "argument 'dataset'", set)
-  local o = check.options("mt.evaluate", options, schema)
-  if #set.images == 0 then error("mt.evaluate: argument 'dataset': 1 image or more expected, got 0", 2) end
-  local was_training = model:is_training()
-  model:eval()
-  local done, predictions, labels, loss_sum = pcall(core.no_grad, run, model, set, o)
-  model:train(was_training)
-  if not done then error(predictions, 0) end
+  local o = inference.arguments("mt.evaluate", model, set, options, schema)
+  local predictions, labels, loss_sum = inference.run(run, model, set, o)
   return {
     accuracy = metrics.accuracy(predictions, labels),
     loss = loss_sum / #labels,

@@ -26,6 +26,7 @@ local parts = {
   plot = "masktune.plot",
   cli = "masktune.cli",
   json = "masktune.json",
+  tables = "masktune.tables",
 }
 
 return setmetatable(masktune, {

@@ -183,16 +183,18 @@ local function draw_legend(page, area, series, x, y)
   local _, _, rows = legend_size(series)
   if rows == 0 then return end
   local box = legend_box(area, series, x, y)
-  page:rectangle(box.x, box.y, whole(box.width), whole(box.height), { 255, 255, 255 })
+  local width, height = whole(box.width), whole(box.height)
+  page:rectangle(box.x, box.y, width, height, grid_color)
+  page:rectangle(box.x + 1, box.y + 1, width - 2, height - 2, { 255, 255, 255 })
   local cap, left = canvas.cap_height(TICK), box.x + PADDING
   local baseline = box.y + PADDING + cap
   for _, line in ipairs(series) do
     if line.name then
       local middle = baseline - cap / 2
       if line.marks then
-        draw_mark(page, left + SAMPLE / 2, middle, line.color)
+        draw_mark(page, left + SAMPLE / 2, middle, line.legend_color)
       else
-        page:path({ { left, middle }, { left + SAMPLE, middle } }, line.color, LINE, dash_of(line))
+        page:path({ { left, middle }, { left + SAMPLE, middle } }, line.legend_color, LINE, dash_of(line))
       end
       page:text(left + SAMPLE + 14, baseline, line.name, { size = TICK, color = ink })
       baseline = baseline + ROW
@@ -211,13 +213,16 @@ local axis_schema = {
 local numbers = { type = "list", of = { type = "number", min = -1e300, max = 1e300 }, min_length = 1 }
 local optional_numbers = { type = "list", of = numbers.of, optional = true }
 
+local color_rule = { type = "list", of = { type = "integer", min = 0, max = 255 }, min_length = 3, optional = true }
+
 local series_schema = {
   name = { type = "string", optional = true },
   x = numbers,
   y = numbers,
   low = optional_numbers,
   high = optional_numbers,
-  color = { type = "list", of = { type = "integer", min = 0, max = 255 }, min_length = 3, optional = true },
+  color = color_rule,
+  legend_color = color_rule,
   dashed = { type = "boolean", default = false },
   marks = { type = "boolean", default = false },
 }
@@ -249,6 +254,7 @@ local function checked_series(list)
       if o.x[n] <= o.x[n - 1] then error(where .. ": option 'x': rising numbers expected (for a band)", 3) end
     end
     o.color = o.color or palette[(i - 1) % #palette + 1]
+    o.legend_color = o.legend_color or o.color
     series[i] = o
   end
   return series
@@ -265,8 +271,8 @@ end
 --- Draws lines.
 -- @tparam table options `x`, `y`: each a table of `label`, and `min` and `max` (else from the data, at round numbers);
 -- `series`: list of `x`, `y` (lists of numbers), `name` (in the legend), `low` and `high` (a band; x rises then),
--- `color` ({r, g, b}), `dashed` (false), `marks` (false: a line; true: a disc at each point); `title`, `subtitle`;
--- `width` (1200), `height` (840) in pixels
+-- `color` ({r, g, b}), `legend_color` (`color`), `dashed` (false), `marks` (false: a line; true: a disc at each point);
+-- `title`, `subtitle`; `width` (1200), `height` (840) in pixels
 -- @treturn Tensor uint8 {height,width,3}, for mt.image.write_png
 function plot.lines(options)
   local o = check.options("mt.plot.lines", options, schema)

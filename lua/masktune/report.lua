@@ -4,6 +4,7 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local json = require "masktune.json"
 local metrics = require "masktune.metrics"
+local tables = require "masktune.tables"
 
 local report = {}
 
@@ -33,6 +34,11 @@ function report.mean_std(values, options)
   if not std then return number:format(mean * o.scale) end
   return (number .. " +- " .. number):format(mean * o.scale, std * math.abs(o.scale))
 end
+
+--- A share in per cent, without the last digits that are only rounding; NaN stays NaN.
+-- @number share
+-- @treturn number
+function report.percent(share) return tonumber(("%.10g"):format(100 * share)) or 0 / 0 end
 
 local function width(text) return utf8.len(text) or #text end
 
@@ -144,6 +150,44 @@ function report.append_csv(path, columns, row)
       path, content:match("^[^\r\n]*"), table.concat(columns, ",")), 2)
   end
   core.write_file(path, content .. csv_row("report.append_csv", columns, row))
+end
+
+--- Writes a CSV file of several runs, again and again as they advance.
+-- @string path
+-- @tparam {string,...} columns
+-- @treturn function (run, rows): the rows of a run, counted from 1, replace those it gave before
+function report.csv_by_run(path, columns)
+  local rows_of = {}
+  return function(run, rows)
+    rows_of[run] = rows
+    local all = {}
+    for _, list in ipairs(rows_of) do
+      table.move(list, 1, #list, #all + 1, all)
+    end
+    report.write_csv(path, columns, all)
+  end
+end
+
+-- ---- histories ----
+
+--- The columns of a file with the epochs of runs.
+report.epoch_columns = {
+  "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
+  "seconds",
+}
+
+--- Rows for epoch_columns.
+-- @tparam integer seed
+-- @string stage
+-- @tparam {table,...} history as in mt.train, or the `candidates` of a fine-tuning, which is one epoch each
+-- @treturn {table,...}
+function report.epoch_rows(seed, stage, history)
+  local rows = {}
+  for i, epoch in ipairs(history) do
+    rows[i] = tables.merged({ epoch = 1 }, epoch, { seed = seed, stage = stage })
+    rows[i].judged = nil -- a list; its mean is there
+  end
+  return rows
 end
 
 return report

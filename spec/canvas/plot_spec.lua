@@ -97,6 +97,17 @@ describe("a line plot", function()
     assert.is_true(legend_top(function(i) return (101 - i) ^ 3 end).right > 500)
   end)
 
+  it("gives a series another colour in the legend where one is asked for", function()
+    local red, green = { 255, 0, 0 }, { 0, 200, 0 }
+    local marks = { name = "a", x = { 1 }, y = { 1 }, marks = true, color = red }
+    assert.equal(0, extent(mt.plot.lines(options { series = { marks } }), green).count)
+    local both = extent(mt.plot.lines(options { series = { marks } }), red).count
+    marks.legend_color = green
+    local image = mt.plot.lines(options { series = { marks } })
+    assert.is_true(extent(image, red).count < 0.6 * both) -- the point itself
+    assert.is_true(extent(image, green).count > 0.4 * both)
+  end)
+
   it("refuses what cannot be drawn, naming option and value", function()
     local function refused(pattern, more)
       assert.error_matches(function() mt.plot.lines(options(more)) end, pattern, 1, true)

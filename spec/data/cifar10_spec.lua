@@ -2,6 +2,7 @@ local mt = require "masktune"
 local cifar10 = require "masktune.data.cifar10"
 local files = require "data.files"
 local loopback = require "data.loopback"
+local tarfile = require "support.tarfile"
 
 local RECORD = 3073
 
@@ -106,24 +107,7 @@ end)
 
 -- ---- the archive ----
 
-local function tar_header(name, size, kind)
-  local header = name .. ("\0"):rep(100 - #name) .. "0000644\0" .. ("0000000\0"):rep(2) .. ("%011o\0"):format(size)
-    .. "00000000000\0" .. (" "):rep(8) .. kind .. ("\0"):rep(100) .. "ustar\00000"
-  header = header .. ("\0"):rep(512 - #header)
-  local sum = 0
-  for position = 1, 512 do
-    sum = sum + header:byte(position)
-  end
-  return header:sub(1, 148) .. ("%06o\0 "):format(sum) .. header:sub(157)
-end
-
-local function tar(contents)
-  local parts = { tar_header("cifar-10-batches-bin/", 0, "5") }
-  for _, entry in ipairs(contents) do
-    parts[#parts + 1] = tar_header(entry[1], #entry[2], "0") .. entry[2] .. ("\0"):rep(-#entry[2] % 512)
-  end
-  return table.concat(parts) .. ("\0"):rep(1024)
-end
+local function tar(contents) return tarfile.archive("cifar-10-batches-bin/", contents) end
 
 describe("tar archives", function()
   local reader = require "masktune.data.tar"

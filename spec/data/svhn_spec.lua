@@ -1,20 +1,14 @@
 local mt = require "masktune"
 local files = require "data.files"
 local loopback = require "data.loopback"
+local matfile = require "support.matfile"
 local svhn = require "masktune.data.svhn"
 
--- ---- MATLAB files, written here ----
-
-local function element(kind, data) return ("<I4I4"):pack(kind, #data) .. data .. ("\0"):rep(-#data % 8) end
-
 local function array(name, sizes, values, class, kind)
-  return element(14, element(6, ("<I4I4"):pack(class or 9, 0)) .. element(5, ("<i4"):rep(#sizes):pack(
-    table.unpack(sizes))) .. element(1, name) .. element(kind or 2, values))
+  return matfile.array { name = name, sizes = sizes, values = values, class = class, kind = kind }
 end
 
-local function mat(...)
-  return ("MATLAB 5.0 MAT-file"):rep(7):sub(1, 116) .. ("\0"):rep(8) .. "\0\1IM" .. table.concat { ... }
-end
+local mat = matfile.file
 
 local function value(n, y, x, c) return (41 * n + 7 * y + 3 * x + 90 * c) % 256 end
 

@@ -1,4 +1,5 @@
 local mt = require "masktune"
+local matfile = require "support.matfile"
 local process = require "support.process"
 
 local example = ("%s examples/selective.lua"):format(process.quoted(process.lua))
@@ -24,22 +25,6 @@ local function digits32(count, seed)
   return mt.cat({ gray, gray, gray }, 4), set.digits:totable()
 end
 
---- An element of a MAT-file of version 5: type, length and content, padded to 8 bytes.
-local function mat_element(kind, content)
-  return ("<I4I4"):pack(kind, #content) .. content .. ("\0"):rep(-#content % 8)
-end
-
---- A variable of unsigned bytes.
-local function mat_variable(name, dimensions, bytes)
-  local parts = {
-    mat_element(6, ("<I4I4"):pack(9, 0)),
-    mat_element(5, ("<" .. ("i4"):rep(#dimensions)):pack(table.unpack(dimensions))),
-    mat_element(1, name),
-    mat_element(2, bytes),
-  }
-  return mat_element(14, table.concat(parts))
-end
-
 --- Digits in SVHN's form: X is {32,32,3,N}, columns first; y is 10 for the digit 0.
 local function write_svhn(path, count, seed)
   local images, digits = digits32(count, seed)
@@ -47,9 +32,9 @@ local function write_svhn(path, count, seed)
   for n, digit in ipairs(digits) do
     labels[n] = string.char(digit == 0 and 10 or digit)
   end
-  local header = "MATLAB 5.0 MAT-file" .. (" "):rep(97) .. ("\0"):rep(8) .. ("<I2"):pack(0x0100) .. "IM"
-  mt.write_file(path, header .. mat_variable("X", { 32, 32, 3, count }, images:permute(1, 4, 3, 2):bytes())
-    .. mat_variable("y", { count, 1 }, table.concat(labels)))
+  local pixels = images:permute(1, 4, 3, 2):bytes()
+  mt.write_file(path, matfile.file(matfile.array { name = "X", sizes = { 32, 32, 3, count }, values = pixels },
+    matfile.array { name = "y", sizes = { count, 1 }, values = table.concat(labels) }))
 end
 
 --- Digits as CIFAR-10's records.
@@ -264,6 +249,8 @@ describe("examples/selective.lua", function()
   it("names what it cannot use", function()
     with_images(function(folder, data)
       assert.truthy(refused(folder, folder .. "/none"):find(folder .. "/none", 1, true))
+      local output = refused(folder, data, "--coverage 1,90")
+      assert.truthy(output:find("--coverage: 1% of 20 validation images keeps none", 1, true), output)
       mt.make_directory(data .. "/test/digit 3")
       mt.write_file(data .. "/test/digit 3/1.png", mt.read_file(data .. "/test/digit 0/" ..
         mt.list_directory(data .. "/test/digit 0")[1]))

@@ -2,37 +2,23 @@
 --   lua5.4 spec/fuzz/readers.lua READER SECONDS [RUNS [SEED]]
 -- Each may succeed or fail, with a message that names the file; it may not crash, hang, or ask for much memory.
 local mt = require "masktune"
+local files = require "data.files"
+local matfile = require "support.matfile"
 local tar = require "masktune.data.tar"
+local tarfile = require "support.tarfile"
 
 local reader, seconds, runs, seed = arg[1], tonumber(arg[2]), tonumber(arg[3]), tonumber(arg[4]) or 1
 local folder = assert(os.getenv "FUZZ_FOLDER", "FUZZ_FOLDER: a folder for the damaged file")
 local found = assert(os.getenv "FUZZ_FOUND", "FUZZ_FOUND: a folder for a file that was read badly")
 local MOST_SECONDS = 1
 
-local function idx(shape, data)
-  return (">I4"):pack(0x800 | #shape) .. (">I4"):rep(#shape):pack(table.unpack(shape)) .. data
+--- An SVHN of `count` images, all of the digit 0.
+local function svhn(count)
+  return matfile.file(matfile.array { name = "X", sizes = { 32, 32, 3, count }, values = ("\7"):rep(3072 * count) },
+    matfile.array { name = "y", sizes = { count, 1 }, values = ("\10"):rep(count) })
 end
 
-local function tar_header(name, size)
-  local header = name .. ("\0"):rep(100 - #name) .. "0000644\0" .. ("0000000\0"):rep(2) .. ("%011o\0"):format(size)
-    .. "00000000000\0" .. (" "):rep(8) .. "0" .. ("\0"):rep(100) .. "ustar\00000"
-  header = header .. ("\0"):rep(512 - #header)
-  local sum = 0
-  for position = 1, 512 do
-    sum = sum + header:byte(position)
-  end
-  return header:sub(1, 148) .. ("%06o\0 "):format(sum) .. header:sub(157)
-end
-
-local function mat(count)
-  local function element(kind, data) return ("<I4I4"):pack(kind, #data) .. data .. ("\0"):rep(-#data % 8) end
-  local function array(name, sizes, values)
-    return element(14, element(6, ("<I4I4"):pack(9, 0)) .. element(5, ("<i4"):rep(#sizes):pack(table.unpack(sizes)))
-      .. element(1, name) .. element(2, values))
-  end
-  return ("MATLAB 5.0"):rep(12):sub(1, 116) .. ("\0"):rep(8) .. "\0\1IM"
-    .. array("X", { 32, 32, 3, count }, ("\7"):rep(3072 * count)) .. array("y", { count, 1 }, ("\10"):rep(count))
-end
+local idx = files.idx
 
 --- Reader -> the `name` of its file, valid `seeds`, and how it is `read`.
 local readers = {
@@ -50,12 +36,12 @@ local readers = {
   },
   svhn = {
     name = "test_32x32.mat",
-    seeds = { mat(1), mat(2) },
+    seeds = { svhn(1), svhn(2) },
     read = function() return mt.data.svhn { root = folder, split = "test" } end,
   },
   tar = {
     name = "a.tar",
-    seeds = { tar_header("a", 3) .. "abc" .. ("\0"):rep(509) .. tar_header("b", 0) .. ("\0"):rep(1024) },
+    seeds = { tarfile.archive("f/", { { "f/a", "abc" }, { "f/b", "" } }) },
     read = function(path)
       for _, first, last in tar.files(mt.read_file(path), path) do
         assert(first >= 1 and last >= first - 1)

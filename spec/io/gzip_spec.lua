@@ -1,15 +1,10 @@
 local mt = require "masktune"
+local contents = require "support.contents"
 local process = require "support.process"
 
-local function from_hex(hex)
-  return (hex:gsub("%x%x", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
 -- Python: gzip.GzipFile("name.txt", "wb", fileobj=..., mtime=0) with b"hello hello hello hello, gzip"
-local made_by_python = from_hex("1f8b08080000000002ff6e616d652e74787400cb48cdc9c957c840277514d2ab320b00fcefcf651d" ..
-  "000000")
+local made_by_python = contents.from_hex(
+  "1f8b08080000000002ff6e616d652e74787400cb48cdc9c957c840277514d2ab320b00fcefcf651d000000")
 local text = "hello hello hello hello, gzip"
 
 -- Bytes that compress badly, so that the compressed data is long.

@@ -1,38 +1,23 @@
 -- The files come from SciPy (spec/golden/images.py).
 local mt = require "masktune"
+local contents = require "support.contents"
+local matfile = require "support.matfile"
 
 local golden = mt.load "spec/golden/images.safetensors"
 
-local function read_string(content)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(content)
-  file:close()
-  local ok, result = pcall(mt.read_mat, path)
-  os.remove(path)
-  if not ok then error((result:gsub(path, "a.mat", 1)), 0) end
-  return result
-end
+local read_string = contents.reader(mt.read_mat, "a.mat")
 
 local function file_of(name) return golden["mat/" .. name]:bytes() end
 
--- ---- a writer, for what SciPy does not write ----
+-- ---- what SciPy does not write ----
 
-local function element(kind, data) return ("<I4I4"):pack(kind, #data) .. data .. ("\0"):rep(-#data % 8) end
-
---- An array of bytes; `change` replaces fields: class, flags, sizes, name, values.
+--- An array of bytes; `change` replaces fields.
 local function matrix(change)
-  local f = { class = 9, sizes = { 2, 3 }, name = "a", kind = 2, values = "\1\2\3\4\5\6", extra = "" }
-  for name, value in pairs(change or {}) do
-    f[name] = value
-  end
-  return element(14, element(6, ("<I4I4"):pack(f.class, 0)) .. element(5, ("<i4"):rep(#f.sizes):pack(
-    table.unpack(f.sizes))) .. element(1, f.name) .. element(f.kind, f.values) .. f.extra)
+  local fields = { sizes = { 2, 3 }, name = "a", values = "\1\2\3\4\5\6" }
+  return matfile.array(mt.tables.merged(fields, change or {}))
 end
 
-local function mat(...)
-  return ("MATLAB 5.0"):rep(12):sub(1, 116) .. ("\0"):rep(8) .. "\0\1IM" .. table.concat { ... }
-end
+local mat = matfile.file
 
 describe("read_mat", function()
   for _, kind in ipairs { "plain", "compressed" } do

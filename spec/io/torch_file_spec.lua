@@ -1,20 +1,12 @@
 -- Files of torch.save: PyTorch's own (spec/golden/torch, by spec/golden/generate_torch_files.py), and some made by
 -- hand, byte by byte.
 local mt = require "masktune"
+local contents = require "support.contents"
 local process = require "support.process"
 
 -- ---- files by hand ----
 
-local function load_string(content)
-  local path = os.tmpname()
-  local file = assert(io.open(path, "wb"))
-  file:write(content)
-  file:close()
-  local results = table.pack(pcall(mt.load, path))
-  os.remove(path)
-  if not results[1] then error((results[2]:gsub(path:gsub("%p", "%%%0"), "x.pth")), 0) end
-  return table.unpack(results, 2, results.n)
-end
+local load_string = contents.reader(mt.load, "x.pth")
 
 local function text(s) return "X" .. ("<s4"):pack(s) end
 

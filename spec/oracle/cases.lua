@@ -1,8 +1,12 @@
 --- The cases of the oracle specs on our side: from PyTorch's inputs to our results, and how far they are apart.
 -- spec/golden/reference.py is the other side; it gives each case's tensors by the names used here.
 local mt = require "masktune"
+local dkjson = require "dkjson"
 
 local cases = {}
+
+--- The cases in a JSON file.
+function cases.read(path) return assert(dkjson.decode(mt.read_file(path))) end
 
 --- Relative error (norm of the difference by PyTorch's norm) allowed for a result, by the name's beginning.
 local FORWARD, GRADIENT = 1e-5, 1e-4

@@ -17,6 +17,14 @@ describe("report.mean_std", function()
   end)
 end)
 
+describe("report.percent", function()
+  it("drops the digits that are only rounding, and keeps NaN", function()
+    assert.equal(58.0, mt.report.percent(0.58)) -- 100 * 0.58 is 57.99999999999999
+    local nan = mt.report.percent(0 / 0)
+    assert.is_true(nan ~= nan)
+  end)
+end)
+
 describe("report.table", function()
   it("aligns the first column to the left and the others to the right", function()
     assert.equal(table.concat {
@@ -58,6 +66,24 @@ describe("CSV", function()
   it("replaces a file as a whole", function()
     mt.report.write_csv(path, { "a" }, { { a = 1 }, { a = "x" } })
     assert.equal("a\r\n1\r\nx\r\n", content())
+  end)
+
+  it("takes the rows of several runs, each as far as it has come", function()
+    local write = mt.report.csv_by_run(path, { "seed", "epoch" })
+    write(1, { { seed = 7, epoch = 1 } })
+    write(1, { { seed = 7, epoch = 1 }, { seed = 7, epoch = 2 } })
+    assert.equal("seed,epoch\r\n7,1\r\n7,2\r\n", content())
+    write(2, { { seed = 8, epoch = 1 } })
+    assert.equal("seed,epoch\r\n7,1\r\n7,2\r\n8,1\r\n", content())
+  end)
+
+  it("has rows for the epochs of a history and for a fine-tuning's candidates", function()
+    local rows = mt.report.epoch_rows(3, "erm", { { epoch = 1, lr = 0.5 }, { epoch = 2, lr = 0.1 } })
+    assert.same({ { seed = 3, stage = "erm", epoch = 1, lr = 0.5 }, { seed = 3, stage = "erm", epoch = 2, lr = 0.1 } },
+      rows)
+    rows = mt.report.epoch_rows(3, "masktune", { { lr = 0.1, k = 2, judged = { 0.9 }, val_accuracy = 0.9 } })
+    assert.same({ { seed = 3, stage = "masktune", epoch = 1, lr = 0.1, k = 2, val_accuracy = 0.9 } }, rows)
+    assert.has_no.errors(function() mt.report.write_csv(path, mt.report.epoch_columns, rows) end)
   end)
 
   it("refuses a file with other columns, and rows with unknown ones, and leaves the file alone", function()

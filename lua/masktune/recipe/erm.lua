@@ -3,7 +3,7 @@
 local check = require "masktune.check"
 local optimizers = require "masktune.recipe.optimizer"
 local schedules = require "masktune.schedule"
-local tables = require "masktune.recipe.tables"
+local tables = require "masktune.tables"
 local train = require "masktune.train"
 
 local schema = tables.merged(optimizers.schema, {

@@ -15,7 +15,7 @@ local optimizers = require "masktune.recipe.optimizer"
 local schedules = require "masktune.schedule"
 local search = require "masktune.recipe.search"
 local stages = require "masktune.recipe.stages"
-local tables = require "masktune.recipe.tables"
+local tables = require "masktune.tables"
 
 local schema = tables.merged(erm.schema, masks.rule_schema, {
   method = { choices = { "masktune", "randmask", "erm" }, default = "masktune" },

@@ -7,7 +7,7 @@ local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local progress = require "masktune.progress"
 local streamed = require "masktune.data.streamed"
-local tables = require "masktune.recipe.tables"
+local tables = require "masktune.tables"
 
 local masks = {}
 

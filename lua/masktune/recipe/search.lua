@@ -10,7 +10,7 @@ local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
 local masks = require "masktune.recipe.masks"
 local metrics = require "masktune.metrics"
-local tables = require "masktune.recipe.tables"
+local tables = require "masktune.tables"
 
 local search = {}
 

@@ -48,8 +48,11 @@ local function draw_panel(page, o, position, x, y)
   local label, predicted = o.labels[position], o.answers.predictions[position]
   local function name(class) return o.names[class] or "class " .. class end
   local color = predicted == label and right_color or wrong_color
-  local lines = { { name(label), ink }, { "says " .. name(predicted), color }, {
-    ("score %.3g"):format(o.answers.scores[position]), faint } }
+  local lines = {
+    { "is " .. name(label), ink },
+    { "says " .. name(predicted), color },
+    { ("score %.2g"):format(o.answers.scores[position]), faint },
+  }
   for i, line in ipairs(lines) do
     local text = fitted(line[1], TEXT, PANEL + GAP - 6)
     page:text(x + PANEL / 2, y + PANEL + 4 + i * LINE, text, { size = TEXT, color = line[2], anchor = "centre" })

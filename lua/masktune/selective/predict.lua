@@ -1,8 +1,6 @@
 --- The probabilities of a model, in double precision.
 -- @module masktune.selective.predict
-local check = require "masktune.check"
-local core = require "masktune.core"
-local dataset = require "masktune.data.dataset"
+local inference = require "masktune.inference"
 local loader = require "masktune.data.loader"
 local progress = require "masktune.progress"
 
@@ -47,16 +45,8 @@ end
 -- @tparam[opt] table options `batch` (256), `progress` (false), `label` of the progress bar
 -- @treturn {{number,...},...} for each image its k probabilities
 local function predict(model, set, options)
-  check.argument("mt.selective.predict", "model", model, { type = "module" })
-  dataset.check("mt.selective.predict", "argument 'dataset'", set)
-  local o = check.options("mt.selective.predict", options, schema)
-  if #set.images == 0 then error("mt.selective.predict: argument 'dataset': 1 image or more expected, got 0", 2) end
-  local was_training = model:is_training()
-  model:eval()
-  local done, rows = pcall(core.no_grad, run, model, set, o)
-  model:train(was_training)
-  if not done then error(rows, 0) end
-  return rows
+  local o = inference.arguments("mt.selective.predict", model, set, options, schema)
+  return inference.run(run, model, set, o)
 end
 
 return predict

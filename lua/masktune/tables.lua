@@ -1,5 +1,5 @@
 --- Tables of options, put together and taken apart.
--- @module masktune.recipe.tables
+-- @module masktune.tables
 local tables = {}
 
 --- A new table with the fields of all; later ones win.
