@@ -3,8 +3,9 @@
 -- Every measurement is a process of its own (this script with --worker, or bench_torch.py), so that peak memory and the
 -- time from start to the first finished step are its own. A worker builds the net, runs one step and prints
 -- "first <check> <version>"; for each line "<seconds>" on its standard input it repeats the step for that long and
--- prints "rate <images/s>"; for the line "end" it prints "peak <MB>" and ends. The check is the loss (masks: the mean
--- of the masked images) on the same weights and images, and must be the same on both sides.
+-- prints "rate <images/s>" (as the function `rate` measures it); for the line "end" it prints "peak <MB>" and ends. The
+-- check is the loss (masks: the mean of the masked images) on the same weights and images, and must be the same on both
+-- sides.
 local mt = require "masktune"
 
 local usage = [[
@@ -119,10 +120,16 @@ local function spread(values)
   return (math.max(table.unpack(values)) - math.min(table.unpack(values))) / 2 / median(values)
 end
 
---- Repeats step for at least `seconds`; steps per second.
+--- Repeats step for at least `seconds`; steps per second. A first step that is short does not count: it wakes caches
+-- and threads up after the others' rounds.
 local function rate(step, seconds)
-  local count, start, elapsed = 0, mt.clock(), 0
-  while count == 0 or elapsed < seconds do
+  local start = mt.clock()
+  step()
+  local elapsed, count = mt.clock() - start, 1
+  if elapsed < seconds / 4 then
+    start, elapsed, count = mt.clock(), 0, 0
+  end
+  while elapsed < seconds do
     step()
     count = count + 1
     elapsed = mt.clock() - start
@@ -185,7 +192,9 @@ function Worker:answer(what)
   return tonumber(value), rest
 end
 
+--- First some peace: the threads of other workers go on spinning for up to 0.2 s after their last step.
 function Worker:round(seconds)
+  os.execute("sleep 0.25")
   self.requests:write(seconds, "\n")
   self.rates[#self.rates + 1] = self:answer("rate")
 end

@@ -170,6 +170,20 @@ def masks(model, layer, images, _):
 WORKS = {"train": training, "eval": inference, "masks": masks}
 
 
+def rate(step, seconds):
+    """Steps per second, measured as the function of this name in bench.lua does."""
+    start = time.monotonic()
+    step()
+    elapsed, count = time.monotonic() - start, 1
+    if elapsed < seconds / 4:
+        start, elapsed, count = time.monotonic(), 0, 0
+    while elapsed < seconds:
+        step()
+        count += 1
+        elapsed = time.monotonic() - start
+    return count / elapsed
+
+
 def peak_mb():
     with open("/proc/self/status") as status:
         return next(int(line.split()[1]) / 1024 for line in status if line.startswith("VmHWM"))
@@ -190,12 +204,7 @@ def main():
     for line in sys.stdin:
         if line == "end\n":
             break
-        seconds = float(line)
-        count, start = 0, time.monotonic()
-        while count == 0 or time.monotonic() - start < seconds:
-            step()
-            count += 1
-        print("rate", count * len(images) / (time.monotonic() - start), flush=True)
+        print("rate", rate(step, float(line)) * len(images), flush=True)
     print("peak", peak_mb(), flush=True)
 
 
