@@ -266,10 +266,10 @@ local function rounded(value, digits)
 end
 
 local function report(row, ours, torch)
-  local line = ("%-10s %-6s %7d %10.0f +-%2.0f%% %8.1f %6.0f%% %7.0f MB %6.2f s"):format(row.net, row.work, row.threads,
+  local line = ("%-10s %-6s %7d %10.1f +-%2.0f%% %8.1f %6.0f%% %7.0f MB %6.2f s"):format(row.net, row.work, row.threads,
     row.ours, 100 * spread(ours.rates), row.gflops, 100 * row.share_of_ceiling, row.rss_mb, row.start_seconds)
   if torch then
-    line = line .. (" | %10.0f +-%2.0f%% %-13s %7.0f MB %6.2f s | %5.2f"):format(row.torch, 100 * spread(torch.rates),
+    line = line .. (" | %10.1f +-%2.0f%% %-13s %7.0f MB %6.2f s | %5.2f"):format(row.torch, 100 * spread(torch.rates),
       row.torch_layout, row.torch_rss_mb, row.torch_start_seconds, row.ratio)
   end
   print(line)
