@@ -10,9 +10,9 @@ local seed = math.tointeger(tonumber(os.getenv("MASKTUNE_LIVE_SEED"))) or os.tim
 
 local live_cases = {
   { net = "resnet32", classes = 10, size = { 32, 32 }, batch = 2, training = true },
-  { net = "vgg16_bn", layout = "reference", classes = 10, size = { 32, 32 }, batch = 4, training = true },
+  { net = "vgg16_bn", layout = "reference", classes = 10, size = { 32, 32 }, batch = 2, training = false },
   { net = "vgg16_bn", layout = "torchvision", classes = 10, size = { 32, 32 }, batch = 2, training = false },
-  { net = "resnet50", classes = 5, size = { 64, 64 }, batch = 4, training = true },
+  { net = "resnet50", classes = 5, size = { 64, 64 }, batch = 2, training = false },
 }
 
 local function ask(case, folder)
