@@ -4,48 +4,23 @@
 
 #include "kernels/vector.h"
 
-/* Channels [c, c + valid) of the vector that starts at c; whole vectors take the unmasked path after inlining. */
-MT_INLINE mt_vf load(const float *p, int valid, bool whole) { return whole ? mt_load(p) : mt_load_n(p, valid); }
-MT_INLINE void store(float *p, mt_vf v, int valid, bool whole) {
-  if (whole)
-    mt_store(p, v);
-  else
-    mt_store_n(p, v, valid);
-}
-
-/* Calls body(c, valid, whole) for each vector of channels; body must be inlinable with `whole` constant. */
-#define FOR_CHANNEL_VECTORS(channels, ...)        \
-  do {                                            \
-    int64_t c = 0;                                \
-    for (; c + MT_VF <= (channels); c += MT_VF) { \
-      const bool whole = true;                    \
-      const int valid = MT_VF;                    \
-      __VA_ARGS__;                                \
-    }                                             \
-    if (c < (channels)) {                         \
-      const bool whole = false;                   \
-      const int valid = (int)((channels)-c);      \
-      __VA_ARGS__;                                \
-    }                                             \
-  } while (0)
-
 MT_INLINE void activate(const float *z, int64_t rows, int64_t width, int64_t channels, mt_vf scale, mt_vf shift,
                         const float *residual, bool relu, float *out, int64_t out_row, int valid, bool whole) {
   for (int64_t y = 0; y < rows; y++) {
     for (int64_t x = 0; x < width; x++) {
       const int64_t at = (y * width + x) * channels;
-      mt_vf a = load(z + at, valid, whole) * scale + shift;
-      if (residual) a += load(residual + at, valid, whole);
+      mt_vf a = mt_load_lanes(z + at, valid, whole) * scale + shift;
+      if (residual) a += mt_load_lanes(residual + at, valid, whole);
       if (relu) a = mt_relu(a);
-      store(out + y * out_row + x * channels, a, valid, whole);
+      mt_store_lanes(out + y * out_row + x * channels, a, valid, whole);
     }
   }
 }
 
 void MT_KERNEL(stage_activate)(const float *z, int64_t rows, int64_t width, int64_t channels, const float *scale,
                                const float *shift, const float *residual, bool relu, float *out, int64_t out_row) {
-  FOR_CHANNEL_VECTORS(channels, {
-    const mt_vf s = load(scale + c, valid, whole), t = load(shift + c, valid, whole);
+  MT_FOR_CHANNEL_VECTORS(channels, {
+    const mt_vf s = mt_load_lanes(scale + c, valid, whole), t = mt_load_lanes(shift + c, valid, whole);
     if (residual)
       activate(z + c, rows, width, channels, s, t, residual + c, relu, out + c, out_row, valid, whole);
     else if (relu)
@@ -63,52 +38,52 @@ MT_INLINE mt_vf sum_pixels(const float *z, int64_t pixels, int64_t channels, mt_
   int64_t p = 0;
   for (; p + 4 <= pixels; p += 4) {
     for (int i = 0; i < 4; i++) {
-      const mt_vf d = load(z + (p + i) * channels, valid, whole) - centre;
+      const mt_vf d = mt_load_lanes(z + (p + i) * channels, valid, whole) - centre;
       sum[i] += squares ? d * d : d;
     }
   }
   for (; p < pixels; p++) {
-    const mt_vf d = load(z + p * channels, valid, whole) - centre;
+    const mt_vf d = mt_load_lanes(z + p * channels, valid, whole) - centre;
     sum[0] += squares ? d * d : d;
   }
   return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 void MT_KERNEL(stage_moments)(const float *z, int64_t pixels, int64_t channels, float *mean, float *squares) {
-  FOR_CHANNEL_VECTORS(channels, {
+  MT_FOR_CHANNEL_VECTORS(channels, {
     const mt_vf m = sum_pixels(z + c, pixels, channels, (mt_vf){0}, false, valid, whole) * (1.0f / (float)pixels);
-    store(mean + c, m, valid, whole);
-    store(squares + c, sum_pixels(z + c, pixels, channels, m, true, valid, whole), valid, whole);
+    mt_store_lanes(mean + c, m, valid, whole);
+    mt_store_lanes(squares + c, sum_pixels(z + c, pixels, channels, m, true, valid, whole), valid, whole);
   });
 }
 
 /* The gradient behind the ReLU at one vector of one pixel. */
 MT_INLINE mt_vf behind_relu(const mt_stage_backward *b, int64_t at, mt_vf z, mt_vf scale, mt_vf shift, bool relu,
                             bool masked, int valid, bool whole) {
-  const mt_vf g = load(b->grad + at, valid, whole);
-  if (masked) return mt_relu_mask(load(b->mask + at, valid, whole), g);
+  const mt_vf g = mt_load_lanes(b->grad + at, valid, whole);
+  if (masked) return mt_relu_mask(mt_load_lanes(b->mask + at, valid, whole), g);
   return relu ? mt_relu_mask(z * scale + shift, g) : g;
 }
 
 MT_INLINE void gradient_sums(const mt_stage_backward *b, int64_t c, float *sum_g, float *sum_gz, bool relu, bool masked,
                              int valid, bool whole) {
-  const mt_vf scale = load(b->scale + c, valid, whole), shift = load(b->shift + c, valid, whole);
-  const mt_vf mean = load(b->mean + c, valid, whole);
+  const mt_vf scale = mt_load_lanes(b->scale + c, valid, whole), shift = mt_load_lanes(b->shift + c, valid, whole);
+  const mt_vf mean = mt_load_lanes(b->mean + c, valid, whole);
   mt_vf g_sums[2] = {{0}, {0}}, gz_sums[2] = {{0}, {0}};
   const int64_t pixels = b->rows * b->width;
   for (int64_t p = 0; p < pixels; p++) {
     const int64_t at = p * b->channels + c;
-    const mt_vf z = load(b->z + at, valid, whole);
+    const mt_vf z = mt_load_lanes(b->z + at, valid, whole);
     const mt_vf g = behind_relu(b, at, z, scale, shift, relu, masked, valid, whole);
     g_sums[p & 1] += g;
     gz_sums[p & 1] += g * (z - mean);
   }
-  store(sum_g + c, load(sum_g + c, valid, whole) + (g_sums[0] + g_sums[1]), valid, whole);
-  store(sum_gz + c, load(sum_gz + c, valid, whole) + (gz_sums[0] + gz_sums[1]), valid, whole);
+  mt_store_lanes(sum_g + c, mt_load_lanes(sum_g + c, valid, whole) + (g_sums[0] + g_sums[1]), valid, whole);
+  mt_store_lanes(sum_gz + c, mt_load_lanes(sum_gz + c, valid, whole) + (gz_sums[0] + gz_sums[1]), valid, whole);
 }
 
 void MT_KERNEL(stage_gradient_sums)(const mt_stage_backward *b, float *sum_g, float *sum_gz) {
-  FOR_CHANNEL_VECTORS(b->channels, {
+  MT_FOR_CHANNEL_VECTORS(b->channels, {
     if (b->mask)
       gradient_sums(b, c, sum_g, sum_gz, true, true, valid, whole);
     else if (b->relu)
@@ -120,21 +95,21 @@ void MT_KERNEL(stage_gradient_sums)(const mt_stage_backward *b, float *sum_g, fl
 
 MT_INLINE void gradient(const mt_stage_backward *b, int64_t c, mt_vf z_factor, mt_vf constant, float *out,
                         int64_t out_row, bool relu, bool masked, int valid, bool whole) {
-  const mt_vf scale = load(b->scale + c, valid, whole), shift = load(b->shift + c, valid, whole);
+  const mt_vf scale = mt_load_lanes(b->scale + c, valid, whole), shift = mt_load_lanes(b->shift + c, valid, whole);
   for (int64_t y = 0; y < b->rows; y++) {
     for (int64_t x = 0; x < b->width; x++) {
       const int64_t at = (y * b->width + x) * b->channels + c;
-      const mt_vf z = load(b->z + at, valid, whole);
+      const mt_vf z = mt_load_lanes(b->z + at, valid, whole);
       const mt_vf g = behind_relu(b, at, z, scale, shift, relu, masked, valid, whole);
-      store(out + y * out_row + x * b->channels + c, g * scale + (z * z_factor + constant), valid, whole);
+      mt_store_lanes(out + y * out_row + x * b->channels + c, g * scale + (z * z_factor + constant), valid, whole);
     }
   }
 }
 
 void MT_KERNEL(stage_gradient)(const mt_stage_backward *b, const float *z_factor, const float *constant, float *out,
                                int64_t out_row) {
-  FOR_CHANNEL_VECTORS(b->channels, {
-    const mt_vf f = load(z_factor + c, valid, whole), k = load(constant + c, valid, whole);
+  MT_FOR_CHANNEL_VECTORS(b->channels, {
+    const mt_vf f = mt_load_lanes(z_factor + c, valid, whole), k = mt_load_lanes(constant + c, valid, whole);
     if (b->mask)
       gradient(b, c, f, k, out, out_row, true, true, valid, whole);
     else if (b->relu)
@@ -145,8 +120,9 @@ void MT_KERNEL(stage_gradient)(const mt_stage_backward *b, const float *z_factor
 }
 
 void MT_KERNEL(stage_masked)(const float *grad, const float *mask, int64_t count, float *out) {
-  FOR_CHANNEL_VECTORS(count, {
-    store(out + c, mt_relu_mask(load(mask + c, valid, whole), load(grad + c, valid, whole)), valid, whole);
+  MT_FOR_CHANNEL_VECTORS(count, {
+    mt_store_lanes(out + c, mt_relu_mask(mt_load_lanes(mask + c, valid, whole), mt_load_lanes(grad + c, valid, whole)),
+                   valid, whole);
   });
 }
 
@@ -155,10 +131,10 @@ MT_INLINE mt_vf choose(mt_vi condition, mt_vf a, mt_vf b) {
 }
 
 MT_INLINE mt_vf window_max(const float *in, int64_t row, int64_t channels, int64_t pool, int valid, bool whole) {
-  mt_vf best = load(in, valid, whole);
+  mt_vf best = mt_load_lanes(in, valid, whole);
   for (int64_t dy = 0; dy < pool; dy++) {
     for (int64_t dx = 0; dx < pool; dx++) {
-      const mt_vf v = load(in + dy * row + dx * channels, valid, whole);
+      const mt_vf v = mt_load_lanes(in + dy * row + dx * channels, valid, whole);
       best = choose((v > best) | (v != v), v, best); /* a NaN wins, as in PyTorch */
     }
   }
@@ -172,8 +148,8 @@ void MT_KERNEL(stage_pool)(const float *in, int64_t rows, int64_t width, int64_t
     for (int64_t x = 0; x + pool <= width; x += pool) {
       const float *window = in + y * row + x * channels;
       float *to = out + y / pool * out_row + x / pool * channels;
-      FOR_CHANNEL_VECTORS(channels,
-                          store(to + c, window_max(window + c, row, channels, pool, valid, whole), valid, whole));
+      MT_FOR_CHANNEL_VECTORS(
+          channels, mt_store_lanes(to + c, window_max(window + c, row, channels, pool, valid, whole), valid, whole));
     }
   }
 }
@@ -185,9 +161,9 @@ MT_INLINE void spread(mt_vf g, const float *in, float *out, int64_t row, int64_t
   for (int64_t dy = 0; dy < pool; dy++) {
     for (int64_t dx = 0; dx < pool; dx++) {
       const int64_t at = dy * row + dx * channels;
-      const mt_vf v = load(in + at, valid, whole);
+      const mt_vf v = mt_load_lanes(in + at, valid, whole);
       const mt_vi hit = open & ((v == best) | (v != v));
-      store(out + at, (mt_vf)((mt_vi)g & hit), valid, whole);
+      mt_store_lanes(out + at, (mt_vf)((mt_vi)g & hit), valid, whole);
       open &= ~hit;
     }
   }
@@ -201,8 +177,8 @@ void MT_KERNEL(stage_unpool)(const float *grad, const float *in, int64_t rows, i
     for (int64_t x = 0; x + pool <= width; x += pool) {
       const float *g = grad + (y / pool * windows + x / pool) * channels;
       const int64_t at = y * row + x * channels;
-      FOR_CHANNEL_VECTORS(
-          channels, spread(load(g + c, valid, whole), in + at + c, out + at + c, row, channels, pool, valid, whole));
+      MT_FOR_CHANNEL_VECTORS(channels, spread(mt_load_lanes(g + c, valid, whole), in + at + c, out + at + c, row,
+                                              channels, pool, valid, whole));
     }
   }
 }

@@ -42,6 +42,33 @@ MT_INLINE void mt_store_n(float *p, mt_vf v, int n) {
 }
 #endif
 
+/* Channels [c, c + valid) of the vector that starts at c; whole vectors take the unmasked path after inlining. */
+MT_INLINE mt_vf mt_load_lanes(const float *p, int valid, bool whole) {
+  return whole ? mt_load(p) : mt_load_n(p, valid);
+}
+MT_INLINE void mt_store_lanes(float *p, mt_vf v, int valid, bool whole) {
+  if (whole)
+    mt_store(p, v);
+  else
+    mt_store_n(p, v, valid);
+}
+
+/* Calls body(c, valid, whole) for each vector of channels; body must be inlinable with `whole` constant. */
+#define MT_FOR_CHANNEL_VECTORS(channels, ...)     \
+  do {                                            \
+    int64_t c = 0;                                \
+    for (; c + MT_VF <= (channels); c += MT_VF) { \
+      const bool whole = true;                    \
+      const int valid = MT_VF;                    \
+      __VA_ARGS__;                                \
+    }                                             \
+    if (c < (channels)) {                         \
+      const bool whole = false;                   \
+      const int valid = (int)((channels)-c);      \
+      __VA_ARGS__;                                \
+    }                                             \
+  } while (0)
+
 /* A NaN compares false, so relu(NaN) is NaN and its gradient passes, as in PyTorch.
  * mt_relu_mask: g where the ReLU's output (or input) y let it through, else 0. */
 #if MT_VECTOR_BYTES == 64

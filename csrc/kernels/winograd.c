@@ -126,14 +126,6 @@ void MT_KERNEL(winograd_grad_back)(const float *sums, int64_t copies, int64_t co
 
 /* ---- tiles ---- */
 
-MT_INLINE mt_vf load(const float *p, int valid, bool whole) { return whole ? mt_load(p) : mt_load_n(p, valid); }
-MT_INLINE void store(float *p, mt_vf v, int valid, bool whole) {
-  if (whole)
-    mt_store(p, v);
-  else
-    mt_store_n(p, v, valid);
-}
-
 /* Six vectors, `step` bytes apart. Few distinct address registers: outer loops below stay rolled for the same reason,
  * unrolled they would keep 36 addresses on the stack. */
 MT_INLINE const float *at(const float *p, int i, int64_t step, int64_t step3) {
@@ -144,13 +136,13 @@ MT_INLINE const float *at(const float *p, int i, int64_t step, int64_t step3) {
 MT_INLINE void load_6(const float *p, int64_t step, mt_vf out[SPAN], int valid, bool whole) {
   const int64_t step3 = 3 * step;
 #pragma GCC unroll 6
-  for (int i = 0; i < SPAN; i++) out[i] = load(at(p, i, step, step3), valid, whole);
+  for (int i = 0; i < SPAN; i++) out[i] = mt_load_lanes(at(p, i, step, step3), valid, whole);
 }
 
 MT_INLINE void store_6(float *p, int64_t step, const mt_vf v[SPAN], int valid, bool whole) {
   const int64_t step3 = 3 * step;
 #pragma GCC unroll 6
-  for (int i = 0; i < SPAN; i++) store((float *)(uintptr_t)at(p, i, step, step3), v[i], valid, whole);
+  for (int i = 0; i < SPAN; i++) mt_store_lanes((float *)(uintptr_t)at(p, i, step, step3), v[i], valid, whole);
 }
 
 /* One vector of channels of `tiles` tiles beside each other, 6 x 6 pixels to 36 places each. Neighbours share two
@@ -185,7 +177,7 @@ MT_INLINE void grad_tile(const float *grad, int64_t grad_row, int64_t channels, 
   for (int x = 0; x < TILE; x++) {
     mt_vf d[TILE];
 #pragma GCC unroll 4
-    for (int y = 0; y < TILE; y++) d[y] = load(grad + y * grad_row + x * channels, valid, whole);
+    for (int y = 0; y < TILE; y++) d[y] = mt_load_lanes(grad + y * grad_row + x * channels, valid, whole);
     transform_grad(d, columns[x]);
   }
 #pragma GCC unroll 1
@@ -199,7 +191,7 @@ MT_INLINE void grad_tile(const float *grad, int64_t grad_row, int64_t channels, 
 /* 36 places to rows x width <= 4 x 4 pixels. */
 MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t place, int64_t channel, float *out,
                            int64_t rows, int64_t width, int valid, bool whole) {
-  const mt_vf bias = b->bias ? load(b->bias + channel, valid, whole) : (mt_vf){0};
+  const mt_vf bias = b->bias ? mt_load_lanes(b->bias + channel, valid, whole) : (mt_vf){0};
   /* Copies: a store might change *b, for all the compiler knows. */
   const float *residual = b->residual ? b->residual + (out - b->out) : NULL;
   const int64_t out_row = b->out_row, out_pixel = b->out_pixel;
@@ -221,28 +213,13 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
     for (int64_t x = 0; x < TILE; x++) {
       if (x >= width) break;
       mt_vf result = t[x] + bias;
-      if (residual) result += load(residual + x * out_pixel, valid, whole);
+      if (residual) result += mt_load_lanes(residual + x * out_pixel, valid, whole);
       if (relu) result = mt_relu(result);
-      store(out + x * out_pixel, result, valid, whole);
+      mt_store_lanes(out + x * out_pixel, result, valid, whole);
     }
     if (residual) residual += out_row;
   }
 }
-
-#define FOR_CHANNEL_VECTORS(channels, ...)        \
-  do {                                            \
-    int64_t c = 0;                                \
-    for (; c + MT_VF <= (channels); c += MT_VF) { \
-      const bool whole = true;                    \
-      const int valid = MT_VF;                    \
-      __VA_ARGS__;                                \
-    }                                             \
-    if (c < (channels)) {                         \
-      const bool whole = false;                   \
-      const int valid = (int)((channels)-c);      \
-      __VA_ARGS__;                                \
-    }                                             \
-  } while (0)
 
 /* Where tile t lies: tiles are counted along the rows of each image, image after image. */
 typedef struct {
@@ -268,7 +245,7 @@ static void transform_inputs(const float *in, int64_t in_row, int64_t in_image, 
     if (tiles > RUN) tiles = RUN;
     const float *from = in + p.image * in_image + p.y * in_row + p.x * channels;
     float *to = out + t * channels;
-    FOR_CHANNEL_VECTORS(channels, input_run(from + c, in_row, channels, tiles, to + c, step, valid, whole));
+    MT_FOR_CHANNEL_VECTORS(channels, input_run(from + c, in_row, channels, tiles, to + c, step, valid, whole));
   }
 }
 
@@ -280,7 +257,7 @@ static void transform_outputs(const mt_winograd_block *b, const float *products,
     const int64_t width = b->width - p.x < TILE ? b->width - p.x : TILE;
     const float *from = products + t * b->channels;
     float *to = b->out + p.image * b->out_image + p.y * b->out_row + p.x * b->out_pixel;
-    FOR_CHANNEL_VECTORS(b->channels, {
+    MT_FOR_CHANNEL_VECTORS(b->channels, {
       if (rows == TILE && width == TILE)
         output_tile(b, from + c, step, c, to + c, TILE, TILE, valid, whole);
       else
@@ -295,7 +272,7 @@ static void transform_grads(const mt_winograd_grad_block *b, int64_t first, int6
     const tile_place p = place_of(first + t, b->rows, b->width);
     const float *from = b->grad + p.image * b->grad_image + p.y * b->grad_row + p.x * b->channels;
     float *to = out + t * b->channels;
-    FOR_CHANNEL_VECTORS(b->channels, grad_tile(from + c, b->grad_row, b->channels, to + c, step, valid, whole));
+    MT_FOR_CHANNEL_VECTORS(b->channels, grad_tile(from + c, b->grad_row, b->channels, to + c, step, valid, whole));
   }
 }
 
