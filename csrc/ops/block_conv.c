@@ -3,6 +3,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "ops/correlate.h"
 
 /* Below this many channels the transforms of Winograd's tiles cost more than the products they save. */
 #define WINOGRAD_MIN_CHANNELS 8
@@ -15,16 +16,11 @@
 
 /* ---- the plan ---- */
 
-static int64_t whole_vectors(int64_t channels) {
-  const int64_t lanes = mt_kernels->vector_floats;
-  return (channels + lanes - 1) / lanes * lanes;
-}
-
 static int64_t direct_rows(const mt_block_conv *c) { return c->kernel[0] * c->kernel[1] * c->in_c; }
-static int64_t direct_floats(const mt_block_conv *c) { return direct_rows(c) * whole_vectors(c->out_c); }
+static int64_t direct_floats(const mt_block_conv *c) { return mt_packed_floats(direct_rows(c), c->out_c); }
 
 static int64_t winograd_floats(const mt_block_conv *c) {
-  return MT_WINOGRAD_PLACES * c->in_c * whole_vectors(c->out_c);
+  return mt_packed_floats(MT_WINOGRAD_PLACES * c->in_c, c->out_c);
 }
 
 static int64_t tiles_along(int64_t pixels) { return (pixels + MT_WINOGRAD_TILE - 1) / MT_WINOGRAD_TILE; }

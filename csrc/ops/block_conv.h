@@ -51,8 +51,8 @@ typedef struct {
 
 void mt_block_conv_run(const mt_block_conv *c, const mt_block_conv_call *call);
 
-/* Adds the gradient of the weights over some images to a thread's `sums`. `grad` is the
- * output's, grad_row floats from row to row, zero beyond its end up to mt_block_conv_grad_extent rows and columns. */
+/* Adds the gradient of the weights over some images to a thread's `sums`. `grad` is the output's, grad_row floats from
+ * row to row, zero beyond its end up to mt_block_conv_grad_extent rows and columns. */
 void mt_block_conv_weight_grad(const mt_block_conv *c, int64_t images, const float *in, int64_t in_image,
                                const float *grad, int64_t grad_row, int64_t grad_image, float *sums, float *scratch);
 int64_t mt_block_conv_grad_extent(const mt_block_conv *c, int axis);

@@ -3,6 +3,7 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv_phase.h"
+#include "ops/correlate.h"
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
@@ -53,11 +54,6 @@ mt_block_conv_back mt_block_conv_back_plan(const mt_block_conv *forward, const i
 
 /* ---- phases ---- */
 
-static int64_t whole_vectors(int64_t channels) {
-  const int64_t lanes = mt_kernels->vector_floats;
-  return (channels + lanes - 1) / lanes * lanes;
-}
-
 static int64_t phases_along(const mt_block_conv_back *b, int axis) {
   return min64(b->stride[axis], axis ? b->in_w : b->in_h);
 }
@@ -66,7 +62,7 @@ static int64_t phases_along(const mt_block_conv_back *b, int axis) {
 static int64_t phase_floats(const mt_block_conv_back *b) {
   const int64_t taps_h = (b->kernel[0] + b->stride[0] - 1) / b->stride[0];
   const int64_t taps_w = (b->kernel[1] + b->stride[1] - 1) / b->stride[1];
-  return taps_h * taps_w * b->grad_c * whole_vectors(b->in_c);
+  return mt_packed_floats(taps_h * taps_w * b->grad_c, b->in_c);
 }
 
 static void prepare_phases(const mt_block_conv_back *b, const float *weight, float *prepared) {

@@ -163,7 +163,7 @@ static forward_scratch lay_out_forward(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t activation = s > 0 && plan->stages[s - 1].pool > 1 ? mt_stage_out_count(&plan->stages[s - 1]) : 0;
   forward_scratch at = {0};
-  at.conv = at.padded + rounded(p->conv.group * mt_block_conv_in_count(&p->conv));
+  at.conv = at.padded + rounded(p->conv.group * mt_stage_copy_count(plan, s));
   at.activation = at.conv + rounded(mt_block_conv_scratch_floats(&p->conv));
   at.moments = at.activation + rounded(activation);
   at.count = at.moments + rounded(2 * p->out_c);
@@ -379,7 +379,7 @@ static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
     if (p->pool > 1 && f->group * mt_stage_out_count(p) > activation) activation = f->group * mt_stage_out_count(p);
     if (scratch > conv) conv = scratch;
     f->padded_at[s] = f->scratch_count;
-    if (mt_stage_copies(plan, s)) f->scratch_count += rounded(f->group * mt_block_conv_in_count(&p->conv));
+    f->scratch_count += rounded(f->group * mt_stage_copy_count(plan, s));
   }
   f->activation_at = f->scratch_count;
   f->conv_at = f->activation_at + rounded(activation);

@@ -75,7 +75,7 @@ static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_part
   const int64_t group = group_of(b), unpooled = max64(p->pool > 1 ? mt_stage_out_count(p) : 0,
                                                       before->pool > 1 ? mt_stage_out_count(before) : 0);
   const int64_t conv = max64(mt_block_conv_scratch_floats(&p->conv), mt_block_conv_back_scratch_floats(&b->back));
-  const int64_t sizes[] = {group * mt_block_conv_in_count(&p->conv),
+  const int64_t sizes[] = {group * mt_stage_copy_count(b->plan, b->s),
                            group * grad_step(b),
                            group * unpooled,
                            unpooled,
@@ -131,14 +131,23 @@ static void add_gradient_sums(const mt_stage_backward *r, float *image_sums, dou
 
 /* ---- one thread's images of one stage ---- */
 
+/* The current stage's input of image n, as mt_stage_input says. */
+static const float *stage_input(const backward_pass *b, int64_t n, float *padded, float *activation) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  if (b->s == 0) {
+    const float *image = mt_f32(b->node->saved[MT_SAVED_INPUT]) + n * mt_stage_in_count(p);
+    return mt_stage_input(b->plan, 0, image, NULL, padded, activation);
+  }
+  const float *statistics = mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS));
+  return mt_stage_input(b->plan, b->s, z_image(b, b->s - 1, n), statistics, padded, activation);
+}
+
 /* The gradients of the convolutions' outputs, and their inputs, of `images` images from `first` on; returns the inputs.
  * Each image's own activation stays in parts->activation where the stage before pools. */
 static const float *prepare_images(const backward_pass *b, const scratch_parts *parts, int64_t border, int64_t first,
                                    int64_t images) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const int64_t before_count = b->s > 0 ? mt_stage_out_count(p - 1) : mt_stage_in_count(p);
-  const float *before = mt_f32(b->s > 0 ? saved(b, b->s - 1, MT_SAVED_Z) : b->node->saved[MT_SAVED_INPUT]);
-  const float *statistics = b->s > 0 ? mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS)) : NULL, *in = NULL;
+  const float *in = NULL;
   for (int64_t i = images - 1; i >= 0; i--) {
     float *activation = parts->activation + i * parts->activation_step;
     const int64_t n = first + i;
@@ -146,8 +155,7 @@ static const float *prepare_images(const backward_pass *b, const scratch_parts *
         stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), parts, activation, false);
     mt_kernels->stage_gradient(&r, b->factors, b->factors + p->out_c, parts->grad_padded + i * grad_step(b) + border,
                                grad_row(b));
-    in = mt_stage_input(b->plan, b->s, before + n * before_count, statistics,
-                        parts->padded + i * mt_stage_in_step(b->plan, b->s), activation);
+    in = stage_input(b, n, parts->padded + i * mt_stage_in_step(b->plan, b->s), activation);
   }
   return in;
 }
@@ -169,7 +177,7 @@ static void backward_share(const backward_pass *b, int thread) {
   const int64_t group = group_of(b);
   scratch_parts parts;
   lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
-  memset(parts.padded, 0, (size_t)(group * mt_block_conv_in_count(&p->conv)) * sizeof(float));
+  memset(parts.padded, 0, (size_t)(group * mt_stage_copy_count(b->plan, b->s)) * sizeof(float));
   memset(parts.grad_padded, 0, (size_t)(group * grad_step(b)) * sizeof(float));
   const int64_t border = b->back.border[0] * grad_row(b) + b->back.border[1] * p->out_c;
   double *sums = b->s > 0 ? b->sums + thread * 2 * (p - 1)->out_c : NULL;
@@ -191,12 +199,7 @@ static void backward_share(const backward_pass *b, int thread) {
 /* The last convolution's output once more, of image n. */
 static void recompute_z(const backward_pass *b, const scratch_parts *parts, const float *weights, int64_t n) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const int64_t before_count = b->s > 0 ? mt_stage_out_count(p - 1) : mt_stage_in_count(p);
-  const float *before =
-      mt_f32(b->s > 0 ? saved(b, b->s - 1, MT_SAVED_Z) : b->node->saved[MT_SAVED_INPUT]) + n * before_count;
-  const float *in =
-      mt_stage_input(b->plan, b->s, before, b->s > 0 ? mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS)) : NULL,
-                     parts->padded, parts->activation);
+  const float *in = stage_input(b, n, parts->padded, parts->activation);
   const mt_block_conv_call call = {.images = 1,
                                    .in = in,
                                    .weights = weights,
@@ -212,7 +215,7 @@ static void last_stage_share(const backward_pass *b, const float *weights, int t
   int64_t begin, end;
   lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
   mt_chain_share(b->plan, b->threads, thread, &begin, &end);
-  if (weights) memset(parts.padded, 0, (size_t)mt_block_conv_in_count(&p->conv) * sizeof(float));
+  if (weights) memset(parts.padded, 0, (size_t)mt_stage_copy_count(b->plan, b->s) * sizeof(float));
   for (int64_t n = begin; n < end; n++) {
     if (weights) recompute_z(b, &parts, weights, n);
     const mt_stage_backward r =

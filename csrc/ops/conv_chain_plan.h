@@ -41,6 +41,10 @@ static inline bool mt_stage_copies(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
   return s > 0 || p->conv.in_h != p->in_h || p->conv.in_w != p->in_w;
 }
+/* Floats of one such copy. */
+static inline int64_t mt_stage_copy_count(const mt_chain_plan *plan, int s) {
+  return mt_stage_copies(plan, s) ? mt_block_conv_in_count(&plan->stages[s].conv) : 0;
+}
 /* From one image of the stage's (padded) input to the next. */
 static inline int64_t mt_stage_in_step(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
