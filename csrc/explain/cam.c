@@ -8,8 +8,8 @@
 #include "core/threads.h"
 #include "image/pixels.h"
 
-#define CHUNK_BYTES ((int64_t)768 << 10) /* of input: the widest activations are some ten times larger */
-#define MIN_CHUNK 16                     /* every chunk folds and packs the net's weights once */
+#define CHUNK_BYTES ((int64_t)1536 << 10) /* of input: the widest activations are some ten times larger */
+#define MIN_CHUNK 16                      /* every chunk folds and packs the net's weights once */
 #define MAX_CHUNK 128
 #define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
 

@@ -26,7 +26,8 @@ typedef struct {
   int64_t rows_above, rows_below, row_stride;
   const float *weights;  /* packed, kernel_rows * run rows */
   const float *bias;     /* channels floats, or NULL */
-  const float *residual; /* laid out as out, added before the ReLU; NULL: none */
+  const float *residual; /* added before the ReLU, its pixels out_pixel apart; NULL: none */
+  int64_t residual_row;
   bool relu;
   float *out;
   int64_t out_pixel, out_row;

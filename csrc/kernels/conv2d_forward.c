@@ -22,8 +22,9 @@ MT_INLINE float at(const char *pointer, int offset, int64_t step, int64_t step3)
 }
 
 /* pixels <= PIXELS_vectors; constants after inlining. `valid`: channels of the last vector that exist. */
-MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weights, const float *bias, float *out,
-                    int64_t kernel_rows, int valid, const int pixels, const int vectors) {
+MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weights, const float *bias,
+                    const float *residual, float *out, int64_t kernel_rows, int valid, const int pixels,
+                    const int vectors) {
   const int groups = (pixels + GROUP - 1) / GROUP;
   const int64_t step = b->in_pixel * (int64_t)sizeof(float), step3 = 3 * step;
   mt_vf sum[PIXELS_1];
@@ -61,12 +62,10 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; v++) {
       mt_vf result = sum[p * vectors + v];
-      float *to = out + p * b->out_pixel + v * MT_VF;
+      const int64_t at = p * b->out_pixel + v * MT_VF;
+      float *to = out + at;
       const bool whole = v < vectors - 1 || valid == MT_VF;
-      if (b->residual) {
-        const float *from = b->residual + (to - b->out);
-        result += whole ? mt_load(from) : mt_load_n(from, valid);
-      }
+      if (residual) result += whole ? mt_load(residual + at) : mt_load_n(residual + at, valid);
       if (b->relu) result = mt_relu(result);
       if (whole)
         mt_store(to, result);
@@ -77,12 +76,13 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
 }
 
 typedef void tile_function(const mt_conv2d_block *b, const float *in, const float *weights, const float *bias,
-                           float *out, int64_t kernel_rows, int valid);
+                           const float *residual, float *out, int64_t kernel_rows, int valid);
 
-#define TILE(pixels, vectors)                                                                            \
-  static void tile_##pixels##_##vectors(const mt_conv2d_block *b, const float *in, const float *weights, \
-                                        const float *bias, float *out, int64_t kernel_rows, int valid) { \
-    tile(b, in, weights, bias, out, kernel_rows, valid, pixels, vectors);                                \
+#define TILE(pixels, vectors)                                                                                      \
+  static void tile_##pixels##_##vectors(const mt_conv2d_block *b, const float *in, const float *weights,           \
+                                        const float *bias, const float *residual, float *out, int64_t kernel_rows, \
+                                        int valid) {                                                               \
+    tile(b, in, weights, bias, residual, out, kernel_rows, valid, pixels, vectors);                                \
   }
 #define NAME(pixels, vectors) tile_##pixels##_##vectors,
 
@@ -135,8 +135,10 @@ void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
       const float *weights = b->weights + v * MT_VF * taps + k.first * b->run * (1 + two) * MT_VF;
       for (int64_t t = 0; t < count; t++) {
         const int64_t begin = b->width * t / count, end = b->width * (t + 1) / count;
+        const int64_t at = begin * b->out_pixel + v * MT_VF;
         tiles[end - begin - 1](b, in + begin * b->in_pixel, weights, bias,
-                               b->out + y * b->out_row + begin * b->out_pixel + v * MT_VF, k.count, valid);
+                               b->residual ? b->residual + y * b->residual_row + at : NULL,
+                               b->out + y * b->out_row + at, k.count, valid);
       }
     }
   }

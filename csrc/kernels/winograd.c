@@ -189,12 +189,11 @@ MT_INLINE void grad_tile(const float *grad, int64_t grad_row, int64_t channels, 
 }
 
 /* 36 places to rows x width <= 4 x 4 pixels. */
-MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t place, int64_t channel, float *out,
-                           int64_t rows, int64_t width, int valid, bool whole) {
+MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t place, int64_t channel,
+                           const float *residual, float *out, int64_t rows, int64_t width, int valid, bool whole) {
   const mt_vf bias = b->bias ? mt_load_lanes(b->bias + channel, valid, whole) : (mt_vf){0};
   /* Copies: a store might change *b, for all the compiler knows. */
-  const float *residual = b->residual ? b->residual + (out - b->out) : NULL;
-  const int64_t out_row = b->out_row, out_pixel = b->out_pixel;
+  const int64_t out_row = b->out_row, out_pixel = b->out_pixel, residual_row = b->residual_row;
   const bool relu = b->relu;
   mt_vf columns[SPAN][TILE];
 #pragma GCC unroll 1
@@ -217,7 +216,7 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
       if (relu) result = mt_relu(result);
       mt_store_lanes(out + x * out_pixel, result, valid, whole);
     }
-    if (residual) residual += out_row;
+    if (residual) residual += residual_row;
   }
 }
 
@@ -256,12 +255,14 @@ static void transform_outputs(const mt_winograd_block *b, const float *products,
     const int64_t rows = b->rows - p.y < TILE ? b->rows - p.y : TILE;
     const int64_t width = b->width - p.x < TILE ? b->width - p.x : TILE;
     const float *from = products + t * b->channels;
+    const int64_t residual_at = p.image * b->residual_image + p.y * b->residual_row + p.x * b->out_pixel;
     float *to = b->out + p.image * b->out_image + p.y * b->out_row + p.x * b->out_pixel;
     MT_FOR_CHANNEL_VECTORS(b->channels, {
+      const float *residual = b->residual ? b->residual + residual_at + c : NULL;
       if (rows == TILE && width == TILE)
-        output_tile(b, from + c, step, c, to + c, TILE, TILE, valid, whole);
+        output_tile(b, from + c, step, c, residual, to + c, TILE, TILE, valid, whole);
       else
-        output_tile(b, from + c, step, c, to + c, rows, width, valid, whole);
+        output_tile(b, from + c, step, c, residual, to + c, rows, width, valid, whole);
     });
   }
 }

@@ -37,6 +37,7 @@ typedef struct {
   float *scratch;                        /* mt_winograd_scratch floats */
   const float *weights;                  /* transformed */
   const float *bias, *residual;          /* as in mt_conv2d_block */
+  int64_t residual_row, residual_image;
   bool relu;
   float *out;
   int64_t out_pixel, out_row, out_image;

@@ -51,6 +51,8 @@ bool mt_is_conv2d(const mt_module *m);
 bool mt_is_batch_norm(const mt_module *m);
 bool mt_is_batch_norm2d(const mt_module *m);
 bool mt_is_relu(const mt_module *m);
+bool mt_is_plain_residual(const mt_module *m); /* Residual whose shortcut is the identity */
+bool mt_residual_has_relu(const mt_module *m);
 /* The window of a MaxPool2d whose square windows lie side by side, unpadded; 0 for every other module. */
 int64_t mt_max_pool2d_tile(const mt_module *m);
 mt_tensor *mt_conv2d_run(mt_module *conv, mt_tensor *input, bool relu);

@@ -19,7 +19,7 @@ static mt_tensor *forward(mt_module *self, mt_tensor *input) {
   for (int i = 0; i < self->n_children; i++)
     if (strcmp(self->children[i].name, MT_RESIDUAL_SHORTCUT) != 0) path[count++] = self->children[i];
   mt_tensor *shortcut = shortcut_of(self, input);
-  const bool relu = *(const bool *)self->state;
+  const bool relu = mt_residual_has_relu(self);
   mt_tensor *output = shortcut ? mt_chain_run_residual(path, count, input, shortcut, relu) : NULL;
   mt_release(shortcut);
   free(path);
@@ -27,10 +27,16 @@ static mt_tensor *forward(mt_module *self, mt_tensor *input) {
 }
 
 static void describe(const mt_module *self, char *text, size_t size) {
-  snprintf(text, size, "%s", *(const bool *)self->state ? "" : "no relu");
+  snprintf(text, size, "%s", mt_residual_has_relu(self) ? "" : "no relu");
 }
 
 static const mt_module_class residual_class = {.name = "Residual", .forward = forward, .describe = describe};
+
+bool mt_is_plain_residual(const mt_module *m) {
+  return m->cls == &residual_class && !mt_module_child(m, MT_RESIDUAL_SHORTCUT);
+}
+
+bool mt_residual_has_relu(const mt_module *m) { return *(const bool *)m->state; }
 
 mt_module *mt_residual_new(bool relu) {
   mt_module *m = mt_module_new(&residual_class, sizeof relu);

@@ -46,40 +46,86 @@ static found_stage stage_at(const mt_child *chain, int count, bool training) {
   return f;
 }
 
-/* The longest prefix of the stages that the operation takes with this input. */
-static int fitting(const mt_tensor *input, mt_conv_stage *stages, int count, bool training) {
-  while (count > 0 && !mt_conv_chain_fits(input, stages, count, NULL, training)) count--;
-  return count;
+/* What was found from the front of a chain on. */
+typedef struct {
+  mt_conv_stage stages[MT_CHAIN_MAX_STAGES];
+  mt_module *norms[MT_CHAIN_MAX_STAGES];
+  int ends[MT_CHAIN_MAX_STAGES]; /* children covered up to this stage; 0: inside a residual block, where none may end */
+  int count;
+} stage_list;
+
+static int append(stage_list *list, const found_stage *f, int end) {
+  if (list->count == MT_CHAIN_MAX_STAGES) return -1;
+  list->stages[list->count] = f->stage;
+  list->norms[list->count] = f->norm;
+  list->ends[list->count++] = end;
+  return 0;
 }
 
-static bool try_residual(mt_tensor *input, mt_conv_stage *stages, int count, mt_tensor *shortcut, bool training) {
-  mt_conv_stage *last = &stages[count - 1];
-  if (last->relu || last->pool != 1) return false;
+/* Appends a whole residual block with the identity as its shortcut, for evaluation; or nothing, and returns -1. */
+static int append_block(stage_list *list, const mt_module *block, int end) {
+  const int before = list->count;
+  int at = 0;
+  while (at < block->n_children && (at == 0 || may_follow(block->children, block->n_children, at))) {
+    const found_stage f = stage_at(block->children + at, block->n_children - at, false);
+    if (f.length == 0 || append(list, &f, 0) < 0) break;
+    at += f.length;
+  }
+  const int count = list->count - before;
+  mt_conv_stage *last = &list->stages[list->count - 1];
+  if (count == 0 || at < block->n_children || mt_module_is_captured(block->children[at - 1].module) || last->relu ||
+      last->pool != 1) {
+    list->count = before;
+    return -1;
+  }
+  last->block = count;
+  last->relu = mt_residual_has_relu(block);
+  list->ends[list->count - 1] = end;
+  return 0;
+}
+
+static void find_stages(stage_list *list, const mt_child *chain, int count, bool training) {
+  int at = 0;
+  while (at < count && (at == 0 || may_follow(chain, count, at))) {
+    if (!training && mt_is_plain_residual(chain[at].module)) {
+      if (append_block(list, chain[at].module, at + 1) < 0) return;
+      at++;
+      continue;
+    }
+    const found_stage f = stage_at(chain + at, count - at, training);
+    if (f.length == 0 || append(list, &f, at + f.length) < 0) return;
+    at += f.length;
+  }
+}
+
+/* Shortens the list to what the operation takes with this input. */
+static void keep_fitting(stage_list *list, const mt_tensor *input, bool training) {
+  while (list->count > 0 &&
+         (list->ends[list->count - 1] == 0 || !mt_conv_chain_fits(input, list->stages, list->count, NULL, training)))
+    list->count--;
+}
+
+/* Whether the list, which covers its whole chain, takes the chain's shortcut along, with a ReLU behind it. */
+static bool try_residual(stage_list *list, const mt_tensor *input, const mt_tensor *shortcut, bool training) {
+  mt_conv_stage *last = &list->stages[list->count - 1];
+  if (last->relu || last->pool != 1 || last->block) return false;
   last->relu = true;
-  const bool fits = mt_conv_chain_fits(input, stages, count, shortcut, training);
+  const bool fits = mt_conv_chain_fits(input, list->stages, list->count, shortcut, training);
   last->relu = fits;
   return fits;
 }
 
 int mt_stages_run(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, mt_tensor **output,
                   bool *added) {
-  mt_conv_stage stages[MT_CHAIN_MAX_STAGES];
-  mt_module *norms[MT_CHAIN_MAX_STAGES];
-  int ends[MT_CHAIN_MAX_STAGES], found = 0, at = 0;
+  stage_list list = {.count = 0};
   const bool training = count > 1 && chain[1].module->training;
-  while (found < MT_CHAIN_MAX_STAGES && (at == 0 || may_follow(chain, count, at))) {
-    const found_stage f = stage_at(chain + at, count - at, training);
-    if (f.length == 0) break;
-    stages[found] = f.stage;
-    norms[found] = f.norm;
-    at += f.length;
-    ends[found++] = at;
-  }
-  const int fit = found > 0 ? fitting(input, stages, found, training) : 0;
-  if (fit == 0) return 0;
-  *added = shortcut && fit == found && at == count && !mt_module_is_captured(chain[at - 1].module) &&
-           try_residual(input, stages, fit, shortcut, training);
-  *output = mt_conv_chain(input, stages, fit, *added ? shortcut : NULL, training);
-  for (int i = 0; i < fit; i++) mt_batch_norm_counted(norms[i], *output);
-  return ends[fit - 1];
+  find_stages(&list, chain, count, training);
+  keep_fitting(&list, input, training);
+  if (list.count == 0) return 0;
+  const int taken = list.ends[list.count - 1];
+  *added = shortcut && taken == count && !mt_module_is_captured(chain[taken - 1].module) &&
+           try_residual(&list, input, shortcut, training);
+  *output = mt_conv_chain(input, list.stages, list.count, *added ? shortcut : NULL, training);
+  for (int i = 0; i < list.count; i++) mt_batch_norm_counted(list.norms[i], *output);
+  return taken;
 }

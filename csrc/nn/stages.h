@@ -1,4 +1,5 @@
-/* Conv2d + BatchNorm2d (+ ReLU) (+ MaxPool2d) groups standing in a row, run as one operation (ops/conv_chain.h). */
+/* Conv2d + BatchNorm2d (+ ReLU) (+ MaxPool2d) groups standing in a row, in evaluation also Residual blocks made of
+ * them, run as one operation (ops/conv_chain.h). */
 #ifndef MT_NN_STAGES_H
 #define MT_NN_STAGES_H
 

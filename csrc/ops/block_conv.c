@@ -151,6 +151,8 @@ static void run_winograd(const mt_block_conv *c, const mt_block_conv_call *call)
                                    .weights = call->weights,
                                    .bias = call->bias,
                                    .residual = call->residual,
+                                   .residual_row = call->residual_row,
+                                   .residual_image = call->residual_image,
                                    .relu = call->relu,
                                    .out = call->out,
                                    .out_pixel = c->out_c,
@@ -168,6 +170,7 @@ static void run_direct(const mt_block_conv *c, const mt_block_conv_call *call) {
                            .run = c->kernel[1] * c->in_c,
                            .weights = call->weights,
                            .bias = call->bias,
+                           .residual_row = call->residual_row,
                            .relu = call->relu,
                            .out_pixel = c->out_c,
                            .out_row = call->out_row,
@@ -175,14 +178,16 @@ static void run_direct(const mt_block_conv *c, const mt_block_conv_call *call) {
                            .width = c->out_w,
                            .channels = c->out_c};
   /* Pixels that follow each other in and out, as under a 1x1 kernel, make one long row: tiles of pixels stay full. */
-  if (block.in_row == block.in_pixel * c->out_w && block.out_row == block.out_pixel * c->out_w) {
+  const int64_t whole_row = block.out_pixel * c->out_w;
+  if (block.in_row == block.in_pixel * c->out_w && block.out_row == whole_row &&
+      (!call->residual || block.residual_row == whole_row)) {
     block.width *= block.rows;
     block.rows = 1;
   }
   for (int64_t n = 0; n < call->images; n++) {
     block.in = call->in + n * call->in_image;
     block.out = call->out + n * call->out_image;
-    block.residual = call->residual ? call->residual + n * call->out_image : NULL;
+    block.residual = call->residual ? call->residual + n * call->residual_image : NULL;
     mt_kernels->conv2d_forward(&block);
   }
 }

@@ -42,7 +42,8 @@ typedef struct {
   int64_t in_image;
   const float *weights;  /* prepared */
   const float *bias;     /* out_c floats, or NULL */
-  const float *residual; /* laid out as out, added before the ReLU; NULL: none */
+  const float *residual; /* added before the ReLU; NULL: none */
+  int64_t residual_row, residual_image;
   bool relu;
   float *out;
   int64_t out_row, out_image;

@@ -63,6 +63,8 @@ static void forward_share(const forward_pass *f, int thread) {
                                      .weights = f->weights,
                                      .bias = c->bias,
                                      .residual = c->residual ? c->residual + first * c->out_image : NULL,
+                                     .residual_row = c->out_row,
+                                     .residual_image = c->out_image,
                                      .relu = c->relu,
                                      .out = c->output + first * c->out_image,
                                      .out_row = c->out_row,

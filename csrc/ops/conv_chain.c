@@ -12,6 +12,9 @@
  * ResNet-50 3 % more arithmetic and saves a quarter of its memory. */
 #define RECOMPUTE_MAX_TAPS 128
 #define RECOMPUTE_MIN_GROWTH 2 /* output channels to those */
+/* Residual blocks that run as one: every few images read all their weights, so those must fit in the last-level cache.
+ */
+#define BLOCKS_MAX_WEIGHT_BYTES ((int64_t)16 << 20)
 
 static const mt_op conv_chain_op = {"conv_chain", mt_conv_chain_backward, NULL};
 
@@ -33,7 +36,8 @@ static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t h, int64
                        .pool = s->pool,
                        .pooled_h = out[0] / s->pool,
                        .pooled_w = out[1] / s->pool,
-                       .relu = s->relu};
+                       .relu = s->relu,
+                       .block = s->block};
   if (p->pooled_h < 1 || p->pooled_w < 1 || p->out_c < 1 || c < 1) return -1;
   p->conv = mt_block_conv_plan(kernel, stride, padded, c, out, p->out_c);
   return 0;
@@ -48,6 +52,13 @@ static bool parameters_fit(const mt_conv_stage *s, int64_t channels) {
          is_vector(s->running_mean, channels) && is_vector(s->running_var, channels);
 }
 
+/* Whether the residual block that ends with stage s begins with an input of the size of its output. */
+static bool block_fits(const mt_chain_plan *plan, int s) {
+  const mt_stage_plan *last = &plan->stages[s], *first = last - last->block + 1;
+  return last->block <= s + 1 && last->pool == 1 && first->in_h == last->out_h && first->in_w == last->out_w &&
+         first->in_c == last->out_c;
+}
+
 /* -1 (without an error) when something does not fit: the separate operations say what. */
 static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages, int count,
                      const mt_tensor *residual) {
@@ -57,6 +68,7 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   for (int i = 0; i < count; i++) {
     mt_stage_plan *p = &plan->stages[i];
     if (plan_stage(p, &stages[i], h, w, c) < 0 || !parameters_fit(&stages[i], p->out_c)) return -1;
+    if (p->block && !block_fits(plan, i)) return -1;
     h = p->pooled_h;
     w = p->pooled_w;
     c = p->out_c;
@@ -64,7 +76,7 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   const mt_stage_plan *last = &plan->stages[count - 1];
   if (residual) {
     const int64_t shape[4] = {plan->images, last->out_h, last->out_w, last->out_c};
-    if (last->pool != 1 || !last->relu || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
+    if (last->block || last->pool != 1 || !last->relu || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
         memcmp(residual->shape, shape, sizeof shape) != 0)
       return -1;
     const int64_t taps = last->conv.kernel[0] * last->conv.kernel[1] * last->in_c;
@@ -87,16 +99,26 @@ static bool can_go_back(const mt_stage_plan *p) {
   return p->padding[0] < p->conv.kernel[0] && p->padding[1] < p->conv.kernel[1];
 }
 
+static bool blocks_belong_together(const mt_chain_plan *plan) {
+  int64_t floats = 0;
+  int blocks = 0;
+  for (int i = 0; i < plan->count; i++) {
+    floats += mt_block_conv_weight_floats(&plan->stages[i].conv);
+    blocks += plan->stages[i].block > 0;
+  }
+  return blocks < 2 || floats * (int64_t)sizeof(float) <= BLOCKS_MAX_WEIGHT_BYTES;
+}
+
 bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
                         bool training) {
   mt_chain_plan plan;
   if (make_plan(&plan, input, stages, count, residual) < 0) return false;
   if (plan.images < mt_num_threads()) return false;
   const bool gradients = wants_gradients(input, stages, count, residual);
-  if (!training) return !gradients;
+  if (!training) return !gradients && blocks_belong_together(&plan);
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
-    if (plan.images * p->out_h * p->out_w < 2 || (gradients && !can_go_back(p))) return false;
+    if (p->block || plan.images * p->out_h * p->out_w < 2 || (gradients && !can_go_back(p))) return false;
   }
   return true;
 }
@@ -117,7 +139,7 @@ const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *befor
                             float *padded, float *activation) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t row = p->conv.in_w * p->in_c;
-  float *inside = padded + p->padding[0] * row + p->padding[1] * p->in_c;
+  float *inside = padded + mt_stage_inside(p);
   if (!mt_stage_copies(plan, s)) return before;
   if (s == 0) {
     mt_kernels->stage_copy(before, p->in_h, p->in_w * p->in_c, p->in_w * p->in_c, inside, row);
@@ -345,7 +367,8 @@ static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const
 
 typedef struct {
   float *weights[MT_CHAIN_MAX_STAGES], *bias[MT_CHAIN_MAX_STAGES];
-  int64_t padded_at[MT_CHAIN_MAX_STAGES]; /* each stage's padded input has its own place: its border is zeroed once */
+  int64_t padded_at[MT_CHAIN_MAX_STAGES]; /* each stage's padded input; only equally padded ones share a place, whose
+                                             border is zeroed once */
   int64_t activation_at, conv_at, scratch_count;
   int64_t group; /* images at a time */
   float *memory, *scratch;
@@ -367,6 +390,34 @@ static int fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float 
   return mt_block_conv_prepare(&p->conv, folded, false, weights);
 }
 
+/* The last stage that reads stage s's input: s itself, or the end of a residual block that begins with s. */
+static int last_reader(const mt_chain_plan *plan, int s) {
+  for (int end = s; end < plan->count; end++)
+    if (plan->stages[end].block == end - s + 1) return end;
+  return s;
+}
+
+/* Whether stage s's padded input may take the place of stage r's, before it: equally padded, and read for the last time
+ * before stage s - 1 writes, or by it as a residual, which it replaces pixel by pixel. */
+static bool may_replace(const mt_chain_plan *plan, int r, int s) {
+  const mt_stage_plan *a = &plan->stages[r], *b = &plan->stages[s];
+  const int reader = last_reader(plan, r);
+  return mt_stage_copies(plan, r) && a->in_h == b->in_h && a->in_w == b->in_w && a->in_c == b->in_c &&
+         a->padding[0] == b->padding[0] && a->padding[1] == b->padding[1] && a->conv.in_h == b->conv.in_h &&
+         a->conv.in_w == b->conv.in_w && (reader < s - 1 || (reader == s - 1 && reader > r));
+}
+
+/* The place of an earlier stage's input that stage s's may take over; -1: none. */
+static int64_t replaced_place(const folded_chain *f, const mt_chain_plan *plan, int s) {
+  for (int r = 0; r < s; r++) {
+    bool is_free = may_replace(plan, r, s);
+    for (int later = r + 1; later < s; later++)
+      is_free = is_free && (f->padded_at[later] != f->padded_at[r] || may_replace(plan, later, s));
+    if (is_free) return f->padded_at[r];
+  }
+  return -1;
+}
+
 /* Where everything lies in a thread's scratch. */
 static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
   int64_t activation = 0, conv = 0;
@@ -378,6 +429,8 @@ static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
     const int64_t scratch = mt_block_conv_scratch_floats(&p->conv);
     if (p->pool > 1 && f->group * mt_stage_out_count(p) > activation) activation = f->group * mt_stage_out_count(p);
     if (scratch > conv) conv = scratch;
+    f->padded_at[s] = replaced_place(f, plan, s);
+    if (f->padded_at[s] >= 0) continue;
     f->padded_at[s] = f->scratch_count;
     f->scratch_count += rounded(f->group * mt_stage_copy_count(plan, s));
   }
@@ -410,41 +463,64 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
   return 0;
 }
 
-/* Stage s of `images` images: from `in` into the next stage's padded input, or to `out` after the last. Returns where
- * the next stage's input begins. */
-static float *eval_stage(const mt_chain_plan *plan, const folded_chain *f, int s, int64_t images, const float *in,
-                         const float *residual, float *scratch, float *out) {
-  const mt_stage_plan *p = &plan->stages[s], *next = s + 1 < plan->count ? p + 1 : NULL;
-  float *padded = next ? scratch + f->padded_at[s + 1] : out, *activation = scratch + f->activation_at;
-  const int64_t to_row = next ? next->conv.in_w * next->in_c : p->pooled_w * p->out_c;
-  const int64_t to_image = next ? mt_block_conv_in_count(&next->conv) : mt_stage_pooled_count(p);
-  float *to = next ? padded + next->padding[0] * to_row + next->padding[1] * next->in_c : out;
-  const bool pools = p->pool > 1;
-  const mt_block_conv_call call = {.images = images,
-                                   .in = in,
-                                   .in_image = mt_stage_in_step(plan, s),
-                                   .weights = f->weights[s],
-                                   .bias = f->bias[s],
-                                   .residual = next ? NULL : residual,
-                                   .relu = p->relu,
-                                   .out = pools ? activation : to,
-                                   .out_row = pools ? p->out_w * p->out_c : to_row,
-                                   .out_image = pools ? mt_stage_out_count(p) : to_image,
-                                   .scratch = scratch + f->conv_at};
-  mt_block_conv_run(&p->conv, &call);
-  for (int64_t i = 0; pools && i < images; i++)
-    mt_kernels->stage_pool(activation + i * mt_stage_out_count(p), p->out_h, p->out_w, p->out_c, p->pool,
-                           to + i * to_image, to_row);
-  return padded;
+/* A few images on their way through the stages. */
+typedef struct {
+  const mt_chain_plan *plan;
+  const folded_chain *f;
+  int64_t images;
+  const float *in[MT_CHAIN_MAX_STAGES]; /* each stage's (padded) input */
+  const float *residual;                /* the chain's */
+  float *scratch, *out;
+} image_group;
+
+/* What stage s adds before its ReLU: the input of its residual block, or the chain's residual. */
+static void set_residual(const image_group *g, int s, mt_block_conv_call *call) {
+  const mt_stage_plan *p = &g->plan->stages[s];
+  if (p->block) {
+    const int first = s - p->block + 1;
+    const mt_stage_plan *from = &g->plan->stages[first];
+    call->residual = g->in[first] + mt_stage_inside(from);
+    call->residual_row = from->conv.in_w * from->in_c;
+    call->residual_image = mt_stage_in_step(g->plan, first);
+  } else if (s == g->plan->count - 1) {
+    call->residual = g->residual;
+    call->residual_row = p->out_w * p->out_c;
+    call->residual_image = mt_stage_out_count(p);
+  }
 }
 
-static void eval_images(const mt_chain_plan *plan, const folded_chain *f, int64_t images, const float *input,
-                        const float *residual, float *scratch, float *out) {
-  const int64_t in_count = mt_stage_in_count(&plan->stages[0]), in_step = mt_stage_in_step(plan, 0);
-  const float *in = NULL;
-  for (int64_t i = images - 1; i >= 0; i--)
-    in = mt_stage_input(plan, 0, input + i * in_count, NULL, scratch + f->padded_at[0] + i * in_step, NULL);
-  for (int s = 0; s < plan->count; s++) in = eval_stage(plan, f, s, images, in, residual, scratch, out);
+/* Stage s, into the next stage's padded input, or to `out` after the last. */
+static void eval_stage(image_group *g, int s) {
+  const mt_stage_plan *p = &g->plan->stages[s], *next = s + 1 < g->plan->count ? p + 1 : NULL;
+  float *padded = next ? g->scratch + g->f->padded_at[s + 1] : g->out, *activation = g->scratch + g->f->activation_at;
+  const int64_t to_row = next ? next->conv.in_w * next->in_c : p->pooled_w * p->out_c;
+  const int64_t to_image = next ? mt_block_conv_in_count(&next->conv) : mt_stage_pooled_count(p);
+  float *to = next ? padded + mt_stage_inside(next) : g->out;
+  const bool pools = p->pool > 1;
+  mt_block_conv_call call = {.images = g->images,
+                             .in = g->in[s],
+                             .in_image = mt_stage_in_step(g->plan, s),
+                             .weights = g->f->weights[s],
+                             .bias = g->f->bias[s],
+                             .relu = p->relu,
+                             .out = pools ? activation : to,
+                             .out_row = pools ? p->out_w * p->out_c : to_row,
+                             .out_image = pools ? mt_stage_out_count(p) : to_image,
+                             .scratch = g->scratch + g->f->conv_at};
+  set_residual(g, s, &call);
+  mt_block_conv_run(&p->conv, &call);
+  for (int64_t i = 0; pools && i < g->images; i++)
+    mt_kernels->stage_pool(activation + i * mt_stage_out_count(p), p->out_h, p->out_w, p->out_c, p->pool,
+                           to + i * to_image, to_row);
+  if (next) g->in[s + 1] = padded;
+}
+
+static void eval_images(image_group *g, const float *input) {
+  const int64_t in_count = mt_stage_in_count(&g->plan->stages[0]), in_step = mt_stage_in_step(g->plan, 0);
+  for (int64_t i = g->images - 1; i >= 0; i--)
+    g->in[0] =
+        mt_stage_input(g->plan, 0, input + i * in_count, NULL, g->scratch + g->f->padded_at[0] + i * in_step, NULL);
+  for (int s = 0; s < g->plan->count; s++) eval_stage(g, s);
 }
 
 static mt_tensor *eval_chain(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
@@ -460,10 +536,15 @@ static mt_tensor *eval_chain(const mt_chain_plan *plan, const mt_tensor *input, 
     for (int t = 0; t < threads; t++) {
       int64_t begin, end;
       mt_chain_share(plan, threads, t, &begin, &end);
-      for (int64_t n = begin; n < end; n += f.group)
-        eval_images(plan, &f, end - n < f.group ? end - n : f.group, mt_f32(input) + n * in_count,
-                    residual ? mt_f32(residual) + n * out_count : NULL, f.scratch + t * f.scratch_count,
-                    mt_f32(out) + n * out_count);
+      for (int64_t n = begin; n < end; n += f.group) {
+        image_group g = {.plan = plan,
+                         .f = &f,
+                         .images = end - n < f.group ? end - n : f.group,
+                         .residual = residual ? mt_f32(residual) + n * out_count : NULL,
+                         .scratch = f.scratch + t * f.scratch_count,
+                         .out = mt_f32(out) + n * out_count};
+        eval_images(&g, mt_f32(input) + n * in_count);
+      }
     }
   }
   mt_free(f.memory);

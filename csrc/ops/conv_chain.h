@@ -8,6 +8,9 @@
  *
  * At the end of a bottleneck even that output, the largest of the block, is made again from the small one before it.
  *
+ * In evaluation nothing is stored at all but the last output: a few images go through all stages, residual blocks among
+ * them, in scratch that stays in the core's own cache.
+ *
  * One parallel region per stage and direction; each thread owns a fixed, contiguous part of the batch. */
 #ifndef MT_OPS_CONV_CHAIN_H
 #define MT_OPS_CONV_CHAIN_H
@@ -25,6 +28,8 @@ typedef struct {
   float momentum, eps;
   bool relu;
   int64_t pool; /* window and stride of a max pooling at the stage's end; 1: none */
+  int block;    /* n: ends a residual block of n stages, whose input is added before the ReLU; 0: none. Only in
+                   evaluation, and without pooling at its end */
 } mt_conv_stage;
 
 /* Whether mt_conv_chain can run this: float32 images with at least one image per thread, padding smaller than kernels,

@@ -12,6 +12,7 @@ typedef struct {
   int64_t out_h, out_w, out_c; /* the convolution's output */
   int64_t pool, pooled_h, pooled_w;
   bool relu;
+  int block; /* as in mt_conv_stage */
   mt_block_conv conv;
 } mt_stage_plan;
 
@@ -49,6 +50,11 @@ static inline int64_t mt_stage_copy_count(const mt_chain_plan *plan, int s) {
 static inline int64_t mt_stage_in_step(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
   return mt_stage_copies(plan, s) ? mt_block_conv_in_count(&p->conv) : mt_stage_in_count(p);
+}
+
+/* Where the stage's input itself begins in its padded image. */
+static inline int64_t mt_stage_inside(const mt_stage_plan *s) {
+  return (s->padding[0] * s->conv.in_w + s->padding[1]) * s->in_c;
 }
 
 /* Threads that share the batch, and thread t's images [begin, end). */

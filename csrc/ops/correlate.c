@@ -92,6 +92,7 @@ static void run_strip(const mt_correlation *c, int64_t strips, int64_t index, fl
       .bias = c->bias,
       .relu = c->relu,
       .residual = c->residual ? c->residual + offset : NULL,
+      .residual_row = c->out_row,
       .out = c->output + offset,
       .out_pixel = c->out_pixel,
       .out_row = c->out_row,

@@ -6,6 +6,8 @@ local function layers()
   return {
     nn.Conv2d(3, 5, 3), nn.BatchNorm2d(5), nn.ReLU(), nn.Conv2d(5, 6, 3, { padding = 1 }), nn.ReLU(), nn.MaxPool2d(2),
     nn.Residual{ { "conv1", nn.Conv2d(6, 6, 3, { padding = 1 }) }, { "bn1", nn.BatchNorm2d(6) } },
+    nn.Residual{ { "conv1", nn.Conv2d(6, 6, 3, { padding = 1 }) }, { "bn1", nn.BatchNorm2d(6) },
+      { "relu", nn.ReLU() }, { "conv2", nn.Conv2d(6, 6, 1) }, { "bn2", nn.BatchNorm2d(6) } },
     nn.Conv2d(6, 4, 1), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(4 * 5 * 5, 3),
   }
 end
@@ -22,7 +24,8 @@ local function unfused(items)
 end
 
 describe("the activation of a layer inside a fused chain", function()
-  local paths = { "0", "1", "2", "3", "4", "5", "6", "6.conv1", "6.bn1", "7", "8" }
+  local paths = { "0", "1", "2", "3", "4", "5", "6", "6.conv1", "6.bn1", "7", "7.conv1", "7.bn1", "7.relu", "7.conv2",
+    "7.bn2", "8", "9" }
   for _, path in ipairs(paths) do
     it("and its gradient are what they are without fusion: layer " .. path, function()
       mt.manual_seed(12)

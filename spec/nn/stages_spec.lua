@@ -145,6 +145,74 @@ describe("a container of convolution stages", function()
     end)
   end
 
+  --- A residual block of convolutions with normalisation: its module, and the same computed from its parts.
+  local function residual(channels, kernels, relu)
+    local main, items = {}, { relu = relu }
+    for i, kernel in ipairs(kernels) do
+      stage(main, channels[i], channels[i % #kernels + 1],
+        { kernel = kernel, padding = kernel // 2, bias = i == 1, relu = i < #kernels })
+    end
+    for i, m in ipairs(main) do items[i] = { "m" .. i, m } end
+    return nn.Residual(items), function(x)
+      local sum = one_by_one(main, x) + x
+      return relu == false and sum or sum:relu()
+    end
+  end
+
+  --- Modules in a row, among them residual blocks: { channels, kernels, relu } each, or one stage's options.
+  local function tower(parts)
+    local modules, plain = {}, {}
+    for _, part in ipairs(parts) do
+      if part.kernels then
+        modules[#modules + 1], plain[#plain + 1] = residual(part.channels, part.kernels, part.relu)
+      else
+        local first = #modules + 1
+        stage(modules, part.channels[1], part.channels[2], part)
+        table.move(modules, first, #modules, #plain + 1, plain)
+      end
+    end
+    return nn.Sequential(modules), plain
+  end
+
+  local basic = { channels = { 16, 16 }, kernels = { 3, 3 } }
+  local function times(count, part)
+    local parts = {}
+    for i = 1, count do parts[i] = part end
+    return parts
+  end
+  local towers = {
+    { name = "basic blocks", channels = 16, parts = times(4, basic) },
+    { name = "more stages than one operation takes", channels = 16, parts = times(18, basic) },
+    { name = "bottlenecks, channels that no vector divides", channels = 20,
+      parts = times(3, { channels = { 20, 5, 9 }, kernels = { 1, 3, 1 } }) },
+    { name = "blocks of one convolution, of other kernels and without a ReLU", channels = 7,
+      parts = { { channels = { 7 }, kernels = { 3 } }, { channels = { 7, 9 }, kernels = { 5, 3 }, relu = false },
+        { channels = { 7, 8, 8 }, kernels = { 3, 3, 3 } }, { channels = { 7 }, kernels = { 1 }, relu = false } } },
+    { name = "stages before, between and after blocks", channels = 3,
+      parts = { { channels = { 3, 16 }, padding = 1 }, basic, basic, { channels = { 16, 9 }, padding = 1, pool = 2 },
+        { channels = { 9, 9 }, kernels = { 3, 3 } }, { channels = { 9, 4 }, kernel = 1, relu = false } } },
+  }
+  for _, name in ipairs { "plain", "avx2", "avx512" } do
+    for _, case in ipairs(towers) do
+      it(("evaluates residual blocks as their parts one by one: %s (%s)"):format(case.name, name), function()
+        if not pcall(mt.isa, name) then return pending(name .. " is not supported by this processor") end
+        local model, plain = tower(case.parts)
+        for _ = 1, 2 do model(mt.randn(4, 10, 13, case.channels)) end -- running statistics away from their start
+        model:eval()
+        mt.no_grad(function()
+          for _, shape in ipairs { { 1, 10, 13 }, { 5, 10, 13 }, { 7, 8, 8 }, { 3, 2, 33 } } do
+            local x = mt.randn(shape[1], shape[2], shape[3], case.channels)
+            local expected = one_by_one(plain, x)
+            for _, count in ipairs { 1, 2, 3 } do
+              mt.set_num_threads(count)
+              assert.is_true(relative(model(x), expected) < 3e-6, ("%d images, %d threads"):format(shape[1], count))
+            end
+          end
+        end)
+      end)
+    end
+  end
+
   it("gives the same bits again with the same number of threads", function()
     local list = build(cases[1])
     local model = nn.Sequential(list)
