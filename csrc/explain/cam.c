@@ -50,8 +50,13 @@ static void heat_of_image(const mt_cam_method *method, const float *activation, 
                           int64_t positions, int64_t channels, double *weights, float *heat) {
   method->weigh(activation, gradient, positions, channels, weights, weights + channels);
   for (int64_t p = 0; p < positions; p++) {
-    double sum = 0.0;
-    for (int64_t c = 0; c < channels; c++) sum += weights[c] * activation[p * channels + c];
+    const float *a = activation + p * channels;
+    double sums[4] = {0.0}; /* four at a time hide the latency of the additions */
+    int64_t c = 0;
+    for (; c + 4 <= channels; c += 4)
+      for (int i = 0; i < 4; i++) sums[i] += weights[c + i] * a[c + i];
+    for (; c < channels; c++) sums[0] += weights[c] * a[c];
+    const double sum = (sums[0] + sums[1]) + (sums[2] + sums[3]);
     heat[p] = sum <= 0.0 ? 0.0f : (float)sum; /* NaN stays */
   }
 }

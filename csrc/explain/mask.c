@@ -90,8 +90,8 @@ typedef struct {
 static extent extent_of(const float *values, int64_t count) {
   extent e = {values[0], values[0]};
   for (int64_t i = 1; i < count; i++) {
-    e.low = fminf(e.low, values[i]);
-    e.high = fmaxf(e.high, values[i]);
+    if (values[i] < e.low) e.low = values[i];
+    if (values[i] > e.high) e.high = values[i];
   }
   return e;
 }
@@ -188,18 +188,23 @@ static void mask_image(const mask_plan *plan, const mt_mask_options *options, co
   }
 }
 
+static void store_row(const mask_plan *plan, const float *keep, mt_tensor *masks, int64_t at) {
+  if (masks->dtype == MT_UINT8)
+    for (int64_t x = 0; x < plan->width; x++) mt_u8(masks)[at + x] = (uint8_t)keep[plan->mask_columns[x].low];
+  else
+    for (int64_t x = 0; x < plan->width; x++) mt_f32(masks)[at + x] = keep[plan->mask_columns[x].low];
+}
+
 /* Enlarges s->keep into image i of the masks. */
 static void store_mask(const mask_plan *plan, const scratch *s, mt_tensor *masks, int64_t i) {
-  int64_t at = i * plan->height * plan->width;
-  for (int64_t y = 0; y < plan->height; y++) {
-    const float *row = s->keep + plan->mask_rows[y].low * plan->surface_width;
-    for (int64_t x = 0; x < plan->width; x++, at++) {
-      const float value = row[plan->mask_columns[x].low];
-      if (masks->dtype == MT_UINT8)
-        mt_u8(masks)[at] = (uint8_t)value;
-      else
-        mt_f32(masks)[at] = value;
-    }
+  const size_t row_bytes = (size_t)plan->width * mt_dtype_size(masks->dtype);
+  char *to = (char *)masks->data + (size_t)(i * plan->height) * row_bytes;
+  for (int64_t y = 0; y < plan->height; y++, to += row_bytes) {
+    const int64_t from = plan->mask_rows[y].low;
+    if (y > 0 && from == plan->mask_rows[y - 1].low)
+      memcpy(to, to - row_bytes, row_bytes);
+    else
+      store_row(plan, s->keep + from * plan->surface_width, masks, (i * plan->height + y) * plan->width);
   }
 }
 
@@ -300,12 +305,29 @@ static uint8_t scale_byte(uint8_t value, float share) {
   return scaled >= 255.0f ? 255 : scaled > 0.0f ? (uint8_t)scaled : 0;
 }
 
-static void apply_to_pixel(const mt_tensor *images, float share, mt_tensor *masked, int64_t at, int64_t channels) {
-  for (int64_t i = at; i < at + channels; i++) {
-    if (images->dtype == MT_UINT8)
-      mt_u8(masked)[i] = share == 1.0f ? mt_u8(images)[i] : scale_byte(mt_u8(images)[i], share);
-    else
-      mt_f32(masked)[i] = share == 0.0f ? 0.0f : mt_f32(images)[i] * share;
+/* `count` values of which the same share is kept; zeros hide even what is not finite. */
+static void apply_to_run(const mt_tensor *images, float share, mt_tensor *masked, int64_t at, int64_t count) {
+  const size_t size = mt_dtype_size(images->dtype), from = (size_t)at * size, bytes = (size_t)count * size;
+  if (share == 0.0f) {
+    memset((char *)masked->data + from, 0, bytes);
+  } else if (share == 1.0f) {
+    memcpy((char *)masked->data + from, (const char *)images->data + from, bytes);
+  } else {
+    for (int64_t i = at; i < at + count; i++) {
+      if (images->dtype == MT_UINT8)
+        mt_u8(masked)[i] = scale_byte(mt_u8(images)[i], share);
+      else
+        mt_f32(masked)[i] = mt_f32(images)[i] * share;
+    }
+  }
+}
+
+static void apply_to_row(const mt_tensor *images, const mt_tensor *keep, mt_tensor *masked, int64_t row) {
+  const int64_t channels = images->shape[3], end = (row + 1) * images->shape[2];
+  for (int64_t first = row * images->shape[2], next; first < end; first = next) {
+    const float share = share_kept(keep, first);
+    for (next = first + 1; next < end && share_kept(keep, next) == share;) next++;
+    apply_to_run(images, share, masked, first * channels, (next - first) * channels);
   }
 }
 
@@ -313,9 +335,8 @@ mt_tensor *mt_mask_apply(const mt_tensor *images, const mt_tensor *keep) {
   if (check_apply(images, keep) < 0) return NULL;
   mt_tensor *masked = mt_tensor_like(images);
   if (!masked) return NULL;
-  const int64_t channels = images->shape[3];
+  const int64_t rows = images->shape[0] * images->shape[1];
 #pragma omp parallel for num_threads(mt_num_threads()) if (masked->count > 65536)
-  for (int64_t pixel = 0; pixel < keep->count; pixel++)
-    apply_to_pixel(images, share_kept(keep, pixel), masked, pixel * channels, channels);
+  for (int64_t row = 0; row < rows; row++) apply_to_row(images, keep, masked, row);
   return masked;
 }
