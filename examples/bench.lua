@@ -1,11 +1,12 @@
 -- Speed and memory of masktune beside PyTorch's, measured in alternating rounds within one run.
 --
 -- Every measurement is a process of its own (this script with --worker, or bench_torch.py), so that peak memory and the
--- time from start to the first finished step are its own. A worker builds the net, runs one step and prints
--- "first <check> <version>"; for each line "<seconds>" on its standard input it repeats the step for that long and
--- prints "rate <images/s>" (as the function `rate` measures it); for the line "end" it prints "peak <MB>" and ends. The
--- check is the loss (masks: the mean of the masked images) on the same weights and images, and must be the same on both
--- sides.
+-- time from start to the first finished step are its own. Those of one net and work take turns, whatever their number of
+-- threads; ratios are the medians of the rounds' ratios, "scale" is the one to the first number of threads. A worker
+-- builds the net, runs one step and prints "first <check> <version>"; for each line "<seconds>" on its standard input it
+-- repeats the step for that long and prints "rate <images/s>" (as the function `rate` measures it); for the line "end" it
+-- prints "peak <MB>" and ends. The check is the loss (masks: the mean of the masked images) on the same weights and
+-- images, and must be the same on both sides.
 local mt = require "masktune"
 
 local usage = [[
@@ -115,6 +116,15 @@ local function median(values)
   return (sorted[(#sorted + 1) // 2] + sorted[#sorted // 2 + 1]) / 2
 end
 
+--- The median of the rounds' ratios: neighbours in time, so that the machine's drift falls out.
+local function ratio(worker, other)
+  local ratios = {}
+  for round, rate in ipairs(worker.rates) do
+    ratios[round] = rate / other.rates[round]
+  end
+  return median(ratios)
+end
+
 --- Half the range of the rounds, as a share of their median.
 local function spread(values)
   return (math.max(table.unpack(values)) - math.min(table.unpack(values))) / 2 / median(values)
@@ -207,8 +217,8 @@ function Worker:finish()
   self.rate = median(self.rates)
 end
 
---- One net, work and thread count: all workers take turns. Returns ours and the faster of PyTorch's layouts (or nil).
-local function measure(net, work, threads, options, folder)
+--- Ours and PyTorch's layouts with one number of threads.
+local function start_workers(net, work, threads, options, folder)
   local case = ("%s %s %d %s/weights %s/batch"):format(net.name, work.name, threads, folder, folder)
   local workers = { start_worker("ours", ("%s %s --worker %s"):format(quoted(arg[-1]), quoted(arg[0]), case), folder) }
   if options.python then
@@ -218,11 +228,11 @@ local function measure(net, work, threads, options, folder)
       workers[#workers + 1] = start_worker(layout, command, folder)
     end
   end
-  for _ = 1, options.rounds do
-    for _, worker in ipairs(workers) do
-      worker:round(options.seconds)
-    end
-  end
+  return workers
+end
+
+--- Ends the workers of one number of threads. Returns ours and the faster of PyTorch's layouts (or nil).
+local function finish_workers(net, work, workers)
   local ours, best = workers[1], nil
   for index, worker in ipairs(workers) do
     worker:finish()
@@ -231,7 +241,26 @@ local function measure(net, work, threads, options, folder)
     end
     if index > 1 and (not best or worker.rate > best.rate) then best = worker end
   end
-  return ours, best
+  return { ours = ours, torch = best }
+end
+
+--- One net and work: all workers, of every number of threads, take turns. Returns { ours =, torch = } for each number.
+local function measure(net, work, options, folder)
+  local groups = {}
+  for i, threads in ipairs(options.threads) do
+    groups[i] = start_workers(net, work, threads, options, folder)
+  end
+  for _ = 1, options.rounds do
+    for _, workers in ipairs(groups) do
+      for _, worker in ipairs(workers) do
+        worker:round(options.seconds)
+      end
+    end
+  end
+  for i, workers in ipairs(groups) do
+    groups[i] = finish_workers(net, work, workers)
+  end
+  return groups
 end
 
 --- GFLOP/s of a 2048 x 2048 x 2048 matrix product: what this machine can do.
@@ -268,6 +297,7 @@ end
 local function report(row, ours, torch)
   local line = ("%-10s %-6s %7d %10.1f +-%2.0f%% %8.1f %6.0f%% %7.0f MB %6.2f s"):format(row.net, row.work, row.threads,
     row.ours, 100 * spread(ours.rates), row.gflops, 100 * row.share_of_ceiling, row.rss_mb, row.start_seconds)
+  line = line .. (row.scaling and (" %5.2f"):format(row.scaling) or "      ")
   if torch then
     line = line .. (" | %10.1f +-%2.0f%% %-13s %7.0f MB %6.2f s | %5.2f"):format(row.torch, 100 * spread(torch.rates),
       row.torch_layout, row.torch_rss_mb, row.torch_start_seconds, row.ratio)
@@ -283,14 +313,15 @@ local function run(options, folder)
     results.ceiling_gflops = math.max(results.ceiling_gflops or 0, rounded(gflops, 1))
     print(("sgemm 2048^3, %d thread%s: %.1f GFLOP/s"):format(threads, threads == 1 and "" or "s", gflops))
   end
-  local head = ("%-10s %-6s %7s %10s %5s %8s %7s %10s %8s"):format("net", "work", "threads", "images/s", "", "GFLOP/s",
-    "ceiling", "peak", "start")
+  local head = ("%-10s %-6s %7s %10s %5s %8s %7s %10s %8s %5s"):format("net", "work", "threads", "images/s", "",
+    "GFLOP/s", "ceiling", "peak", "start", "scale")
   print(head .. (options.python and " | PyTorch's better layout          peak    start | ratio" or ""))
   for _, net in ipairs(options.nets) do
     write_batch(net, folder)
     for _, work in ipairs(options.works) do
-      for _, threads in ipairs(options.threads) do
-        local ours, torch = measure(net, work, threads, options, folder)
+      local groups = measure(net, work, options, folder)
+      for i, threads in ipairs(options.threads) do
+        local ours, torch = groups[i].ours, groups[i].torch
         local gflops = ours.rate * 2 * work.macs(net) / 1e9
         local row = {
           net = net.name,
@@ -301,11 +332,13 @@ local function run(options, folder)
           share_of_ceiling = rounded(gflops / results.ceilings[tostring(threads)], 3),
           rss_mb = rounded(ours.peak_mb, 1),
           start_seconds = rounded(ours.start_seconds, 3),
+          scaling = i > 1 and rounded(ratio(ours, groups[1].ours), 3) or nil,
         }
         if torch then
           row.torch, row.torch_layout = rounded(torch.rate, 1), torch.label
-          row.ratio = rounded(ours.rate / torch.rate, 3)
+          row.ratio = rounded(ratio(ours, torch), 3)
           row.torch_rss_mb, row.torch_start_seconds = rounded(torch.peak_mb, 1), rounded(torch.start_seconds, 3)
+          row.torch_scaling = i > 1 and rounded(ratio(torch, groups[1].torch), 3) or nil
           results.torch_version = torch.version
         end
         results.cases[#results.cases + 1] = row

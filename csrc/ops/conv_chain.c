@@ -1,6 +1,7 @@
 #include "ops/conv_chain.h"
 
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -156,27 +157,15 @@ const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *befor
 
 /* ---- training ---- */
 
-/* Mean and sum of squared distances over everything seen so far, in double (Chan, Golub and LeVeque 1979). */
-static void merge_moments(double *mean, double *squares, double count, const float *new_mean, const float *new_squares,
-                          double new_count, int64_t channels) {
-  const double share = new_count / (count + new_count);
-  for (int64_t c = 0; c < channels; c++) {
-    const double delta = new_mean[c] - mean[c];
-    mean[c] += delta * share;
-    squares[c] += new_squares[c] + delta * delta * count * share;
-  }
-}
-
 typedef struct {
-  double *mean, *squares; /* threads x channels */
-  float *scratch;         /* threads x scratch_count */
-  int64_t scratch_count;
+  float *moments; /* of each image: means, then sums of squared distances from them; 2 x channels */
+  float *scratch; /* threads x at.count */
   float *weights; /* prepared */
 } forward_workspace;
 
 /* One thread's scratch, in floats from its start; each part begins at a vector's boundary. */
 typedef struct {
-  int64_t padded, conv, activation, moments, count;
+  int64_t padded, conv, activation, count;
 } forward_scratch;
 
 static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
@@ -187,102 +176,107 @@ static forward_scratch lay_out_forward(const mt_chain_plan *plan, int s) {
   forward_scratch at = {0};
   at.conv = at.padded + rounded(p->conv.group * mt_stage_copy_count(plan, s));
   at.activation = at.conv + rounded(mt_block_conv_scratch_floats(&p->conv));
-  at.moments = at.activation + rounded(activation);
-  at.count = at.moments + rounded(2 * p->out_c);
+  at.count = at.activation + rounded(activation);
   return at;
 }
 
-static void forward_share(const mt_chain_plan *plan, int s, const mt_tensor *before, const float *statistics,
-                          const float *bias, mt_tensor *z, const forward_workspace *w, int threads, int thread) {
+/* A group of images from `first` on. */
+static void forward_group(const mt_chain_plan *plan, int s, int64_t first, const mt_tensor *before,
+                          const float *statistics, const float *bias, mt_tensor *z, const forward_workspace *w,
+                          float *scratch) {
   const mt_stage_plan *p = &plan->stages[s];
-  const int64_t before_count = s > 0 ? mt_stage_out_count(&plan->stages[s - 1]) : mt_stage_in_count(p);
-  const int64_t out_count = mt_stage_out_count(p), in_step = mt_stage_in_step(plan, s), pixels = p->out_h * p->out_w;
   const forward_scratch at = lay_out_forward(plan, s);
-  float *scratch = w->scratch + thread * w->scratch_count, *padded = scratch + at.padded;
-  float *image_mean = scratch + at.moments, *image_squares = image_mean + p->out_c;
-  double *mean = w->mean + thread * p->out_c, *squares = w->squares + thread * p->out_c;
-  memset(padded, 0, (size_t)(at.conv - at.padded) * sizeof(float));
-  int64_t begin, end;
-  mt_chain_share(plan, threads, thread, &begin, &end);
-  for (int64_t first = begin; first < end; first += p->conv.group) {
-    const int64_t images = end - first < p->conv.group ? end - first : p->conv.group;
-    float *out = mt_f32(z) + first * out_count;
-    const float *in = NULL;
-    for (int64_t i = images - 1; i >= 0; i--)
-      in = mt_stage_input(plan, s, mt_f32(before) + (first + i) * before_count, statistics, padded + i * in_step,
-                          scratch + at.activation);
-    const mt_block_conv_call call = {.images = images,
-                                     .in = in,
-                                     .in_image = in_step,
-                                     .weights = w->weights,
-                                     .bias = bias,
-                                     .out = out,
-                                     .out_row = p->out_w * p->out_c,
-                                     .out_image = out_count,
-                                     .scratch = scratch + at.conv};
-    mt_block_conv_run(&p->conv, &call);
-    for (int64_t i = 0; i < images; i++) {
-      mt_kernels->stage_moments(out + i * out_count, pixels, p->out_c, image_mean, image_squares);
-      merge_moments(mean, squares, (double)((first + i - begin) * pixels), image_mean, image_squares, (double)pixels,
-                    p->out_c);
+  const int64_t before_count = s > 0 ? mt_stage_out_count(&plan->stages[s - 1]) : mt_stage_in_count(p);
+  const int64_t out_count = mt_stage_out_count(p), in_step = mt_stage_in_step(plan, s);
+  const int64_t images = plan->images - first < p->conv.group ? plan->images - first : p->conv.group;
+  float *out = mt_f32(z) + first * out_count;
+  const float *in = NULL;
+  for (int64_t i = images - 1; i >= 0; i--)
+    in = mt_stage_input(plan, s, mt_f32(before) + (first + i) * before_count, statistics,
+                        scratch + at.padded + i * in_step, scratch + at.activation);
+  const mt_block_conv_call call = {.images = images,
+                                   .in = in,
+                                   .in_image = in_step,
+                                   .weights = w->weights,
+                                   .bias = bias,
+                                   .out = out,
+                                   .out_row = p->out_w * p->out_c,
+                                   .out_image = out_count,
+                                   .scratch = scratch + at.conv};
+  mt_block_conv_run(&p->conv, &call);
+  for (int64_t i = 0; i < images; i++) {
+    float *mean = w->moments + (first + i) * 2 * p->out_c;
+    mt_kernels->stage_moments(out + i * out_count, p->out_h * p->out_w, p->out_c, mean, mean + p->out_c);
+  }
+}
+
+/* Mean and sum of squared distances over the images, one after the other, in double (Chan, Golub and LeVeque 1979). */
+static void merge_moments(const float *moments, int64_t images, int64_t pixels, int64_t channels, double *mean,
+                          double *squares) {
+  for (int64_t c = 0; c < channels; c++) mean[c] = squares[c] = 0;
+  for (int64_t n = 0; n < images; n++, moments += 2 * channels) {
+    const double share = 1.0 / (double)(n + 1), weight = (double)(n * pixels) * share;
+    for (int64_t c = 0; c < channels; c++) {
+      const double delta = moments[c] - mean[c];
+      mean[c] += delta * share;
+      squares[c] += moments[channels + c] + delta * delta * weight;
     }
   }
 }
 
-/* Gathers the threads' moments, in their order, into the stage's statistics; moves the running ones. */
-static void finish_statistics(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const forward_workspace *w,
-                              int threads, float *statistics) {
+/* From the images' moments to the stage's statistics; moves the running ones. */
+static int finish_statistics(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const float *moments,
+                             float *statistics) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t pixels = p->out_h * p->out_w, total = plan->images * pixels;
-  float *mean = mt_f32(stage->running_mean), *var = mt_f32(stage->running_var);
+  float *running_mean = mt_f32(stage->running_mean), *running_var = mt_f32(stage->running_var);
+  double *mean = mt_alloc((size_t)(2 * p->out_c) * sizeof *mean);
+  if (!mean) return -1;
+  double *squares = mean + p->out_c;
+  merge_moments(moments, plan->images, pixels, p->out_c, mean, squares);
   for (int64_t c = 0; c < p->out_c; c++) {
-    double m = 0, squares = 0, count = 0;
-    for (int t = 0; t < threads; t++) {
-      int64_t begin, end;
-      mt_chain_share(plan, threads, t, &begin, &end);
-      const double added = (double)((end - begin) * pixels), share = added / (count + added);
-      const double delta = w->mean[t * p->out_c + c] - m;
-      m += delta * share;
-      squares += w->squares[t * p->out_c + c] + delta * delta * count * share;
-      count += added;
-    }
-    const double invstd = 1.0 / sqrt(squares / (double)total + (double)stage->eps);
+    const double invstd = 1.0 / sqrt(squares[c] / (double)total + (double)stage->eps);
     const double scale = invstd * (double)mt_f32(stage->gamma)[c];
-    statistics[MT_STAT_MEAN * p->out_c + c] = (float)m;
+    statistics[MT_STAT_MEAN * p->out_c + c] = (float)mean[c];
     statistics[MT_STAT_INVSTD * p->out_c + c] = (float)invstd;
     statistics[MT_STAT_SCALE * p->out_c + c] = (float)scale;
-    statistics[MT_STAT_SHIFT * p->out_c + c] = (float)((double)mt_f32(stage->beta)[c] - m * scale);
-    mean[c] += stage->momentum * ((float)m - mean[c]);
-    var[c] += stage->momentum * ((float)(squares / (double)(total - 1)) - var[c]);
+    statistics[MT_STAT_SHIFT * p->out_c + c] = (float)((double)mt_f32(stage->beta)[c] - mean[c] * scale);
+    running_mean[c] += stage->momentum * ((float)mean[c] - running_mean[c]);
+    running_var[c] += stage->momentum * ((float)(squares[c] / (double)(total - 1)) - running_var[c]);
   }
+  mt_free(mean);
   mt_touch(stage->running_mean);
   mt_touch(stage->running_var);
+  return 0;
 }
 
 static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const mt_tensor *before,
                        const mt_tensor *statistics_before, mt_tensor *z, mt_tensor *statistics) {
   const mt_stage_plan *p = &plan->stages[s];
   const int threads = mt_chain_threads(plan);
-  const size_t moments = (size_t)(threads * p->out_c);
-  forward_workspace w = {.scratch_count = lay_out_forward(plan, s).count};
-  w.mean = mt_alloc(2 * moments * sizeof(double));
-  w.scratch = mt_alloc((size_t)(threads * w.scratch_count) * sizeof(float));
-  w.weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float));
-  const bool ready =
-      w.mean && w.scratch && w.weights && mt_block_conv_prepare(&p->conv, mt_f32(stage->weight), false, w.weights) == 0;
-  if (ready) {
-    w.squares = w.mean + moments;
-    memset(w.mean, 0, 2 * moments * sizeof(double));
+  const forward_scratch at = lay_out_forward(plan, s);
+  forward_workspace w = {.moments = mt_alloc((size_t)(plan->images * 2 * p->out_c) * sizeof(float)),
+                         .scratch = mt_alloc((size_t)(threads * at.count) * sizeof(float)),
+                         .weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float))};
+  int status = w.moments && w.scratch && w.weights ? 0 : -1;
+  if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(stage->weight), false, w.weights);
+  if (status == 0) {
     const float *bias = stage->bias ? mt_f32(stage->bias) : NULL;
     const float *previous = statistics_before ? mt_f32(statistics_before) : NULL;
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) forward_share(plan, s, before, previous, bias, z, &w, threads, t);
-    finish_statistics(plan, s, stage, &w, threads, mt_f32(statistics));
+#pragma omp parallel num_threads(threads)
+    {
+      float *scratch = w.scratch + omp_get_thread_num() * at.count;
+      memset(scratch, 0, (size_t)(at.conv - at.padded) * sizeof(float));
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t first = 0; first < plan->images; first += p->conv.group)
+        forward_group(plan, s, first, before, previous, bias, z, &w, scratch);
+    }
+    status = finish_statistics(plan, s, stage, w.moments, mt_f32(statistics));
   }
-  mt_free(w.mean);
+  mt_free(w.moments);
   mt_free(w.scratch);
   mt_free(w.weights);
-  return ready ? 0 : -1;
+  return status;
 }
 
 /* The last stage's normalisation, residual, ReLU and pooling, into a tensor of its own. */
@@ -295,18 +289,13 @@ static int materialise(const mt_chain_plan *plan, const mt_tensor *z, const mt_t
   if (p->pool > 1 && !scratch) return -1;
   const float *scale = mt_f32(statistics) + MT_STAT_SCALE * p->out_c,
               *shift = mt_f32(statistics) + MT_STAT_SHIFT * p->out_c;
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++) {
-    int64_t begin, end;
-    mt_chain_share(plan, threads, t, &begin, &end);
-    for (int64_t n = begin; n < end; n++) {
-      float *to = mt_f32(out) + n * pooled, *activation = scratch ? scratch + t * count : to;
-      mt_kernels->stage_activate(mt_f32(z) + n * count, p->out_h, p->out_w, p->out_c, scale, shift,
-                                 residual ? mt_f32(residual) + n * count : NULL, p->relu, activation,
-                                 p->out_w * p->out_c);
-      if (scratch)
-        mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, p->pooled_w * p->out_c);
-    }
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+  for (int64_t n = 0; n < plan->images; n++) {
+    float *to = mt_f32(out) + n * pooled, *activation = scratch ? scratch + omp_get_thread_num() * count : to;
+    mt_kernels->stage_activate(mt_f32(z) + n * count, p->out_h, p->out_w, p->out_c, scale, shift,
+                               residual ? mt_f32(residual) + n * count : NULL, p->relu, activation,
+                               p->out_w * p->out_c);
+    if (scratch) mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, p->pooled_w * p->out_c);
   }
   mt_free(scratch);
   return 0;
@@ -532,19 +521,15 @@ static mt_tensor *eval_chain(const mt_chain_plan *plan, const mt_tensor *input, 
   folded_chain f = {0};
   const bool ready = out && fold_chain(&f, plan, stages, threads) == 0;
   if (ready) {
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-    for (int t = 0; t < threads; t++) {
-      int64_t begin, end;
-      mt_chain_share(plan, threads, t, &begin, &end);
-      for (int64_t n = begin; n < end; n += f.group) {
-        image_group g = {.plan = plan,
-                         .f = &f,
-                         .images = end - n < f.group ? end - n : f.group,
-                         .residual = residual ? mt_f32(residual) + n * out_count : NULL,
-                         .scratch = f.scratch + t * f.scratch_count,
-                         .out = mt_f32(out) + n * out_count};
-        eval_images(&g, mt_f32(input) + n * in_count);
-      }
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+    for (int64_t n = 0; n < plan->images; n += f.group) {
+      image_group g = {.plan = plan,
+                       .f = &f,
+                       .images = plan->images - n < f.group ? plan->images - n : f.group,
+                       .residual = residual ? mt_f32(residual) + n * out_count : NULL,
+                       .scratch = f.scratch + omp_get_thread_num() * f.scratch_count,
+                       .out = mt_f32(out) + n * out_count};
+      eval_images(&g, mt_f32(input) + n * in_count);
     }
   }
   mt_free(f.memory);
