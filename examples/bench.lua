@@ -1,12 +1,12 @@
 -- Speed and memory of masktune beside PyTorch's, measured in alternating rounds within one run.
 --
 -- Every measurement is a process of its own (this script with --worker, or bench_torch.py), so that peak memory and the
--- time from start to the first finished step are its own. Those of one net and work take turns, whatever their number of
--- threads; ratios are the medians of the rounds' ratios, "scale" is the one to the first number of threads. A worker
--- builds the net, runs one step and prints "first <check> <version>"; for each line "<seconds>" on its standard input it
--- repeats the step for that long and prints "rate <images/s>" (as the function `rate` measures it); for the line "end" it
--- prints "peak <MB>" and ends. The check is the loss (masks: the mean of the masked images) on the same weights and
--- images, and must be the same on both sides.
+-- time from start to the first finished step are its own. Those of one net and work take turns, whatever their number
+-- of threads; ratios are the medians of the rounds' ratios, "scale" is the one to the first number of threads. A worker
+-- builds the net, runs one step and prints "first <check> <version>"; for each line "<seconds>" on its standard input
+-- it repeats the step for that long and prints "rate <images/s>" (as the function `rate` measures it); for the line
+-- "end" it prints "peak <MB>" and ends. The check is the loss (masks: the mean of the masked images) on the same
+-- weights and images, and must be the same on both sides.
 local mt = require "masktune"
 
 local usage = [[
