@@ -9,7 +9,6 @@
 #define ALIGNMENT ((size_t)64)
 #define PAGE ((size_t)4096)
 #define HUGE_PAGE ((size_t)2 << 20)
-#define HUGE_PAGE_FROM ((size_t)4 << 20)
 #define MIN_MAPPING ((size_t)64 << 20)
 #define MIN_REST ((size_t)16 << 10) /* a smaller rest stays with the block it would be cut from */
 
@@ -77,6 +76,10 @@ static mapping *map(size_t bytes) {
   if (aligned > start) munmap(start, (size_t)(aligned - start));
   const size_t behind = (size_t)(start + HUGE_PAGE - aligned);
   if (behind > 0) munmap(aligned + bytes, behind);
+#ifdef MADV_HUGEPAGE
+  /* Activations are walked linearly by every layer: huge pages save most page faults and TLB misses. */
+  madvise(aligned, bytes, MADV_HUGEPAGE);
+#endif
   mapping *m = (mapping *)aligned;
   m->bytes = bytes;
   m->last = NULL;
@@ -130,15 +133,6 @@ static void cut(block *b, size_t size) {
   list(rest);
 }
 
-/* Large activations are walked linearly by every layer: huge pages save most TLB misses and page faults. Small blocks
- * would be charged for a whole one. */
-static void advise(block *b) {
-#ifdef MADV_HUGEPAGE
-  char *from = (char *)((uintptr_t)b / PAGE * PAGE);
-  if (b->size >= HUGE_PAGE_FROM) madvise(from, (size_t)(end_of(b) - from), MADV_HUGEPAGE);
-#endif
-}
-
 /* A block at the end of a mapping with enough room left; a free last block becomes its first part. */
 static block *extend(mapping *m, size_t size) {
   block *last = m->last;
@@ -153,7 +147,6 @@ static block *extend(mapping *m, size_t size) {
     m->last = (block *)start;
   }
   m->end = start + size;
-  advise(m->last);
   return m->last;
 }
 
