@@ -196,15 +196,18 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
   const int64_t out_row = b->out_row, out_pixel = b->out_pixel, residual_row = b->residual_row;
   const bool relu = b->relu;
   mt_vf columns[SPAN][TILE];
-#pragma GCC unroll 1
-  for (int x = 0; x < SPAN; x++) {
+#pragma GCC unroll 6
+  for (int x = 0; x < SPAN; x++, in += place) {
     mt_vf m[SPAN];
-    load_6(in + x * place, SPAN * place * (int64_t)sizeof(float), m, valid, whole);
+    __asm__("" : "+r"(in)); /* one address after the other: together they would need more registers than there are */
+    load_6(in, SPAN * place * (int64_t)sizeof(float), m, valid, whole);
     transform_output(m, columns[x]);
   }
-#pragma GCC unroll 1
-  for (int64_t y = 0; y < rows; y++, out += out_row) {
+#pragma GCC unroll 4
+  for (int64_t y = 0; y < TILE; y++, out += out_row) {
+    if (y >= rows) break;
     mt_vf m[SPAN], t[TILE];
+    __asm__("" : "+r"(out));
 #pragma GCC unroll 6
     for (int x = 0; x < SPAN; x++) m[x] = columns[x][y];
     transform_output(m, t);
