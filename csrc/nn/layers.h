@@ -51,6 +51,7 @@ bool mt_is_conv2d(const mt_module *m);
 bool mt_is_batch_norm(const mt_module *m);
 bool mt_is_batch_norm2d(const mt_module *m);
 bool mt_is_relu(const mt_module *m);
+bool mt_is_sequential(const mt_module *m);
 bool mt_is_plain_residual(const mt_module *m); /* Residual whose shortcut is the identity */
 bool mt_residual_has_relu(const mt_module *m);
 /* The window of a MaxPool2d whose square windows lie side by side, unpadded; 0 for every other module. */

@@ -50,51 +50,65 @@ static found_stage stage_at(const mt_child *chain, int count, bool training) {
 typedef struct {
   mt_conv_stage stages[MT_CHAIN_MAX_STAGES];
   mt_module *norms[MT_CHAIN_MAX_STAGES];
-  int ends[MT_CHAIN_MAX_STAGES]; /* children covered up to this stage; 0: inside a residual block, where none may end */
+  int ends[MT_CHAIN_MAX_STAGES]; /* children covered up to this stage; 0: inside a child, where none may end */
   int count;
 } stage_list;
 
-static int append(stage_list *list, const found_stage *f, int end) {
-  if (list->count == MT_CHAIN_MAX_STAGES) return -1;
-  list->stages[list->count] = f->stage;
-  list->norms[list->count] = f->norm;
-  list->ends[list->count++] = end;
-  return 0;
+static bool contains_captured(const mt_module *m) {
+  for (int i = 0; i < m->n_children; i++)
+    if (mt_module_is_captured(m->children[i].module) || contains_captured(m->children[i].module)) return true;
+  return false;
 }
 
-/* Appends a whole residual block with the identity as its shortcut, for evaluation; or nothing, and returns -1. */
-static int append_block(stage_list *list, const mt_module *block, int end) {
+static int append(stage_list *list, const mt_child *chain, int count, bool training);
+
+/* Appends the stages that make up all of a container, for evaluation; or nothing. Returns how many. */
+static int append_children(stage_list *list, const mt_module *container) {
   const int before = list->count;
-  int at = 0;
-  while (at < block->n_children && (at == 0 || may_follow(block->children, block->n_children, at))) {
-    const found_stage f = stage_at(block->children + at, block->n_children - at, false);
-    if (f.length == 0 || append(list, &f, 0) < 0) break;
-    at += f.length;
+  int at = 0, length = contains_captured(container) ? 0 : 1;
+  while (length > 0 && at < container->n_children) {
+    length = append(list, container->children + at, container->n_children - at, false);
+    at += length;
   }
-  const int count = list->count - before;
+  if (length == 0) list->count = before;
+  return list->count - before;
+}
+
+/* The same for a residual block with the identity as its shortcut. */
+static int append_block(stage_list *list, const mt_module *block) {
+  const int count = append_children(list, block);
   mt_conv_stage *last = &list->stages[list->count - 1];
-  if (count == 0 || at < block->n_children || mt_module_is_captured(block->children[at - 1].module) || last->relu ||
-      last->pool != 1) {
-    list->count = before;
-    return -1;
+  if (count == 0) return 0;
+  if (last->relu || last->pool != 1 || last->block) {
+    list->count -= count;
+    return 0;
   }
   last->block = count;
   last->relu = mt_residual_has_relu(block);
-  list->ends[list->count - 1] = end;
-  return 0;
+  return count;
+}
+
+/* Appends the stages that the chain begins with: one, or in evaluation a whole container's. Returns how many children
+ * they cover; 0: nothing was appended. */
+static int append(stage_list *list, const mt_child *chain, int count, bool training) {
+  if (!training && mt_is_plain_residual(chain[0].module)) return append_block(list, chain[0].module) > 0;
+  if (!training && mt_is_sequential(chain[0].module)) return append_children(list, chain[0].module) > 0;
+  const found_stage f = stage_at(chain, count, training);
+  if (f.length == 0 || list->count == MT_CHAIN_MAX_STAGES) return 0;
+  list->stages[list->count] = f.stage;
+  list->norms[list->count] = f.norm;
+  list->count++;
+  return f.length;
 }
 
 static void find_stages(stage_list *list, const mt_child *chain, int count, bool training) {
   int at = 0;
   while (at < count && (at == 0 || may_follow(chain, count, at))) {
-    if (!training && mt_is_plain_residual(chain[at].module)) {
-      if (append_block(list, chain[at].module, at + 1) < 0) return;
-      at++;
-      continue;
-    }
-    const found_stage f = stage_at(chain + at, count - at, training);
-    if (f.length == 0 || append(list, &f, at + f.length) < 0) return;
-    at += f.length;
+    const int before = list->count, length = append(list, chain + at, count - at, training);
+    if (length == 0) return;
+    at += length;
+    for (int i = before; i < list->count; i++) list->ends[i] = 0;
+    list->ends[list->count - 1] = at;
   }
 }
 

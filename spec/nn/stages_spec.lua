@@ -160,11 +160,16 @@ describe("a container of convolution stages", function()
   end
 
   --- Modules in a row, among them residual blocks: { channels, kernels, relu } each, or one stage's options.
-  local function tower(parts)
+  local tower
+  function tower(parts)
     local modules, plain = {}, {}
     for _, part in ipairs(parts) do
       if part.kernels then
         modules[#modules + 1], plain[#plain + 1] = residual(part.channels, part.kernels, part.relu)
+      elseif part.nested then
+        local inner
+        modules[#modules + 1], inner = tower(part.nested)
+        plain[#plain + 1] = function(x) return one_by_one(inner, x) end
       else
         local first = #modules + 1
         stage(modules, part.channels[1], part.channels[2], part)
@@ -191,6 +196,9 @@ describe("a container of convolution stages", function()
     { name = "stages before, between and after blocks", channels = 3,
       parts = { { channels = { 3, 16 }, padding = 1 }, basic, basic, { channels = { 16, 9 }, padding = 1, pool = 2 },
         { channels = { 9, 9 }, kernels = { 3, 3 } }, { channels = { 9, 4 }, kernel = 1, relu = false } } },
+    { name = "containers in containers, more stages in one than one operation takes", channels = 3,
+      parts = { { channels = { 3, 16 }, padding = 1 }, { nested = { basic, { nested = { basic, basic } } } },
+        { nested = times(17, basic) }, { nested = {} }, { channels = { 16, 4 }, kernel = 1 } } },
   }
   for _, name in ipairs { "plain", "avx2", "avx512" } do
     for _, case in ipairs(towers) do
