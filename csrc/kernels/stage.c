@@ -119,10 +119,11 @@ void MT_KERNEL(stage_gradient)(const mt_stage_backward *b, const float *z_factor
   });
 }
 
-void MT_KERNEL(stage_masked)(const float *grad, const float *mask, int64_t count, float *out) {
+void MT_KERNEL(stage_masked)(const float *grad, const float *mask, int64_t count, bool add, float *out) {
   MT_FOR_CHANNEL_VECTORS(count, {
-    mt_store_lanes(out + c, mt_relu_mask(mt_load_lanes(mask + c, valid, whole), mt_load_lanes(grad + c, valid, whole)),
-                   valid, whole);
+    mt_vf g = mt_relu_mask(mt_load_lanes(mask + c, valid, whole), mt_load_lanes(grad + c, valid, whole));
+    if (add) g += mt_load_lanes(out + c, valid, whole);
+    mt_store_lanes(out + c, g, valid, whole);
   });
 }
 

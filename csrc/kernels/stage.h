@@ -31,8 +31,8 @@ typedef struct {
   /* The convolution output's gradient: g * scale + z * z_factor + constant, into rows out_row apart. */           \
   K(void, stage_gradient,                                                                                          \
     (const mt_stage_backward *b, const float *z_factor, const float *constant, float *out, int64_t out_row))       \
-  /* g alone: the gradient behind the ReLU (what a residual connection receives). */                               \
-  K(void, stage_masked, (const float *grad, const float *mask, int64_t count, float *out))                         \
+  /* g alone: the gradient behind the ReLU (what a residual connection receives), in place of `out` or added. */   \
+  K(void, stage_masked, (const float *grad, const float *mask, int64_t count, bool add, float *out))               \
   /* Max pooling, window = stride = pool, of rows x width (incomplete windows dropped). */                         \
   K(void, stage_pool,                                                                                              \
     (const float *in, int64_t rows, int64_t width, int64_t channels, int64_t pool, float *out, int64_t out_row))   \

@@ -64,7 +64,8 @@ static bool block_fits(const mt_chain_plan *plan, int s) {
 static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages, int count,
                      const mt_tensor *residual) {
   if (count < 1 || count > MT_CHAIN_MAX_STAGES || input->dtype != MT_FLOAT32 || input->ndim != 4) return -1;
-  *plan = (mt_chain_plan){.count = count, .images = input->shape[0], .has_residual = residual != NULL};
+  *plan = (mt_chain_plan){
+      .count = count, .images = input->shape[0], .has_residual = residual != NULL, .adds_input = residual == input};
   int64_t h = input->shape[1], w = input->shape[2], c = input->shape[3];
   for (int i = 0; i < count; i++) {
     mt_stage_plan *p = &plan->stages[i];
@@ -309,7 +310,8 @@ static mt_tensor *new_output(const mt_chain_plan *plan) {
 
 static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *input, const mt_conv_stage *stages,
                          mt_tensor *residual, mt_tensor *const *z, mt_tensor *const *statistics) {
-  mt_tensor *inputs[MT_CHAIN_STAGES + MT_STAGE_INPUTS * MT_CHAIN_MAX_STAGES] = {input, residual};
+  mt_tensor *inputs[MT_CHAIN_STAGES + MT_STAGE_INPUTS * MT_CHAIN_MAX_STAGES] = {input,
+                                                                                plan->adds_input ? NULL : residual};
   mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {input, residual ? out : NULL};
   for (int s = 0; s < plan->count; s++) {
     mt_tensor **in = inputs + MT_CHAIN_STAGES + s * MT_STAGE_INPUTS;

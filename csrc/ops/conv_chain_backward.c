@@ -16,7 +16,8 @@
 typedef struct {
   const mt_chain_plan *plan;
   mt_node *node;
-  const float *grad; /* of stage s's (pooled) output */
+  const float *grad_output; /* of the chain's output */
+  const float *grad;        /* of stage s's (pooled) output */
   int s, threads;
   double *sums;   /* threads x 2 x channels: of the stage whose sums are being gathered */
   float *factors; /* 2 x channels: z_factor and constant of stage s */
@@ -160,11 +161,19 @@ static const float *prepare_images(const backward_pass *b, const scratch_parts *
   return in;
 }
 
+/* What the shortcut brings to the gradient of the chain's input, while that is in cache. */
+static void add_shortcut_gradient(const backward_pass *b, int64_t first, int64_t images) {
+  const int64_t at = first * mt_stage_in_count(&b->plan->stages[0]);
+  mt_kernels->stage_masked(b->grad_output + at, mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + at,
+                           images * mt_stage_in_count(&b->plan->stages[0]), true, b->grad_input + at);
+}
+
 static void input_gradients(const backward_pass *b, const scratch_parts *parts, int64_t first, int64_t images,
                             double *sums) {
   const int64_t in_count = mt_stage_in_count(&b->plan->stages[b->s]);
   float *out = b->grad_input + first * in_count;
   mt_block_conv_back_run(&b->back, images, parts->grad_padded, b->flipped, out, parts->conv);
+  if (b->s == 0 && b->plan->adds_input) add_shortcut_gradient(b, first, images);
   for (int64_t i = 0; b->s > 0 && i < images; i++) {
     const mt_stage_backward earlier = stage_backward(b, b->s - 1, first + i, out + i * in_count, parts,
                                                      parts->activation + i * parts->activation_step, true);
@@ -343,7 +352,7 @@ static int residual_gradient(const backward_pass *b, const mt_tensor *grad_outpu
   for (int t = 0; t < b->threads; t++) {
     const int64_t begin = t * share < count ? t * share : count;
     const int64_t end = t == b->threads - 1 || begin + share > count ? count : begin + share;
-    mt_kernels->stage_masked(mt_f32(grad_output) + begin, mask + begin, end - begin, mt_f32(*grad) + begin);
+    mt_kernels->stage_masked(mt_f32(grad_output) + begin, mask + begin, end - begin, false, mt_f32(*grad) + begin);
   }
   return 0;
 }
@@ -357,7 +366,11 @@ static int64_t most_channels(const mt_chain_plan *plan) {
 
 int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const mt_chain_plan *plan = node->context;
-  backward_pass b = {.plan = plan, .node = node, .grad = mt_f32(grad_output), .s = plan->count - 1};
+  backward_pass b = {.plan = plan,
+                     .node = node,
+                     .grad_output = mt_f32(grad_output),
+                     .grad = mt_f32(grad_output),
+                     .s = plan->count - 1};
   b.threads = mt_chain_threads(plan);
   const size_t channels = (size_t)most_channels(plan), sums_bytes = (size_t)b.threads * 2 * channels * sizeof(double);
   b.sums = mt_alloc(sums_bytes);

@@ -20,6 +20,7 @@ typedef struct {
   int count;
   int64_t images;
   bool has_residual;
+  bool adds_input; /* the residual is the chain's own input: their gradients are one */
   bool recomputes; /* the last convolution's output is not kept: backward makes it again */
   mt_stage_plan stages[MT_CHAIN_MAX_STAGES];
 } mt_chain_plan;
