@@ -77,8 +77,8 @@ static int append_children(stage_list *list, const mt_module *container) {
 /* The same for a residual block with the identity as its shortcut. */
 static int append_block(stage_list *list, const mt_module *block) {
   const int count = append_children(list, block);
-  mt_conv_stage *last = &list->stages[list->count - 1];
   if (count == 0) return 0;
+  mt_conv_stage *last = &list->stages[list->count - 1];
   if (last->relu || last->pool != 1 || last->block) {
     list->count -= count;
     return 0;

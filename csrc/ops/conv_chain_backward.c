@@ -84,7 +84,7 @@ static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_part
                            conv};
   enum { PARTS = sizeof sizes / sizeof sizes[0] };
   int64_t at[PARTS + 1] = {0};
-  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + (sizes[i] + 15) / 16 * 16;
+  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + mt_chain_rounded(sizes[i]);
   if (parts)
     *parts = (scratch_parts){.padded = base + at[0],
                              .grad_padded = base + at[1],
@@ -189,16 +189,18 @@ static void backward_share(const backward_pass *b, int thread) {
   memset(parts.padded, 0, (size_t)(group * mt_stage_copy_count(b->plan, b->s)) * sizeof(float));
   memset(parts.grad_padded, 0, (size_t)(group * grad_step(b)) * sizeof(float));
   const int64_t border = b->back.border[0] * grad_row(b) + b->back.border[1] * p->out_c;
+  const int64_t sum_floats = mt_block_conv_sum_floats(&p->conv);
+  float *weight_sums = b->weight_sums ? b->weight_sums + thread * sum_floats : NULL;
+  if (weight_sums) memset(weight_sums, 0, (size_t)sum_floats * sizeof(float));
   double *sums = b->s > 0 ? b->sums + thread * 2 * (p - 1)->out_c : NULL;
   int64_t begin, end;
   mt_chain_share(b->plan, b->threads, thread, &begin, &end);
   for (int64_t first = begin; first < end; first += group) {
     const int64_t images = end - first < group ? end - first : group;
     const float *in = prepare_images(b, &parts, border, first, images);
-    if (b->weight_sums)
+    if (weight_sums)
       mt_block_conv_weight_grad(&p->conv, images, in, mt_stage_in_step(b->plan, b->s), parts.grad_padded + border,
-                                grad_row(b), grad_step(b), b->weight_sums + thread * mt_block_conv_sum_floats(&p->conv),
-                                parts.conv);
+                                grad_row(b), grad_step(b), weight_sums, parts.conv);
     if (b->flipped) input_gradients(b, &parts, first, images, sums);
   }
 }
@@ -299,7 +301,6 @@ static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed
     const size_t bytes = (size_t)(b->threads * mt_block_conv_sum_floats(&p->conv)) * sizeof(float);
     b->weight_sums = mt_alloc(bytes);
     if (!b->weight_sums) return -1;
-    memset(b->weight_sums, 0, bytes);
   }
   b->scratch_count = lay_out_scratch(b, NULL, NULL);
   b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));

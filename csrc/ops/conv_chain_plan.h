@@ -1,4 +1,5 @@
-/* The sizes of a chain, worked out once: shared by conv_chain.c (forward) and conv_chain_backward.c. */
+/* The sizes of a chain, worked out once: shared by conv_chain.c (forward), conv_chain_evaluate.c and
+ * conv_chain_backward.c. */
 #ifndef MT_OPS_CONV_CHAIN_PLAN_H
 #define MT_OPS_CONV_CHAIN_PLAN_H
 
@@ -62,6 +63,9 @@ static inline int64_t mt_stage_inside(const mt_stage_plan *s) {
 int mt_chain_threads(const mt_chain_plan *plan);
 void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t *begin, int64_t *end);
 
+/* How many images a thread takes at a time: as many as suit the convolution, but no more than its share. */
+int64_t mt_chain_group(const mt_chain_plan *plan, int64_t suitable);
+
 /* Stage s's input for one image: padded where the stage pads (the border must be zero already). `before` is the image
  * of the previous stage's convolution output (or, for the first stage, of the chain's input); statistics are the
  * previous stage's. `activation` receives the previous stage's activation where it pools, else is not touched.
@@ -69,6 +73,13 @@ void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t 
 const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
                             float *padded, float *activation);
 
+/* Parts of a thread's scratch begin at a vector's boundary. */
+static inline int64_t mt_chain_rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
+mt_tensor *mt_chain_new_output(const mt_chain_plan *plan);
+
+mt_tensor *mt_conv_chain_evaluate(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
+                                  const mt_tensor *residual);
 int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads);
 
 #endif

@@ -170,6 +170,10 @@ describe("a container of convolution stages", function()
         local inner
         modules[#modules + 1], inner = tower(part.nested)
         plain[#plain + 1] = function(x) return one_by_one(inner, x) end
+        if part.shortcut then
+          modules[#modules] = nn.Residual { modules[#modules], relu = false }
+          plain[#plain] = function(x) return one_by_one(inner, x) + x end
+        end
       else
         local first = #modules + 1
         stage(modules, part.channels[1], part.channels[2], part)
@@ -199,6 +203,11 @@ describe("a container of convolution stages", function()
     { name = "containers in containers, more stages in one than one operation takes", channels = 3,
       parts = { { channels = { 3, 16 }, padding = 1 }, { nested = { basic, { nested = { basic, basic } } } },
         { nested = times(17, basic) }, { nested = {} }, { channels = { 16, 4 }, kernel = 1 } } },
+    { name = "blocks that begin together in blocks", channels = 16,
+      parts = { { shortcut = true, nested = { basic, { channels = { 16, 16 }, padding = 1, relu = false } } },
+        basic, { shortcut = true, nested = { { shortcut = true, nested = { basic, basic,
+          { channels = { 16, 16 }, padding = 1, relu = false } } },
+          { channels = { 16, 16 }, kernel = 1, relu = false } } } } },
   }
   for _, name in ipairs { "plain", "avx2", "avx512" } do
     for _, case in ipairs(towers) do

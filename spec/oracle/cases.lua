@@ -181,7 +181,7 @@ function operations.small_cnn(case, t)
   for kind, make in pairs(optimisers) do
     restart()
     local optimiser = make(model:parameters())
-    for count = 1, 2 do
+    for count = 1, case.steps do
       step(optimiser)
       local state = model:state_dict()
       for name in pairs(gradients) do

@@ -35,7 +35,8 @@ def random_cases(rng):
         cases.append({"op": "batch_norm", "x": shape, "train": i < 2})
     cases.append({"op": "linear", "x": [rng.randint(1, 40), rng.randint(1, 300)], "out": rng.randint(1, 40)})
     cases.append({"op": "cross_entropy", "x": [rng.randint(1, 40), rng.randint(2, 20)], "reduction": "mean"})
-    cases.append({"op": "small_cnn", "batch": rng.randint(6, 10), "classes": rng.randint(2, 7),
+    # One step: in a second one, the first one's rounding errors move activations further than the margin to a kink.
+    cases.append({"op": "small_cnn", "batch": rng.randint(6, 10), "classes": rng.randint(2, 7), "steps": 1,
                   "salt": rng.randrange(1 << 30), "rows": 1000})
     for i, case in enumerate(cases):
         case["name"] = f"{i}_{case['op']}"

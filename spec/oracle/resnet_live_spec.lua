@@ -20,6 +20,7 @@ local function ask(case, folder)
   local text = process.quoted(dkjson.encode(case))
   local script = ("%s -B spec/oracle/resnet_case.py %d %s %s"):format(python, seed, process.quoted(folder), text)
   local ok, output = process.run(script)
+  if not ok and output:match("no salt keeps clear of every kink") then return nil end
   assert(ok, output)
   return mt.load(folder .. "/results.safetensors"), mt.load(folder .. "/weights.pth")
 end
@@ -32,6 +33,7 @@ describe(("PyTorch, asked now, MASKTUNE_LIVE_SEED=%d #nosan"):format(seed), func
       if not found then return pending("no python with torch, numpy and safetensors (MASKTUNE_PYTHON names one)") end
       process.with_folder(function(folder)
         local results, weights = ask(case, folder)
+        if not results then return pending("these seeds all put an activation on a kink") end
         nets.check(case, results, weights)
       end)
     end)
