@@ -126,6 +126,7 @@ void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
     const bool two = vectors - v >= 2;
     tile_function *const *tiles = two ? tiles_2 : tiles_1;
     const int64_t most = two ? PIXELS_2 : PIXELS_1, count = (b->width + most - 1) / most;
+    const int64_t pixels = count ? b->width / count : 0, longer = b->width - pixels * count;
     const int64_t left = b->channels - (v + two) * MT_VF;
     const int valid = left < MT_VF ? (int)left : MT_VF;
     const float *bias = b->bias ? b->bias + v * MT_VF : NULL;
@@ -133,8 +134,8 @@ void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
       const kernel_range k = kernel_range_of(b, y);
       const float *in = b->in + y * b->in_row + k.first * b->in_kernel_row;
       const float *weights = b->weights + v * MT_VF * taps + k.first * b->run * (1 + two) * MT_VF;
-      for (int64_t t = 0; t < count; t++) {
-        const int64_t begin = b->width * t / count, end = b->width * (t + 1) / count;
+      for (int64_t t = 0, begin = 0, end; t < count; t++, begin = end) {
+        end = begin + pixels + (t < longer);
         const int64_t at = begin * b->out_pixel + v * MT_VF;
         tiles[end - begin - 1](b, in + begin * b->in_pixel, weights, bias,
                                b->residual ? b->residual + y * b->residual_row + at : NULL,

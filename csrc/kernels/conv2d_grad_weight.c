@@ -75,12 +75,13 @@ static tile_function *const tiles_2[] = {ALL_2(NAME)};
 static void panel(const mt_conv2d_grad_block *b, int64_t first_vector, int64_t vectors) {
   tile_function *const *tiles = vectors == 2 ? tiles_2 : tiles_1;
   const int64_t most = vectors == 2 ? TAPS_2 : TAPS_1, count = (b->run + most - 1) / most;
+  const int64_t taps = count ? b->run / count : 0, longer = b->run - taps * count;
   const int64_t left = b->channels - (first_vector + vectors - 1) * MT_VF;
   const int valid = left < MT_VF ? (int)left : MT_VF;
   const int64_t total_rows = b->kernel_rows * b->run;
   for (int64_t kernel_row = 0; kernel_row < b->kernel_rows; kernel_row++) {
-    for (int64_t t = 0; t < count; t++) {
-      const int64_t begin = b->run * t / count, end = b->run * (t + 1) / count;
+    for (int64_t t = 0, begin = 0, end; t < count; t++, begin = end) {
+      end = begin + taps + (t < longer);
       tiles[end - begin - 1](
           b, b->in + kernel_row * b->in_kernel_row + begin, b->grad + first_vector * MT_VF,
           b->sums + first_vector * MT_VF * total_rows + (kernel_row * b->run + begin) * vectors * MT_VF, valid);

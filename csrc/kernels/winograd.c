@@ -289,18 +289,21 @@ void MT_KERNEL(winograd_forward)(const mt_winograd_block *b) {
   for (int64_t first = 0; first < tiles; first += b->chunk) {
     const int64_t count = tiles - first < b->chunk ? tiles - first : b->chunk;
     transform_inputs(b->in, b->in_row, b->in_image, b->in_channels, b->rows, b->width, first, count, inputs);
+    mt_conv2d_block product = {.in = inputs,
+                               .in_pixel = b->in_channels,
+                               .kernel_rows = 1,
+                               .run = b->in_channels,
+                               .weights = b->weights,
+                               .out = products,
+                               .out_pixel = b->channels,
+                               .rows = 1,
+                               .width = count,
+                               .channels = b->channels};
     for (int64_t place = 0; place < PLACES; place++) {
-      const mt_conv2d_block product = {.in = inputs + place * mt_winograd_step(count, b->in_channels),
-                                       .in_pixel = b->in_channels,
-                                       .kernel_rows = 1,
-                                       .run = b->in_channels,
-                                       .weights = b->weights + place * matrix,
-                                       .out = products + place * mt_winograd_step(count, b->channels),
-                                       .out_pixel = b->channels,
-                                       .rows = 1,
-                                       .width = count,
-                                       .channels = b->channels};
       MT_KERNEL(conv2d_forward)(&product);
+      product.in += mt_winograd_step(count, b->in_channels);
+      product.weights += matrix;
+      product.out += mt_winograd_step(count, b->channels);
     }
     transform_outputs(b, products, first, count);
   }
@@ -313,20 +316,23 @@ void MT_KERNEL(winograd_grad_weight)(const mt_winograd_grad_block *b) {
     const int64_t count = tiles - first < b->chunk ? tiles - first : b->chunk;
     transform_inputs(b->in, b->in_row, b->in_image, b->in_channels, b->rows, b->width, first, count, inputs);
     transform_grads(b, first, count, grads);
+    mt_conv2d_grad_block product = {.in = inputs,
+                                    .in_pixel = b->in_channels,
+                                    .kernel_rows = 1,
+                                    .run = b->in_channels,
+                                    .grad = grads,
+                                    .grad_pixel = b->channels,
+                                    .sums = b->sums,
+                                    .images = 1,
+                                    .rows = 1,
+                                    .width = count,
+                                    .channels = b->channels,
+                                    .last_panel = (vectors + MT_CONV2D_PANEL - 1) / MT_CONV2D_PANEL};
     for (int64_t place = 0; place < PLACES; place++) {
-      const mt_conv2d_grad_block product = {.in = inputs + place * mt_winograd_step(count, b->in_channels),
-                                            .in_pixel = b->in_channels,
-                                            .kernel_rows = 1,
-                                            .run = b->in_channels,
-                                            .grad = grads + place * mt_winograd_step(count, b->channels),
-                                            .grad_pixel = b->channels,
-                                            .sums = b->sums + place * vectors * MT_VF * b->in_channels,
-                                            .images = 1,
-                                            .rows = 1,
-                                            .width = count,
-                                            .channels = b->channels,
-                                            .last_panel = (vectors + MT_CONV2D_PANEL - 1) / MT_CONV2D_PANEL};
       MT_KERNEL(conv2d_grad_weight)(&product);
+      product.in += mt_winograd_step(count, b->in_channels);
+      product.grad += mt_winograd_step(count, b->channels);
+      product.sums += vectors * MT_VF * b->in_channels;
     }
   }
 }
