@@ -98,7 +98,6 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
   f->memory = mt_alloc((size_t)(total + largest) * sizeof(float));
   f->scratch = mt_alloc((size_t)(threads * f->scratch_count) * sizeof(float));
   if (!f->memory || !f->scratch) return -1;
-  memset(f->scratch, 0, (size_t)(threads * f->scratch_count) * sizeof(float));
   float *at = f->memory, *folded = f->memory + total;
   for (int s = 0; s < plan->count; s++) {
     const mt_stage_plan *p = &plan->stages[s];
@@ -179,15 +178,20 @@ mt_tensor *mt_conv_chain_evaluate(const mt_chain_plan *plan, const mt_tensor *in
   folded_chain f = {0};
   const bool ready = out && fold_chain(&f, plan, stages, threads) == 0;
   if (ready) {
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-    for (int64_t n = 0; n < plan->images; n += f.group) {
-      image_group g = {.plan = plan,
-                       .f = &f,
-                       .images = plan->images - n < f.group ? plan->images - n : f.group,
-                       .residual = residual ? mt_f32(residual) + n * out_count : NULL,
-                       .scratch = f.scratch + omp_get_thread_num() * f.scratch_count,
-                       .out = mt_f32(out) + n * out_count};
-      eval_images(&g, mt_f32(input) + n * in_count);
+#pragma omp parallel num_threads(threads)
+    {
+      float *scratch = f.scratch + omp_get_thread_num() * f.scratch_count;
+      memset(scratch, 0, (size_t)f.activation_at * sizeof(float)); /* the padded inputs */
+#pragma omp for schedule(dynamic, 1)
+      for (int64_t n = 0; n < plan->images; n += f.group) {
+        image_group g = {.plan = plan,
+                         .f = &f,
+                         .images = plan->images - n < f.group ? plan->images - n : f.group,
+                         .residual = residual ? mt_f32(residual) + n * out_count : NULL,
+                         .scratch = scratch,
+                         .out = mt_f32(out) + n * out_count};
+        eval_images(&g, mt_f32(input) + n * in_count);
+      }
     }
   }
   mt_free(f.memory);
