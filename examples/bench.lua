@@ -231,7 +231,7 @@ local function start_workers(net, work, threads, options, folder)
   return workers
 end
 
---- Ends the workers of one number of threads. Returns ours and the faster of PyTorch's layouts (or nil).
+--- Ends the workers of one number of threads. Returns { ours =, torch = the faster of PyTorch's layouts (or nil) }.
 local function finish_workers(net, work, workers)
   local ours, best = workers[1], nil
   for index, worker in ipairs(workers) do

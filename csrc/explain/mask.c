@@ -198,13 +198,13 @@ static void store_row(const mask_plan *plan, const float *keep, mt_tensor *masks
 /* Enlarges s->keep into image i of the masks. */
 static void store_mask(const mask_plan *plan, const scratch *s, mt_tensor *masks, int64_t i) {
   const size_t row_bytes = (size_t)plan->width * mt_dtype_size(masks->dtype);
-  char *to = (char *)masks->data + (size_t)(i * plan->height) * row_bytes;
-  for (int64_t y = 0; y < plan->height; y++, to += row_bytes) {
-    const int64_t from = plan->mask_rows[y].low;
+  for (int64_t y = 0; y < plan->height; y++) {
+    const int64_t from = plan->mask_rows[y].low, row = i * plan->height + y;
+    char *to = (char *)masks->data + (size_t)row * row_bytes;
     if (y > 0 && from == plan->mask_rows[y - 1].low)
       memcpy(to, to - row_bytes, row_bytes);
     else
-      store_row(plan, s->keep + from * plan->surface_width, masks, (i * plan->height + y) * plan->width);
+      store_row(plan, s->keep + from * plan->surface_width, masks, row * plan->width);
   }
 }
 

@@ -31,6 +31,9 @@ int64_t mt_block_conv_weight_floats(const mt_block_conv *c);
 int64_t mt_block_conv_sum_floats(const mt_block_conv *c);
 int64_t mt_block_conv_scratch_floats(const mt_block_conv *c);
 
+/* Parts of a thread's scratch begin at a vector's boundary. */
+static inline int64_t mt_block_conv_rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
+
 /* Prepares weights of shape kernel, in_c, out_c; or, for the way back, of shape kernel, out_c, in_c, turned around:
  * taps in reverse, inputs and outputs exchanged. Runs on all threads. Returns -1 when there is no memory. */
 int mt_block_conv_prepare(const mt_block_conv *c, const float *weight, bool back, float *prepared);

@@ -10,7 +10,6 @@
 /* With fewer tiles in all, the matrix products are too narrow to be faster. */
 #define MIN_TILES 4
 
-static int64_t rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
@@ -69,14 +68,15 @@ static void forward_share(const forward_pass *f, int thread) {
                                      .out = c->output + first * c->out_image,
                                      .out_row = c->out_row,
                                      .out_image = c->out_image,
-                                     .scratch = padded + rounded(f->plan->group * padded_count)};
+                                     .scratch = padded + mt_block_conv_rounded(f->plan->group * padded_count)};
     mt_block_conv_run(f->plan, &call);
   }
 }
 
 int mt_conv2d_blocks_forward(const mt_block_conv *plan, const mt_correlation *c, const float *weight) {
   forward_pass f = {.plan = plan, .c = c, .threads = threads_for(c->images)};
-  f.scratch_count = rounded(plan->group * mt_block_conv_in_count(plan)) + rounded(mt_block_conv_scratch_floats(plan));
+  f.scratch_count = mt_block_conv_rounded(plan->group * mt_block_conv_in_count(plan)) +
+                    mt_block_conv_rounded(mt_block_conv_scratch_floats(plan));
   float *weights = mt_alloc((size_t)mt_block_conv_weight_floats(plan) * sizeof(float));
   f.scratch = weights ? mt_alloc((size_t)(f.threads * f.scratch_count) * sizeof(float)) : NULL;
   const bool ready = f.scratch && mt_block_conv_prepare(plan, weight, false, weights) == 0;
@@ -128,8 +128,8 @@ static void backward_group(const backward_pass *b, int64_t first, int64_t images
 }
 
 static void backward_share(const backward_pass *b, int thread) {
-  const int64_t padded_floats = rounded(b->group * mt_block_conv_in_count(b->plan));
-  const int64_t grad_floats = rounded(b->group * mt_block_conv_back_count(&b->back));
+  const int64_t padded_floats = mt_block_conv_rounded(b->group * mt_block_conv_in_count(b->plan));
+  const int64_t grad_floats = mt_block_conv_rounded(b->group * mt_block_conv_back_count(&b->back));
   const int64_t sum_floats = mt_block_conv_sum_floats(b->plan);
   float *padded = b->scratch + thread * b->scratch_count, *grads = padded + padded_floats, *conv = grads + grad_floats;
   float *sums = b->sums ? b->sums + thread * sum_floats : NULL;
@@ -143,8 +143,8 @@ static void backward_share(const backward_pass *b, int thread) {
 static int prepare_backward(backward_pass *b, const mt_tensor *weight) {
   b->group = max64(b->plan->group, mt_block_conv_back_group(&b->back));
   const int64_t conv = max64(mt_block_conv_scratch_floats(b->plan), mt_block_conv_back_scratch_floats(&b->back));
-  b->scratch_count = rounded(b->group * mt_block_conv_in_count(b->plan)) +
-                     rounded(b->group * mt_block_conv_back_count(&b->back)) + rounded(conv);
+  b->scratch_count = mt_block_conv_rounded(b->group * mt_block_conv_in_count(b->plan)) +
+                     mt_block_conv_rounded(b->group * mt_block_conv_back_count(&b->back)) + mt_block_conv_rounded(conv);
   b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));
   if (!b->scratch) return -1;
   if (b->input) {

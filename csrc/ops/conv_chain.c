@@ -113,11 +113,12 @@ static bool blocks_belong_together(const mt_chain_plan *plan) {
 
 bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
                         bool training) {
+  /* First what is quickly known: callers ask again and again, with fewer and fewer stages. */
+  const bool gradients = wants_gradients(input, stages, count, residual);
+  if ((gradients && !training) || input->ndim != 4 || input->shape[0] < mt_num_threads()) return false;
   mt_chain_plan plan;
   if (make_plan(&plan, input, stages, count, residual) < 0) return false;
-  if (plan.images < mt_num_threads()) return false;
-  const bool gradients = wants_gradients(input, stages, count, residual);
-  if (!training) return !gradients && blocks_belong_together(&plan);
+  if (!training) return blocks_belong_together(&plan);
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
     if (p->block || plan.images * p->out_h * p->out_w < 2 || (gradients && !can_go_back(p))) return false;
@@ -128,11 +129,6 @@ bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int
 int mt_chain_threads(const mt_chain_plan *plan) {
   const int threads = mt_num_threads();
   return plan->images < threads ? (int)plan->images : threads;
-}
-
-void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t *begin, int64_t *end) {
-  *begin = plan->images * thread / threads;
-  *end = plan->images * (thread + 1) / threads;
 }
 
 int64_t mt_chain_group(const mt_chain_plan *plan, int64_t suitable) {
@@ -163,12 +159,6 @@ const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *befor
 
 /* ---- training ---- */
 
-typedef struct {
-  float *moments; /* of each image: means, then sums of squared distances from them; 2 x channels */
-  float *scratch; /* threads x at.count */
-  float *weights; /* prepared */
-} forward_workspace;
-
 /* One thread's scratch, in floats from its start; each part begins at a vector's boundary. */
 typedef struct {
   int64_t padded, conv, activation, count;
@@ -178,38 +168,47 @@ static forward_scratch lay_out_forward(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t activation = s > 0 && plan->stages[s - 1].pool > 1 ? mt_stage_out_count(&plan->stages[s - 1]) : 0;
   forward_scratch at = {0};
-  at.conv = at.padded + mt_chain_rounded(p->conv.group * mt_stage_copy_count(plan, s));
-  at.activation = at.conv + mt_chain_rounded(mt_block_conv_scratch_floats(&p->conv));
-  at.count = at.activation + mt_chain_rounded(activation);
+  at.conv = at.padded + mt_block_conv_rounded(p->conv.group * mt_stage_copy_count(plan, s));
+  at.activation = at.conv + mt_block_conv_rounded(mt_block_conv_scratch_floats(&p->conv));
+  at.count = at.activation + mt_block_conv_rounded(activation);
   return at;
 }
 
-/* Images [first, end). */
-static void forward_group(const mt_chain_plan *plan, int s, int64_t first, int64_t end, const mt_tensor *before,
-                          const float *statistics, const float *bias, mt_tensor *z, const forward_workspace *w,
+/* Stage s over the whole batch. */
+typedef struct {
+  const mt_chain_plan *plan;
+  int s;
+  const float *before, *statistics; /* the convolution before it (or the chain's input), and that one's statistics */
+  const float *weights, *bias;      /* weights: prepared */
+  float *z;
+  float *moments; /* of each image: means, then sums of squared distances from them; 2 x channels */
+} forward_pass;
+
+/* A group of images from `first` on. */
+static void forward_group(const forward_pass *f, int64_t first, int64_t images, const forward_scratch *at,
                           float *scratch) {
+  const mt_chain_plan *plan = f->plan;
+  const int s = f->s;
   const mt_stage_plan *p = &plan->stages[s];
-  const forward_scratch at = lay_out_forward(plan, s);
   const int64_t before_count = s > 0 ? mt_stage_out_count(&plan->stages[s - 1]) : mt_stage_in_count(p);
   const int64_t out_count = mt_stage_out_count(p), in_step = mt_stage_in_step(plan, s);
-  const int64_t images = end - first;
-  float *out = mt_f32(z) + first * out_count;
+  float *out = f->z + first * out_count;
   const float *in = NULL;
   for (int64_t i = images - 1; i >= 0; i--)
-    in = mt_stage_input(plan, s, mt_f32(before) + (first + i) * before_count, statistics,
-                        scratch + at.padded + i * in_step, scratch + at.activation);
+    in = mt_stage_input(plan, s, f->before + (first + i) * before_count, f->statistics,
+                        scratch + at->padded + i * in_step, scratch + at->activation);
   const mt_block_conv_call call = {.images = images,
                                    .in = in,
                                    .in_image = in_step,
-                                   .weights = w->weights,
-                                   .bias = bias,
+                                   .weights = f->weights,
+                                   .bias = f->bias,
                                    .out = out,
                                    .out_row = p->out_w * p->out_c,
                                    .out_image = out_count,
-                                   .scratch = scratch + at.conv};
+                                   .scratch = scratch + at->conv};
   mt_block_conv_run(&p->conv, &call);
   for (int64_t i = 0; i < images; i++) {
-    float *mean = w->moments + (first + i) * 2 * p->out_c;
+    float *mean = f->moments + (first + i) * 2 * p->out_c;
     mt_kernels->stage_moments(out + i * out_count, p->out_h * p->out_w, p->out_c, mean, mean + p->out_c);
   }
 }
@@ -260,29 +259,33 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
   const int threads = mt_chain_threads(plan);
   const forward_scratch at = lay_out_forward(plan, s);
   const int64_t group = mt_chain_group(plan, p->conv.group);
-  forward_workspace w = {.moments = mt_alloc((size_t)(plan->images * 2 * p->out_c) * sizeof(float)),
-                         .scratch = mt_alloc((size_t)(threads * at.count) * sizeof(float)),
-                         .weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float))};
-  int status = w.moments && w.scratch && w.weights ? 0 : -1;
-  if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(stage->weight), false, w.weights);
+  float *moments = mt_alloc((size_t)(plan->images * 2 * p->out_c) * sizeof(float));
+  float *scratch = mt_alloc((size_t)(threads * at.count) * sizeof(float));
+  float *weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float));
+  int status = moments && scratch && weights ? 0 : -1;
+  if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(stage->weight), false, weights);
   if (status == 0) {
-    const float *bias = stage->bias ? mt_f32(stage->bias) : NULL;
-    const float *previous = statistics_before ? mt_f32(statistics_before) : NULL;
+    const forward_pass f = {.plan = plan,
+                            .s = s,
+                            .before = mt_f32(before),
+                            .statistics = statistics_before ? mt_f32(statistics_before) : NULL,
+                            .weights = weights,
+                            .bias = stage->bias ? mt_f32(stage->bias) : NULL,
+                            .z = mt_f32(z),
+                            .moments = moments};
 #pragma omp parallel num_threads(threads)
     {
-      float *scratch = w.scratch + omp_get_thread_num() * at.count;
-      memset(scratch, 0, (size_t)(at.conv - at.padded) * sizeof(float));
+      float *own = scratch + omp_get_thread_num() * at.count;
+      memset(own, 0, (size_t)(at.conv - at.padded) * sizeof(float));
 #pragma omp for schedule(dynamic, 1)
-      for (int64_t first = 0; first < plan->images; first += group) {
-        const int64_t end = first + group < plan->images ? first + group : plan->images;
-        forward_group(plan, s, first, end, before, previous, bias, z, &w, scratch);
-      }
+      for (int64_t first = 0; first < plan->images; first += group)
+        forward_group(&f, first, plan->images - first < group ? plan->images - first : group, &at, own);
     }
-    status = finish_statistics(plan, s, stage, w.moments, mt_f32(statistics));
+    status = finish_statistics(plan, s, stage, moments, mt_f32(statistics));
   }
-  mt_free(w.moments);
-  mt_free(w.scratch);
-  mt_free(w.weights);
+  mt_free(moments);
+  mt_free(scratch);
+  mt_free(weights);
   return status;
 }
 

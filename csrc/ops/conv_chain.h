@@ -11,7 +11,8 @@
  * In evaluation nothing is stored at all but the last output: a few images go through all stages, residual blocks among
  * them, in scratch that stays in the core's own cache.
  *
- * One parallel region per stage and direction; each thread owns a fixed, contiguous part of the batch. */
+ * One parallel region per stage and direction. On the way back each thread owns a fixed, contiguous part of the batch.
+ */
 #ifndef MT_OPS_CONV_CHAIN_H
 #define MT_OPS_CONV_CHAIN_H
 

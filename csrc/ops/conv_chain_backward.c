@@ -45,7 +45,13 @@ static const float *z_image(const backward_pass *b, int s, int64_t n) {
   return (z ? mt_f32(z) : b->last_z) + n * mt_stage_out_count(&b->plan->stages[s]);
 }
 
-/* ---- one thread's scratch ---- */
+/* ---- one thread's share of the images, and its scratch ---- */
+
+/* Its images [begin, end): fixed, because the sums of its images are its own. */
+static void share_of(const backward_pass *b, int thread, int64_t *begin, int64_t *end) {
+  *begin = b->plan->images * thread / b->threads;
+  *end = b->plan->images * (thread + 1) / b->threads;
+}
 
 typedef struct {
   float *padded;      /* the inputs of a group of images */
@@ -84,7 +90,7 @@ static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_part
                            conv};
   enum { PARTS = sizeof sizes / sizeof sizes[0] };
   int64_t at[PARTS + 1] = {0};
-  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + mt_chain_rounded(sizes[i]);
+  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + mt_block_conv_rounded(sizes[i]);
   if (parts)
     *parts = (scratch_parts){.padded = base + at[0],
                              .grad_padded = base + at[1],
@@ -161,11 +167,11 @@ static const float *prepare_images(const backward_pass *b, const scratch_parts *
   return in;
 }
 
-/* What the shortcut brings to the gradient of the chain's input, while that is in cache. */
-static void add_shortcut_gradient(const backward_pass *b, int64_t first, int64_t images) {
-  const int64_t at = first * mt_stage_in_count(&b->plan->stages[0]);
-  mt_kernels->stage_masked(b->grad_output + at, mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + at,
-                           images * mt_stage_in_count(&b->plan->stages[0]), true, b->grad_input + at);
+/* The gradient of what was added to the chain's output, of some images, in place of `out` or added to it. */
+static void shortcut_gradients(const backward_pass *b, int64_t first, int64_t images, bool add, float *out) {
+  const int64_t count = mt_stage_out_count(&b->plan->stages[b->plan->count - 1]), at = first * count;
+  mt_kernels->stage_masked(b->grad_output + at, mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + at, images * count, add,
+                           out + at);
 }
 
 static void input_gradients(const backward_pass *b, const scratch_parts *parts, int64_t first, int64_t images,
@@ -173,7 +179,7 @@ static void input_gradients(const backward_pass *b, const scratch_parts *parts, 
   const int64_t in_count = mt_stage_in_count(&b->plan->stages[b->s]);
   float *out = b->grad_input + first * in_count;
   mt_block_conv_back_run(&b->back, images, parts->grad_padded, b->flipped, out, parts->conv);
-  if (b->s == 0 && b->plan->adds_input) add_shortcut_gradient(b, first, images);
+  if (b->s == 0 && b->plan->adds_input) shortcut_gradients(b, first, images, true, b->grad_input);
   for (int64_t i = 0; b->s > 0 && i < images; i++) {
     const mt_stage_backward earlier = stage_backward(b, b->s - 1, first + i, out + i * in_count, parts,
                                                      parts->activation + i * parts->activation_step, true);
@@ -194,7 +200,7 @@ static void backward_share(const backward_pass *b, int thread) {
   if (weight_sums) memset(weight_sums, 0, (size_t)sum_floats * sizeof(float));
   double *sums = b->s > 0 ? b->sums + thread * 2 * (p - 1)->out_c : NULL;
   int64_t begin, end;
-  mt_chain_share(b->plan, b->threads, thread, &begin, &end);
+  share_of(b, thread, &begin, &end);
   for (int64_t first = begin; first < end; first += group) {
     const int64_t images = end - first < group ? end - first : group;
     const float *in = prepare_images(b, &parts, border, first, images);
@@ -225,7 +231,7 @@ static void last_stage_share(const backward_pass *b, const float *weights, int t
   scratch_parts parts;
   int64_t begin, end;
   lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
-  mt_chain_share(b->plan, b->threads, thread, &begin, &end);
+  share_of(b, thread, &begin, &end);
   if (weights) memset(parts.padded, 0, (size_t)mt_stage_copy_count(b->plan, b->s) * sizeof(float));
   for (int64_t n = begin; n < end; n++) {
     if (weights) recompute_z(b, &parts, weights, n);
@@ -347,13 +353,11 @@ static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_
 static int residual_gradient(const backward_pass *b, const mt_tensor *grad_output, mt_tensor **grad) {
   *grad = mt_tensor_like(grad_output);
   if (!*grad) return -1;
-  const int64_t count = grad_output->count, share = (count / b->threads + 15) / 16 * 16;
-  const float *mask = mt_f32(b->node->saved[MT_SAVED_OUTPUT]);
 #pragma omp parallel for num_threads(b->threads) schedule(static, 1)
   for (int t = 0; t < b->threads; t++) {
-    const int64_t begin = t * share < count ? t * share : count;
-    const int64_t end = t == b->threads - 1 || begin + share > count ? count : begin + share;
-    mt_kernels->stage_masked(mt_f32(grad_output) + begin, mask + begin, end - begin, false, mt_f32(*grad) + begin);
+    int64_t begin, end;
+    share_of(b, t, &begin, &end);
+    shortcut_gradients(b, begin, end - begin, false, mt_f32(*grad));
   }
   return 0;
 }

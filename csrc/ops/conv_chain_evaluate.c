@@ -78,19 +78,19 @@ static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
     f->padded_at[s] = replaced_place(f, plan, s);
     if (f->padded_at[s] >= 0) continue;
     f->padded_at[s] = f->scratch_count;
-    f->scratch_count += mt_chain_rounded(f->group * mt_stage_copy_count(plan, s));
+    f->scratch_count += mt_block_conv_rounded(f->group * mt_stage_copy_count(plan, s));
   }
   f->activation_at = f->scratch_count;
-  f->conv_at = f->activation_at + mt_chain_rounded(activation);
-  f->scratch_count = f->conv_at + mt_chain_rounded(conv);
+  f->conv_at = f->activation_at + mt_block_conv_rounded(activation);
+  f->scratch_count = f->conv_at + mt_block_conv_rounded(conv);
 }
 
 static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages, int threads) {
   int64_t total = 0, largest = 0;
   *f = (folded_chain){0};
   for (int s = 0; s < plan->count; s++) {
-    total +=
-        mt_chain_rounded(mt_block_conv_weight_floats(&plan->stages[s].conv)) + mt_chain_rounded(plan->stages[s].out_c);
+    total += mt_block_conv_rounded(mt_block_conv_weight_floats(&plan->stages[s].conv)) +
+             mt_block_conv_rounded(plan->stages[s].out_c);
     const int64_t folded = stages[s].weight->count + plan->stages[s].out_c;
     if (folded > largest) largest = folded;
   }
@@ -102,8 +102,8 @@ static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_
   for (int s = 0; s < plan->count; s++) {
     const mt_stage_plan *p = &plan->stages[s];
     f->weights[s] = at;
-    f->bias[s] = at + mt_chain_rounded(mt_block_conv_weight_floats(&p->conv));
-    at = f->bias[s] + mt_chain_rounded(p->out_c);
+    f->bias[s] = at + mt_block_conv_rounded(mt_block_conv_weight_floats(&p->conv));
+    at = f->bias[s] + mt_block_conv_rounded(p->out_c);
     if (fold_stage(p, &stages[s], folded, f->weights[s], f->bias[s]) < 0) return -1;
   }
   return 0;

@@ -59,9 +59,8 @@ static inline int64_t mt_stage_inside(const mt_stage_plan *s) {
   return (s->padding[0] * s->conv.in_w + s->padding[1]) * s->in_c;
 }
 
-/* Threads that share the batch, and thread t's images [begin, end). */
+/* Threads that share the batch. */
 int mt_chain_threads(const mt_chain_plan *plan);
-void mt_chain_share(const mt_chain_plan *plan, int threads, int thread, int64_t *begin, int64_t *end);
 
 /* How many images a thread takes at a time: as many as suit the convolution, but no more than its share. */
 int64_t mt_chain_group(const mt_chain_plan *plan, int64_t suitable);
@@ -72,9 +71,6 @@ int64_t mt_chain_group(const mt_chain_plan *plan, int64_t suitable);
  * Returns where the (padded) input lies: in `padded`, or `before` itself where nothing has to be done. */
 const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
                             float *padded, float *activation);
-
-/* Parts of a thread's scratch begin at a vector's boundary. */
-static inline int64_t mt_chain_rounded(int64_t floats) { return (floats + 15) / 16 * 16; }
 
 mt_tensor *mt_chain_new_output(const mt_chain_plan *plan);
 

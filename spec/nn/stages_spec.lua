@@ -160,8 +160,7 @@ describe("a container of convolution stages", function()
   end
 
   --- Modules in a row, among them residual blocks: { channels, kernels, relu } each, or one stage's options.
-  local tower
-  function tower(parts)
+  local function tower(parts)
     local modules, plain = {}, {}
     for _, part in ipairs(parts) do
       if part.kernels then
