@@ -81,15 +81,20 @@ static bool integer_at(lua_State *L, int index, int64_t *value) {
   return exact;
 }
 
-static const char *integer_range(lua_State *L, int64_t lo, int64_t hi) {
+/* Into a buffer and not on the stack, where it would take the place of an argument that is missing. */
+static const char *integer_range(int64_t lo, int64_t hi, char text[64]) {
   if (hi == INT64_MAX && lo == INT64_MIN) return "integer";
-  if (hi == INT64_MAX) return lua_pushfstring(L, "integer >= %I", (LUAI_UACINT)lo);
-  return lua_pushfstring(L, "integer in [%I, %I]", (LUAI_UACINT)lo, (LUAI_UACINT)hi);
+  if (hi == INT64_MAX)
+    snprintf(text, 64, "integer >= %lld", (long long)lo);
+  else
+    snprintf(text, 64, "integer in [%lld, %lld]", (long long)lo, (long long)hi);
+  return text;
 }
 
 int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi) {
   int64_t value = 0;
-  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(L, lo, hi));
+  char range[64];
+  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(lo, hi, range));
   return value;
 }
 
@@ -136,8 +141,9 @@ int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
 
 int mtl_check_axis(lua_State *L, int arg, int ndim) {
   int64_t axis = 0;
-  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim)
-    argument_error(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim));
+  char range[64];
+  snprintf(range, sizeof range, "axis in 1..%d or -1..-%d", ndim, ndim);
+  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim) argument_error(L, arg, range);
   return (int)(axis > 0 ? axis - 1 : ndim + axis);
 }
 
@@ -190,9 +196,8 @@ int64_t mtl_option_integer(lua_State *L, int arg, const char *name, int64_t fall
   int64_t value = 0;
   if (!push_option(L, arg, name)) return fallback;
   if (!integer_at(L, -1, &value) || value < lo || value > hi) {
-    const char *expected = integer_range(L, lo, hi);
-    push_option(L, arg, name);
-    mtl_option_error(L, arg, name, expected);
+    char range[64];
+    mtl_option_error(L, arg, name, integer_range(lo, hi, range));
   }
   lua_pop(L, 1);
   return value;
@@ -269,7 +274,8 @@ void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, 
     out[1] = out[0];
   }
   if (!valid) {
-    const char *expected = lua_pushfstring(L, "%s or a table of two", integer_range(L, lo, hi));
+    char range[64];
+    const char *expected = lua_pushfstring(L, "%s or a table of two", integer_range(lo, hi, range));
     push_option(L, arg, name);
     mtl_option_error(L, arg, name, expected);
   }

@@ -248,7 +248,7 @@ static void add_report(lua_State *L, luaL_Buffer *text, int list, const char *ki
 
 static int raise_report(lua_State *L) {
   luaL_Buffer text;
-  luaL_where(L, 1);
+  mtl_push_place(L);
   luaL_buffinit(L, &text);
   luaL_addstring(&text, "load_state_dict: the names or shapes do not fit (nothing was loaded)");
   add_report(L, &text, MISSING, "missing: ");
