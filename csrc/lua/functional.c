@@ -1,27 +1,25 @@
 /* Convolution, batch norm and pooling as plain functions on tensors. */
-#include "lua/binding.h"
+#include "lua/windows.h"
 #include "ops/batchnorm.h"
-#include "ops/conv2d.h"
 #include "ops/conv2d_batchnorm.h"
-#include "ops/pool.h"
 
 #define MAX_EXTENT ((int64_t)1 << 30) /* of kernel, stride and padding */
 
 /*** 2-d convolution (cross-correlation), images and weights with channels last.
 @function conv2d
 @tparam Tensor input {N,H,W,I} float32
-@tparam Tensor weight {kH,kW,I,O}
+@tparam Tensor weight {kH,kW,I/groups,O}
 @tparam[opt] Tensor bias {O}
-@tparam[opt] table options `stride` (1) and `padding` (0): an integer or {height, width}; `relu` (false): max(0, .)
+@tparam[opt] table options `stride`, `padding`, `dilation` and `groups` as for `nn.Conv2d`; `relu` (false): max(0, .)
 @treturn Tensor {N,OH,OW,O}
 @raise on shapes and dtypes that do not fit */
 static int conv2d(lua_State *L) {
-  static const char *const known[] = {"stride", "padding", "relu", NULL};
+  static const char *const known[] = {MTL_CONV2D_OPTIONS, "relu", NULL};
   mt_tensor *input = mtl_check_tensor(L, 1), *weight = mtl_check_tensor(L, 2), *bias = mtl_opt_tensor(L, 3), *output;
   mt_conv2d_params p;
   mtl_check_options(L, 4, known);
-  mtl_option_pair(L, 4, "stride", 1, 1, MAX_EXTENT, p.stride);
-  mtl_option_pair(L, 4, "padding", 0, 0, MAX_EXTENT, p.padding);
+  const bool same = mtl_option_conv2d(L, 4, MAX_EXTENT, &p);
+  if (same && input->ndim == 4 && weight->ndim == 4) mt_conv2d_pad_same(&p, input->shape + 1, weight->shape);
   p.relu = mtl_option_boolean(L, 4, "relu", false);
   MTL_NEW(L, output, mt_conv2d(input, weight, bias, p));
   mtl_push_tensor(L, output);
@@ -70,7 +68,7 @@ static int batch_norm(lua_State *L) {
 @tparam Tensor bias {O}
 @tparam Tensor running_mean {O}
 @tparam Tensor running_var {O}
-@tparam[opt] table options those of `conv2d` but for `relu`, and those of `batch_norm`
+@tparam[opt] table options `stride` (1) and `padding` (0): an integer or {height, width}; those of `batch_norm`
 @treturn Tensor {N,OH,OW,O}
 @raise as both do */
 static int conv2d_batch_norm(lua_State *L) {
@@ -89,39 +87,45 @@ static int conv2d_batch_norm(lua_State *L) {
 
 /* ---- pooling ---- */
 
-typedef mt_tensor *pool_function(mt_tensor *input, const int64_t kernel[2], const int64_t stride[2],
-                                 const int64_t padding[2]);
-
-static int pool(lua_State *L, pool_function *run) {
-  static const char *const known[] = {"kernel", "stride", "padding", NULL};
-  mt_tensor *input = mtl_check_tensor(L, 1), *output;
-  int64_t kernel[2], stride[2], padding[2];
-  mtl_check_options(L, 2, known);
-  mtl_option_pair(L, 2, "kernel", 2, 1, MAX_EXTENT, kernel);
-  mtl_option_pair(L, 2, "stride", 1, 1, MAX_EXTENT, stride);
-  mtl_option_pair(L, 2, "padding", 0, 0, MAX_EXTENT, padding);
-  for (int i = 0; i < 2 && !mtl_has_option(L, 2, "stride"); i++) stride[i] = kernel[i];
-  MTL_NEW(L, output, run(input, kernel, stride, padding));
-  mtl_push_tensor(L, output);
-  return 1;
+static mt_pool2d_params check_pool2d(lua_State *L, bool maximum) {
+  static const char *const known[2][6] = {{"kernel", MTL_POOL2D_OPTIONS, "count_include_pad", NULL},
+                                          {"kernel", MTL_POOL2D_OPTIONS, "dilation", NULL}};
+  mt_pool2d_params p = {.ceil_mode = false};
+  mtl_check_options(L, 2, known[maximum]);
+  mtl_option_pair(L, 2, "kernel", 2, 1, MAX_EXTENT, p.kernel);
+  mtl_option_pool2d(L, 2, MAX_EXTENT, maximum, &p);
+  return p;
 }
 
 /*** The largest value of each window; a NaN in a window wins.
 @function max_pool2d
 @tparam Tensor input {N,H,W,C} float32
-@tparam[opt] table options `kernel` (2), `stride` (the kernel), `padding` (0, at most half the kernel): an integer or
-{height, width}
+@tparam[opt] table options `kernel` (2), `stride` (the kernel), `padding` (0, at most half the kernel), `dilation` (1):
+an integer or {height, width}; `ceil_mode` (false): windows that reach beyond the image count too
 @treturn Tensor {N,OH,OW,C}
 @raise on shapes and dtypes that do not fit */
-static int max_pool2d(lua_State *L) { return pool(L, mt_max_pool2d); }
+static int max_pool2d(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *output;
+  const mt_pool2d_params p = check_pool2d(L, true);
+  MTL_NEW(L, output, mt_max_pool2d(input, &p));
+  mtl_push_tensor(L, output);
+  return 1;
+}
 
-/*** The mean of each window, padding counted as zeros.
+/*** The mean of each window.
 @function avg_pool2d
 @tparam Tensor input {N,H,W,C} float32
-@tparam[opt] table options as for `max_pool2d`
+@tparam[opt] table options `kernel` (2), `stride` (the kernel), `padding` (0, at most half the kernel): an integer or
+{height, width}; `ceil_mode` (false) as for `max_pool2d`; `count_include_pad` (true): padding counts as zeros
 @treturn Tensor {N,OH,OW,C}
 @raise on shapes and dtypes that do not fit */
-static int avg_pool2d(lua_State *L) { return pool(L, mt_avg_pool2d); }
+static int avg_pool2d(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *output;
+  const mt_pool2d_params p = check_pool2d(L, false);
+  MTL_NEW(L, output, mt_avg_pool2d(input, &p));
+  mtl_push_tensor(L, output);
+  return 1;
+}
 
 /*** The mean of every channel of every image.
 @function global_avg_pool

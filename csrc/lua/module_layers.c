@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "lua/module.h"
+#include "lua/windows.h"
 #include "nn/layers.h"
 
 #define MAX_SIZE ((int64_t)1 << 30)
@@ -33,16 +34,20 @@ static void check_pair(lua_State *L, int arg, int64_t pair[2]) {
 @tparam integer inputs
 @tparam integer outputs
 @tparam integer|table kernel size, or {height, width}
-@tparam[opt] table options `stride` (1), `padding` (0): a number or {height, width}; `bias` (true)
+@tparam[opt] table options `stride` (1) and `dilation` (1): a number or {height, width}; `groups` (1): channels are cut
+into so many parts that do not see each other, the inputs themselves for a depthwise convolution; `bias` (true);
+`padding` (0): a number, {height, width}, {top = , bottom = , left = , right = }, "valid" (none), "same" (PyTorch's: as
+large as the input, for a stride of 1), or "same_upper" (TensorFlow's "SAME": ceil(size / stride)). What cannot be
+shared out evenly goes below and to the right. Files have the weight as outputs, inputs / groups, height, width, memory
+as height, width, inputs / groups, outputs.
 @treturn Module */
 static int conv2d(lua_State *L) {
-  static const char *const known[] = {"stride", "padding", "bias", NULL};
+  static const char *const known[] = {MTL_CONV2D_OPTIONS, "bias", NULL};
   const int64_t inputs = mtl_check_integer(L, 1, 1, MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MAX_SIZE);
-  mt_window window;
+  mt_conv2d_window window;
   check_pair(L, 3, window.kernel);
   mtl_check_options(L, 4, known);
-  mtl_option_pair(L, 4, "stride", 1, 1, MAX_KERNEL, window.stride);
-  mtl_option_pair(L, 4, "padding", 0, 0, MAX_KERNEL, window.padding);
+  window.same = mtl_option_conv2d(L, 4, MAX_KERNEL, &window.params);
   const bool bias = mtl_option_boolean(L, 4, "bias", true);
   mt_module *m;
   MTL_NEW(L, m, mt_conv2d_new(inputs, outputs, window, bias));
@@ -90,35 +95,42 @@ static int linear(lua_State *L) {
   return push_new(L, m);
 }
 
-static int pool2d(lua_State *L, mt_module *(*make)(mt_window window)) {
-  static const char *const known[] = {"stride", "padding", NULL};
-  mt_window window;
-  check_pair(L, 1, window.kernel);
-  mtl_check_options(L, 2, known);
-  if (mtl_has_option(L, 2, "stride")) {
-    mtl_option_pair(L, 2, "stride", 1, 1, MAX_KERNEL, window.stride);
-  } else {
-    for (int i = 0; i < 2; i++) window.stride[i] = window.kernel[i];
-  }
-  mtl_option_pair(L, 2, "padding", 0, 0, MAX_KERNEL, window.padding);
-  mt_module *m;
-  MTL_NEW(L, m, make(window));
-  return push_new(L, m);
+/* The options start at the second argument. */
+static mt_pool2d_params check_pool2d(lua_State *L, bool maximum) {
+  static const char *const known[2][5] = {{MTL_POOL2D_OPTIONS, "count_include_pad", NULL},
+                                          {MTL_POOL2D_OPTIONS, "dilation", NULL}};
+  mt_pool2d_params p = {.ceil_mode = false};
+  check_pair(L, 1, p.kernel);
+  mtl_check_options(L, 2, known[maximum]);
+  mtl_option_pool2d(L, 2, MAX_KERNEL, maximum, &p);
+  return p;
 }
 
 /*** The largest value of each window.
 @function nn.MaxPool2d
 @tparam integer|table kernel size, or {height, width}
-@tparam[opt] table options `stride` (the kernel), `padding` (0)
+@tparam[opt] table options `stride` (the kernel), `padding` (0), `dilation` (1): a number or {height, width};
+`ceil_mode` (false): windows that reach beyond the image count too
 @treturn Module */
-static int max_pool2d(lua_State *L) { return pool2d(L, mt_max_pool2d_new); }
+static int max_pool2d(lua_State *L) {
+  const mt_pool2d_params p = check_pool2d(L, true);
+  mt_module *m;
+  MTL_NEW(L, m, mt_max_pool2d_new(p));
+  return push_new(L, m);
+}
 
-/*** The mean of each window, padding counted as zeros.
+/*** The mean of each window.
 @function nn.AvgPool2d
 @tparam integer|table kernel size, or {height, width}
-@tparam[opt] table options `stride` (the kernel), `padding` (0)
+@tparam[opt] table options `stride` (the kernel), `padding` (0): a number or {height, width}; `ceil_mode` (false) as for
+MaxPool2d; `count_include_pad` (true): padding counts as zeros
 @treturn Module */
-static int avg_pool2d(lua_State *L) { return pool2d(L, mt_avg_pool2d_new); }
+static int avg_pool2d(lua_State *L) {
+  const mt_pool2d_params p = check_pool2d(L, false);
+  mt_module *m;
+  MTL_NEW(L, m, mt_avg_pool2d_new(p));
+  return push_new(L, m);
+}
 
 static int simple(lua_State *L, mt_module *(*make)(void)) {
   mt_module *m;

@@ -4,13 +4,16 @@
 #define MT_NN_LAYERS_H
 
 #include "nn/module.h"
-
-typedef struct {
-  int64_t kernel[2], stride[2], padding[2]; /* height, width */
-} mt_window;
+#include "ops/conv2d.h"
+#include "ops/pool.h"
 
 /* ---- conv.c: x {N,H,W,inputs} -> {N,OH,OW,outputs} ---- */
-mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_window window, bool bias);
+typedef struct {
+  int64_t kernel[2];
+  mt_conv2d_params params;
+  bool same; /* padding and surplus follow from each input (mt_conv2d_pad_same) */
+} mt_conv2d_window;
+mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_conv2d_window window, bool bias);
 
 /* ---- norm.c: x {N,C} (1d) or {N,H,W,C} (2d) ---- */
 mt_module *mt_batch_norm1d_new(int64_t channels, double eps, double momentum);
@@ -20,8 +23,8 @@ mt_module *mt_batch_norm2d_new(int64_t channels, double eps, double momentum);
 mt_module *mt_linear_new(int64_t inputs, int64_t outputs, bool bias);
 
 /* ---- pooling.c ---- */
-mt_module *mt_max_pool2d_new(mt_window window);
-mt_module *mt_avg_pool2d_new(mt_window window);
+mt_module *mt_max_pool2d_new(mt_pool2d_params params);
+mt_module *mt_avg_pool2d_new(mt_pool2d_params params);
 mt_module *mt_global_avg_pool_new(void); /* {N,H,W,C} -> {N,C} */
 
 /* ---- simple.c ---- */
@@ -47,7 +50,7 @@ mt_tensor *mt_chain_run(const mt_child *chain, int count, mt_tensor *input);
 mt_tensor *mt_chain_run_residual(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, bool relu);
 
 /* ---- what chain.c fuses. relu: a ReLU follows; residual: added before it, may be NULL ---- */
-bool mt_is_conv2d(const mt_module *m);
+bool mt_is_plain_conv2d(const mt_module *m); /* one group, no dilation, the same padding on opposite sides */
 bool mt_is_batch_norm(const mt_module *m);
 bool mt_is_batch_norm2d(const mt_module *m);
 bool mt_is_relu(const mt_module *m);

@@ -26,7 +26,7 @@ typedef struct {
 /* How a slot's values are ordered in memory, as against in files and state dicts. */
 typedef enum {
   MT_LAYOUT_SAME,
-  MT_LAYOUT_CONV /* memory kH,kW,I,O; files O,I,kH,kW */
+  MT_LAYOUT_CONV /* memory kH,kW,I,O; files O,I,kH,kW (I: of one group) */
 } mt_layout;
 
 typedef struct {
