@@ -49,8 +49,7 @@ mt_tensor *mtl_opt_tensor(lua_State *L, int arg) { return lua_isnoneornil(L, arg
 
 /* ---- arguments ---- */
 
-/* What the value at `index` is, for messages: its value where that is short, else its type. */
-static const char *describe(lua_State *L, int index) {
+const char *mtl_describe(lua_State *L, int index) {
   index = lua_absindex(L, index);
   switch (lua_type(L, index)) {
     case LUA_TNONE:
@@ -70,7 +69,7 @@ static const char *describe(lua_State *L, int index) {
 }
 
 static int argument_error(lua_State *L, int arg, const char *expected) {
-  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, describe(L, arg)));
+  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, mtl_describe(L, arg)));
 }
 
 /* An integer as a number in Lua's own sense: 3 and 3.0, not "3". */
@@ -122,7 +121,7 @@ static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
     lua_geti(L, arg, i + 1);
     if (!integer_at(L, -1, &shape[i]) || shape[i] < 0)
       luaL_argerror(L, arg,
-                    lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, describe(L, -1)));
+                    lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, mtl_describe(L, -1)));
     lua_pop(L, 1);
   }
   return (int)n;
@@ -162,7 +161,7 @@ void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
       while (known[i]) i++;
     if (known[i]) continue;
     luaL_Buffer list;
-    const char *got = describe(L, -1);
+    const char *got = mtl_describe(L, -1);
     luaL_buffinit(L, &list);
     for (i = 0; known[i]; i++) {
       if (i) luaL_addstring(&list, ", ");
@@ -174,7 +173,7 @@ void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
 }
 
 int mtl_option_error(lua_State *L, int arg, const char *name, const char *expected) {
-  const char *got = describe(L, -1);
+  const char *got = mtl_describe(L, -1);
   return luaL_argerror(L, arg, lua_pushfstring(L, "option '%s': %s expected, got %s", name, expected, got));
 }
 

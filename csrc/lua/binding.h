@@ -70,6 +70,8 @@ struct mt_module *mtl_check_module(lua_State *L, int arg);
 struct mt_module *mtl_test_module(lua_State *L, int arg);
 
 /* ---- arguments ---- */
+/* What the value at `index` is, for messages: its value where that is short, else its type. Left on the stack. */
+const char *mtl_describe(lua_State *L, int index);
 /* "bad argument #arg to 'f' (number in [lo, hi] expected, got ...)": integers refuse 1.5 and "3". */
 int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi);
 double mtl_check_number(lua_State *L, int arg);

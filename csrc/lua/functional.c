@@ -1,7 +1,9 @@
-/* Convolution, batch norm and pooling as plain functions on tensors. */
+/* Convolution, normalisation, pooling and padding as plain functions on tensors. */
 #include "lua/windows.h"
 #include "ops/batchnorm.h"
+#include "ops/adaptive_pool.h"
 #include "ops/conv2d_batchnorm.h"
+#include "ops/group_norm.h"
 
 #define MAX_EXTENT ((int64_t)1 << 30) /* of kernel, stride and padding */
 
@@ -85,7 +87,69 @@ static int conv2d_batch_norm(lua_State *L) {
   return 1;
 }
 
-/* ---- pooling ---- */
+/*** Normalisation of each sample's groups of channels (Wu and He 2018).
+@function group_norm
+@tparam Tensor input {N,...,C} float32
+@tparam integer groups divides C
+@tparam ?Tensor weight {C} or nil
+@tparam ?Tensor bias {C} or nil
+@tparam[opt] table options `eps` (1e-5)
+@treturn Tensor like input
+@raise on shapes and dtypes that do not fit */
+static int group_norm(lua_State *L) {
+  static const char *const known[] = {"eps", NULL};
+  mt_tensor *input = mtl_check_tensor(L, 1), *output;
+  const int64_t groups = mtl_check_integer(L, 2, 1, INT32_MAX);
+  mt_tensor *weight = mtl_opt_tensor(L, 3), *bias = mtl_opt_tensor(L, 4);
+  mtl_check_options(L, 5, known);
+  const double eps = mtl_option_number(L, 5, "eps", 1e-5, 0.0, 1.0);
+  MTL_NEW(L, output, mt_group_norm(input, groups, weight, bias, eps));
+  mtl_push_tensor(L, output);
+  return 1;
+}
+
+/*** Normalisation of each channel of each sample (Ulyanov et al. 2016).
+@function instance_norm
+@tparam Tensor input {N,...,C} float32, more than one position in `...`
+@tparam[opt] Tensor weight {C}
+@tparam[opt] Tensor bias {C}
+@tparam[opt] table options `eps` (1e-5)
+@treturn Tensor like input
+@raise on shapes and dtypes that do not fit */
+static int instance_norm(lua_State *L) {
+  static const char *const known[] = {"eps", NULL};
+  mt_tensor *input = mtl_check_tensor(L, 1), *weight = mtl_opt_tensor(L, 2), *bias = mtl_opt_tensor(L, 3), *output;
+  mtl_check_options(L, 4, known);
+  const double eps = mtl_option_number(L, 4, "eps", 1e-5, 0.0, 1.0);
+  MTL_NEW(L, output, mt_instance_norm(input, weight, bias, eps));
+  mtl_push_tensor(L, output);
+  return 1;
+}
+
+/*** Normalisation over the last axes (Ba et al. 2016).
+@function layer_norm
+@tparam Tensor input {...,shape} float32
+@tparam integer|table shape the lengths of these axes
+@tparam ?Tensor weight of that shape, or nil
+@tparam ?Tensor bias of that shape, or nil
+@tparam[opt] table options `eps` (1e-5)
+@treturn Tensor like input
+@raise on shapes and dtypes that do not fit */
+static int layer_norm(lua_State *L) {
+  static const char *const known[] = {"eps", NULL};
+  mt_tensor *input = mtl_check_tensor(L, 1), *output;
+  int64_t shape[MT_MAX_DIMS];
+  const int ndim = mtl_check_shape(L, 2, shape);
+  if (ndim == 0) luaL_argerror(L, 2, "one size or more expected");
+  mt_tensor *weight = mtl_opt_tensor(L, 3), *bias = mtl_opt_tensor(L, 4);
+  mtl_check_options(L, 5, known);
+  const double eps = mtl_option_number(L, 5, "eps", 1e-5, 0.0, 1.0);
+  MTL_NEW(L, output, mt_layer_norm(input, ndim, shape, weight, bias, eps));
+  mtl_push_tensor(L, output);
+  return 1;
+}
+
+/* ---- pooling and padding ---- */
 
 static mt_pool2d_params check_pool2d(lua_State *L, bool maximum) {
   static const char *const known[2][6] = {{"kernel", MTL_POOL2D_OPTIONS, "count_include_pad", NULL},
@@ -139,6 +203,45 @@ static int global_avg_pool(lua_State *L) {
   return 1;
 }
 
+static int adaptive_pool2d(lua_State *L, mt_tensor *(*run)(mt_tensor *input, const int64_t size[2])) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *output;
+  int64_t size[2];
+  mtl_check_pool_size(L, 2, MAX_EXTENT, size);
+  MTL_NEW(L, output, run(input, size));
+  mtl_push_tensor(L, output);
+  return 1;
+}
+
+/*** Means over as many windows as the output has pixels, as PyTorch cuts them.
+@function adaptive_avg_pool2d
+@tparam Tensor input {N,H,W,C} float32
+@tparam integer|table size of the output, or {height, width}; "input" for a size keeps the input's
+@treturn Tensor {N,height,width,C}
+@raise on shapes and dtypes that do not fit */
+static int adaptive_avg_pool2d(lua_State *L) { return adaptive_pool2d(L, mt_adaptive_avg_pool2d); }
+
+/*** The largest values of these windows; a NaN in a window wins.
+@function adaptive_max_pool2d
+@tparam Tensor input {N,H,W,C} float32
+@tparam integer|table size as for `adaptive_avg_pool2d`
+@treturn Tensor {N,height,width,C}
+@raise on shapes and dtypes that do not fit */
+static int adaptive_max_pool2d(lua_State *L) { return adaptive_pool2d(L, mt_adaptive_max_pool2d); }
+
+/*** Zeros around images.
+@function zero_pad2d
+@tparam Tensor input {N,H,W,C} float32
+@tparam integer|table padding as for `nn.ZeroPad2d`
+@treturn Tensor {N,top+H+bottom,left+W+right,C}
+@raise on shapes and dtypes that do not fit */
+static int zero_pad2d(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *output;
+  const mt_sides sides = mtl_check_zero_pad(L, 2, MAX_EXTENT);
+  MTL_NEW(L, output, mt_zero_pad2d(input, sides));
+  mtl_push_tensor(L, output);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"conv2d", conv2d},
     {"batch_norm", batch_norm},
@@ -146,6 +249,12 @@ static const luaL_Reg functions[] = {
     {"max_pool2d", max_pool2d},
     {"avg_pool2d", avg_pool2d},
     {"global_avg_pool", global_avg_pool},
+    {"group_norm", group_norm},
+    {"instance_norm", instance_norm},
+    {"layer_norm", layer_norm},
+    {"adaptive_avg_pool2d", adaptive_avg_pool2d},
+    {"adaptive_max_pool2d", adaptive_max_pool2d},
+    {"zero_pad2d", zero_pad2d},
     {NULL, NULL},
 };
 

@@ -1,7 +1,10 @@
-/* The operations behind fully connected layers and the classification loss, as functions on tensors. */
+/* The operations behind fully connected layers, activations, embeddings and the classification loss, as functions on
+ * tensors. */
 #include "lua/binding.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
+#include "ops/elementwise.h"
+#include "ops/embedding.h"
 #include "ops/flatten.h"
 #include "ops/linear.h"
 
@@ -48,6 +51,47 @@ static int dropout(lua_State *L) {
   return 1;
 }
 
+/*** x where it is positive, else slope * x.
+@function leaky_relu
+@tparam Tensor input
+@tparam[opt=0.01] number slope
+@treturn Tensor */
+static int leaky_relu(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *y;
+  const double slope = lua_isnoneornil(L, 2) ? 0.01 : mtl_check_number(L, 2);
+  MTL_NEW(L, y, mt_leaky_relu(input, slope));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
+/*** min(max(0, x), 6).
+@function relu6
+@tparam Tensor input
+@treturn Tensor */
+static int relu6(lua_State *L) {
+  mt_tensor *input = mtl_check_tensor(L, 1), *y;
+  MTL_NEW(L, y, mt_clamp(input, 0.0, 6.0));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
+/*** Rows of a table.
+@function embedding
+@tparam Tensor indices {...} int32, 1 to rows
+@tparam Tensor weight {rows,D} float32
+@tparam[opt] table options `padding_idx`: a row, counted from 1, that gets no gradient
+@treturn Tensor {...,D}
+@raise on shapes, dtypes and indices that do not fit */
+static int embedding(lua_State *L) {
+  static const char *const known[] = {"padding_idx", NULL};
+  mt_tensor *indices = mtl_check_tensor(L, 1), *weight = mtl_check_tensor(L, 2), *y;
+  mtl_check_options(L, 3, known);
+  const int64_t padding = mtl_option_integer(L, 3, "padding_idx", 0, 1, INT32_MAX);
+  MTL_NEW(L, y, mt_embedding(indices, weight, padding));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
 /*** The classification loss -log softmax(logits)[label].
 @function cross_entropy
 @tparam Tensor logits {N,k}
@@ -66,7 +110,14 @@ static int cross_entropy(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"cross_entropy", cross_entropy}, {NULL, NULL},
+    {"linear", linear},
+    {"flatten", flatten},
+    {"dropout", dropout},
+    {"leaky_relu", leaky_relu},
+    {"relu6", relu6},
+    {"embedding", embedding},
+    {"cross_entropy", cross_entropy},
+    {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

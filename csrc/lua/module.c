@@ -348,6 +348,8 @@ void mtl_open_module(lua_State *L) {
   luaL_setfuncs(L, functions, 0);
   lua_newtable(L);
   luaL_setfuncs(L, mtl_module_constructors, 0);
+  luaL_setfuncs(L, mtl_module_norms, 0);
+  luaL_setfuncs(L, mtl_module_activations, 0);
   mtl_open_script_module(L);
   lua_setfield(L, -2, "nn");
 }

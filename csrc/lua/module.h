@@ -1,4 +1,5 @@
-/* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c: constructors;
+/* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c, module_norms.c and
+ * module_activations.c: constructors;
  * module_script.c: modules whose forward is a Lua function; module_state.c: parameters and state dicts;
  * module_clone.c: deep copies; module_print.c: the tree as text. */
 #ifndef MT_LUA_MODULE_H
@@ -41,7 +42,15 @@ void mtl_raise_script_error(lua_State *L);
 
 int mtl_module_tostring(lua_State *L);
 
+#define MTL_MAX_SIZE ((int64_t)1 << 30) /* of channels and other sizes that layers are made with */
+/* Pushes a new module; returns 1, as constructors do. */
+int mtl_return_module(lua_State *L, mt_module *m);
+/* The constructor of a layer that takes no arguments. */
+int mtl_plain_layer(lua_State *L, mt_module *(*make)(void));
+
 extern const luaL_Reg mtl_module_constructors[];
+extern const luaL_Reg mtl_module_norms[];
+extern const luaL_Reg mtl_module_activations[];
 extern const luaL_Reg mtl_module_state_methods[];
 extern const luaL_Reg mtl_module_clone_methods[];
 

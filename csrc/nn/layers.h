@@ -6,6 +6,7 @@
 #include "nn/module.h"
 #include "ops/conv2d.h"
 #include "ops/pool.h"
+#include "ops/zero_pad.h"
 
 /* ---- conv.c: x {N,H,W,inputs} -> {N,OH,OW,outputs} ---- */
 typedef struct {
@@ -19,19 +20,36 @@ mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_conv2d_window windo
 mt_module *mt_batch_norm1d_new(int64_t channels, double eps, double momentum);
 mt_module *mt_batch_norm2d_new(int64_t channels, double eps, double momentum);
 
+/* ---- group_norm.c. tracks: running statistics, used in evaluation ---- */
+mt_module *mt_layer_norm_new(int ndim, const int64_t *shape, double eps, bool weight, bool bias); /* x {...,shape} */
+mt_module *mt_group_norm_new(int64_t groups, int64_t channels, double eps, bool affine);          /* x {N,...,C} */
+mt_module *mt_instance_norm2d_new(int64_t channels, double eps, double momentum, bool affine, bool tracks);
+
 /* ---- linear.c: x {...,inputs} -> {...,outputs} ---- */
 mt_module *mt_linear_new(int64_t inputs, int64_t outputs, bool bias);
+
+/* ---- embedding.c: x {...} int32, 1..rows -> {...,width}; padding: a row without gradient, 0 for none ---- */
+mt_module *mt_embedding_new(int64_t rows, int64_t width, int64_t padding);
 
 /* ---- pooling.c ---- */
 mt_module *mt_max_pool2d_new(mt_pool2d_params params);
 mt_module *mt_avg_pool2d_new(mt_pool2d_params params);
-mt_module *mt_global_avg_pool_new(void); /* {N,H,W,C} -> {N,C} */
+mt_module *mt_global_avg_pool_new(void);                      /* {N,H,W,C} -> {N,C} */
+mt_module *mt_adaptive_avg_pool2d_new(const int64_t size[2]); /* 0: the input's own size */
+mt_module *mt_adaptive_max_pool2d_new(const int64_t size[2]);
+
+/* ---- activations.c; axis: 1, 2, ... or -1, -2, ... from the end ---- */
+mt_module *mt_relu6_new(void);
+mt_module *mt_leaky_relu_new(double slope);
+mt_module *mt_softmax_new(int axis);
+mt_module *mt_log_softmax_new(int axis);
 
 /* ---- simple.c ---- */
 mt_module *mt_relu_new(void);
 mt_module *mt_flatten_new(void); /* {N,H,W,C} -> {N,C*H*W} */
 mt_module *mt_identity_new(void);
 mt_module *mt_dropout_new(double p);
+mt_module *mt_zero_pad2d_new(mt_sides sides); /* {N,H,W,C} */
 
 /* ---- dropout2d.c: x {N,H,W,C}, whole channels, or {N,C} ---- */
 mt_module *mt_dropout2d_new(double p);

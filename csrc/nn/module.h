@@ -26,7 +26,8 @@ typedef struct {
 /* How a slot's values are ordered in memory, as against in files and state dicts. */
 typedef enum {
   MT_LAYOUT_SAME,
-  MT_LAYOUT_CONV /* memory kH,kW,I,O; files O,I,kH,kW (I: of one group) */
+  MT_LAYOUT_CONV, /* memory kH,kW,I,O; files O,I,kH,kW (I: of one group) */
+  MT_LAYOUT_IMAGE /* memory H,W,C; files C,H,W */
 } mt_layout;
 
 typedef struct {

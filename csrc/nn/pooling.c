@@ -1,7 +1,9 @@
-/* MaxPool2d and AvgPool2d, x {N,H,W,C} -> {N,OH,OW,C}, and GlobalAvgPool2d, x {N,H,W,C} -> {N,C}. */
+/* MaxPool2d, AvgPool2d, AdaptiveAvgPool2d and AdaptiveMaxPool2d, x {N,H,W,C} -> {N,OH,OW,C}, and GlobalAvgPool2d,
+ * x {N,H,W,C} -> {N,C}. */
 #include <stdio.h>
 
 #include "nn/layers.h"
+#include "ops/adaptive_pool.h"
 
 static mt_tensor *max_forward(mt_module *self, mt_tensor *input) { return mt_max_pool2d(input, self->state); }
 
@@ -45,3 +47,35 @@ static mt_module *windowed(const mt_module_class *cls, mt_pool2d_params params) 
 mt_module *mt_max_pool2d_new(mt_pool2d_params params) { return windowed(&max_class, params); }
 mt_module *mt_avg_pool2d_new(mt_pool2d_params params) { return windowed(&avg_class, params); }
 mt_module *mt_global_avg_pool_new(void) { return mt_module_new(&global_avg_class, 0); }
+
+/* ---- to a given size ---- */
+
+static mt_tensor *adaptive_avg_forward(mt_module *self, mt_tensor *input) {
+  return mt_adaptive_avg_pool2d(input, self->state);
+}
+
+static mt_tensor *adaptive_max_forward(mt_module *self, mt_tensor *input) {
+  return mt_adaptive_max_pool2d(input, self->state);
+}
+
+static void adaptive_describe(const mt_module *self, char *text, size_t size) {
+  const int64_t *sizes = self->state;
+  char names[2][24];
+  for (int i = 0; i < 2; i++)
+    snprintf(names[i], sizeof names[i], sizes[i] > 0 ? "%lld" : "the input's", (long long)sizes[i]);
+  snprintf(text, size, "%s x %s", names[0], names[1]);
+}
+
+static const mt_module_class adaptive_avg_class = {
+    .name = "AdaptiveAvgPool2d", .forward = adaptive_avg_forward, .describe = adaptive_describe};
+static const mt_module_class adaptive_max_class = {
+    .name = "AdaptiveMaxPool2d", .forward = adaptive_max_forward, .describe = adaptive_describe};
+
+static mt_module *sized(const mt_module_class *cls, const int64_t size[2]) {
+  mt_module *m = mt_module_new(cls, 2 * sizeof size[0]);
+  for (int i = 0; m && i < 2; i++) ((int64_t *)m->state)[i] = size[i];
+  return m;
+}
+
+mt_module *mt_adaptive_avg_pool2d_new(const int64_t size[2]) { return sized(&adaptive_avg_class, size); }
+mt_module *mt_adaptive_max_pool2d_new(const int64_t size[2]) { return sized(&adaptive_max_class, size); }

@@ -125,6 +125,9 @@ static void relu_backward(const scalars *s, float *dx, const float *saved, const
   mt_kernels->relu_backward(dx, saved, dy, n);
 }
 
+FORWARD(leaky_relu, x > 0.0f ? x : x * (float)s->first)
+BACKWARD(leaky_relu, saved > 0.0f ? dy : dy * (float)s->first)
+
 #define OPERATION(function, saves)              \
   static const elementwise_op function##_op = { \
       {.name = #function, .backward = elementwise_backward}, function##_forward, function##_backward, saves}
@@ -137,6 +140,7 @@ OPERATION(log, SAVES_INPUT);
 OPERATION(sqrt, SAVES_OUTPUT);
 OPERATION(abs, SAVES_INPUT);
 OPERATION(relu, SAVES_OUTPUT);
+OPERATION(leaky_relu, SAVES_INPUT);
 OPERATION(clamp, SAVES_INPUT);
 OPERATION(pow, SAVES_INPUT);
 
@@ -181,6 +185,8 @@ mt_tensor *mt_exp(mt_tensor *t) { return apply(&exp_op, t, 0, 0); }
 mt_tensor *mt_log(mt_tensor *t) { return apply(&log_op, t, 0, 0); }
 mt_tensor *mt_sqrt(mt_tensor *t) { return apply(&sqrt_op, t, 0, 0); }
 mt_tensor *mt_pow(mt_tensor *t, double exponent) { return apply(&pow_op, t, exponent, 0); }
+
+mt_tensor *mt_leaky_relu(mt_tensor *t, double slope) { return apply(&leaky_relu_op, t, slope, 0); }
 
 mt_tensor *mt_neg(mt_tensor *t) { return t->dtype == MT_FLOAT32 ? apply(&neg_op, t, 0, 0) : neg_int32(t); }
 

@@ -13,6 +13,8 @@ mt_tensor *mt_sqrt(mt_tensor *t);
 mt_tensor *mt_abs(mt_tensor *t);
 /* max(0, x); the gradient at 0 is 0. */
 mt_tensor *mt_relu(mt_tensor *t);
+/* x where it is positive, else slope * x, with that gradient at 0 too; float32. */
+mt_tensor *mt_leaky_relu(mt_tensor *t, double slope);
 /* min(max(x, low), high), either end may be infinite; the gradient passes where low < x < high. */
 mt_tensor *mt_clamp(mt_tensor *t, double low, double high);
 mt_tensor *mt_pow(mt_tensor *t, double exponent);
