@@ -20,6 +20,7 @@
 
 /* ---- errors (errors.c): the name a function was registered by, the line of the first caller that is not ours ---- */
 void mtl_set_functions(lua_State *L, const luaL_Reg *functions, int upvalues);
+void mtl_name_function(lua_State *L, const char *name); /* the function on top of the stack, which stays */
 void mtl_push_place(lua_State *L); /* "script.lua:12: ", or "" */
 int mtl_error(lua_State *L, const char *format, ...);
 int mtl_argument_error(lua_State *L, int arg, const char *message);

@@ -24,25 +24,38 @@ static void push_names(lua_State *L) {
   lua_rawsetp(L, LUA_REGISTRYINDEX, &names_key);
 }
 
-void mtl_set_functions(lua_State *L, const luaL_Reg *functions, int upvalues) {
+void mtl_name_function(lua_State *L, const char *name) {
   push_names(L);
+  lua_pushvalue(L, -2);
+  lua_pushstring(L, name + strspn(name, "_"));
+  lua_rawset(L, -3);
+  lua_pop(L, 1);
+}
+
+void mtl_set_functions(lua_State *L, const luaL_Reg *functions, int upvalues) {
   for (const luaL_Reg *f = functions; f->name && upvalues == 0; f++) {
     lua_pushcfunction(L, f->func);
-    lua_pushstring(L, f->name + strspn(f->name, "_"));
-    lua_rawset(L, -3);
+    mtl_name_function(L, f->name);
+    lua_pop(L, 1);
   }
-  lua_pop(L, 1);
   luaL_setfuncs(L, functions, upvalues);
+}
+
+/* Replaces the function on top of the stack by its name, NULL for one that is not ours. */
+static const char *name_of(lua_State *L) {
+  push_names(L);
+  lua_insert(L, -2);
+  lua_rawget(L, -2);
+  lua_remove(L, -2);
+  return lua_tostring(L, -1);
 }
 
 /* The name of the running function, or NULL; its description stays in `ar`. */
 static const char *own_name(lua_State *L, lua_Debug *ar) {
   if (!lua_getstack(L, 0, ar)) return NULL;
-  push_names(L);
   lua_getinfo(L, "nf", ar);
-  lua_rawget(L, -2);
-  if (lua_isstring(L, -1)) return lua_tostring(L, -1);
-  return ar->name && strcmp(ar->name, "?") != 0 ? ar->name : NULL;
+  const char *name = name_of(L);
+  return name ? name : ar->name && strcmp(ar->name, "?") != 0 ? ar->name : NULL;
 }
 
 /* ---- places ---- */
@@ -78,11 +91,13 @@ void mtl_push_place(lua_State *L) {
   const char *home = push_home(L), *place = "";
   bool from_c = false, found = false;
   for (int level = 1; !found && lua_getstack(L, level, &ar); level++) {
-    lua_getinfo(L, "Sl", &ar);
-    const bool is_c = *ar.what == 'C', is_ours = home && strncmp(ar.source, home, strlen(home)) == 0;
+    lua_getinfo(L, "Slf", &ar);
+    const bool is_c = *ar.what == 'C';
+    const bool is_ours = is_c ? name_of(L) != NULL : home && strncmp(ar.source, home, strlen(home)) == 0;
+    lua_settop(L, top + 1);
     found = !is_c && !is_ours;
     if (found && !from_c && ar.currentline > 0) place = lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
-    from_c = is_c;
+    from_c = is_c && !is_ours;
   }
   lua_pushstring(L, place);
   lua_replace(L, top + 1);

@@ -58,8 +58,12 @@ mt_module *mt_dropout2d_new(double p);
 mt_module *mt_shortcut_new(int64_t inputs, int64_t outputs, int64_t stride);
 
 /* ---- containers: empty at first; children are added with mt_module_add_child ---- */
-mt_module *mt_sequential_new(void);       /* sequential.c */
-mt_module *mt_residual_new(bool relu);    /* residual.c */
+mt_module *mt_sequential_new(void);    /* sequential.c */
+mt_module *mt_residual_new(bool relu); /* residual.c */
+/* container.c: names without a forward of their own */
+typedef enum { MT_MODULE_LIST, MT_MODULE_DICT, MT_PARAMETER_LIST, MT_PARAMETER_DICT } mt_container_kind;
+mt_module *mt_container_new(mt_container_kind kind);
+bool mt_is_container(const mt_module *m);
 #define MT_RESIDUAL_SHORTCUT "downsample" /* the child that makes the shortcut; the identity where it is missing */
 
 /* ---- chain.c: children one after the other, neighbours fused where that changes nothing but the time ---- */

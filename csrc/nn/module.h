@@ -47,7 +47,8 @@ struct mt_module {
   const mt_module_class *cls;
   bool training;
   bool attached; /* stands in a tree: its height can no longer grow */
-  int height;    /* 1 for a leaf */
+  bool grows;    /* may get children there: its height allows for a few levels more than there are */
+  int height;    /* at least 1 for a leaf, more than that of every child */
   int n_slots, n_children;
   mt_slot *slots;
   mt_child *children;
