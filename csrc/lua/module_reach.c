@@ -17,11 +17,11 @@
 
 typedef struct {
   lua_State *L;
-  int seen;             /* a table: the functions that were looked at */
-  int budget;           /* values left to look at */
-  const char *module;   /* the path of the module, */
-  const char *field;    /* and its field, that the search started from */
-  char path[PATH_SIZE]; /* how it got where it is: "its upvalue 'layers'[1]" */
+  int seen;              /* a table: the functions that were looked at */
+  int budget;            /* values left to look at */
+  const char *module;    /* the path of the module, */
+  char field[PATH_SIZE]; /* and its field, that the search started from */
+  char path[PATH_SIZE];  /* how it got where it is: "its upvalue 'layers'[1]" */
 } search;
 
 /* ---- what a function can name ---- */
@@ -103,6 +103,10 @@ static void look_at_function(search *s, place at) {
   lua_pushboolean(L, 1);
   lua_rawset(L, s->seen);
   push_chunk(L, function);
+  if (at.functions == 0) { /* the path so far is the field's name */
+    memcpy(s->field, s->path, sizeof s->field);
+    at.used = 0;
+  }
   const char *whose = at.functions == 0 ? "its" : " and that one's";
   const char *name;
   for (int i = 1; (name = lua_getupvalue(L, function, i)) != NULL; i++) {
@@ -176,8 +180,8 @@ static int look_at_module(mt_module *m, const char *path, void *context) {
   mtl_push_known_module(L, m);
   if (lua_getiuservalue(L, -1, MTL_FIELDS) == LUA_TTABLE)
     for (lua_pushnil(L); lua_next(L, top + 2); lua_settop(L, top + 3)) {
-      s->field = lua_tostring(L, -2);
-      look_at_value(s, (place){.chunk = 0});
+      snprintf(s->field, sizeof s->field, "%s", lua_tostring(L, -2));
+      look_at_value(s, (place){.used = extend(s, 0, "%s", s->field)});
     }
   lua_settop(L, top);
   return 0;

@@ -258,6 +258,7 @@ end
 local function masktune(model, options)
   check.argument("mt.masktune", "model", model, { type = "module" })
   local o = checked_options(model, options)
+  model:clone() -- what cannot be copied is refused now, not after the training
   local folder = stages.open(o.checkpoint, o.resume)
   local first = initial_of(model, o, folder)
   local result = {
