@@ -123,9 +123,6 @@ static int track(mt_module *self, const mt_tensor *input) {
     for (int64_t i = 0; i < var->count; i++) mt_f32(var)[i] *= mt_f32(var)[i];
     move_towards(mt_module_slot(self, "running_mean"), mean, s->momentum);
     move_towards(mt_module_slot(self, "running_var"), var, s->momentum);
-    mt_tensor *batches = mt_module_slot(self, "num_batches_tracked");
-    mt_i32(batches)[0]++;
-    mt_touch(batches);
   }
   const int status = var ? 0 : -1;
   mt_release(values);
@@ -171,6 +168,7 @@ static void instance_describe(const mt_module *self, char *text, size_t size) {
 static const mt_module_class instance_class = {
     .name = "InstanceNorm2d", .forward = instance_forward, .describe = instance_describe};
 
+/* num_batches_tracked stays 0 in PyTorch too. */
 static int add_statistics(mt_module *m, int64_t channels) {
   if (add_filled(m, "running_mean", 1, &channels, 0.0, true) < 0 ||
       add_filled(m, "running_var", 1, &channels, 1.0, true) < 0)
