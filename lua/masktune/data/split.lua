@@ -11,7 +11,7 @@ local dataset = require "masktune.data.dataset"
 -- @treturn table data set of the `count` images drawn
 local function split(set, options)
   dataset.check("mt.data.split", "argument 'dataset'", set)
-  local size = #set.images
+  local size = dataset.count(set)
   local o = check.options("mt.data.split", options, {
     count = { type = "integer", min = 0, max = size },
     seed = { type = "integer", default = 0 },
