@@ -105,5 +105,10 @@ describe("mt.masktune.mask_dataset", function()
       assert.equal(own.keep[i]:to("int32"):sum():item(), random.keep[i]:to("int32"):sum():item())
     end
     assert.not_equal(own.keep:bytes(), random.keep:bytes())
+    _, random = masked_with { masks = "area", rule = "soft" }
+    _, own = masked_with { rule = "soft" }
+    for i = 1, 12 do
+      assert.near(own.keep[i]:sum():item(), random.keep[i]:to("int32"):sum():item(), 0.5001)
+    end
   end)
 end)

@@ -181,6 +181,17 @@ local function by_heat(set, o, heat, mean)
   return keep
 end
 
+--- Masks of as many pixels as soft ones hide in sum, image by image; where they lie does not matter here.
+local function hardened(keep)
+  local rows, columns = keep:size(2), keep:size(3)
+  local hidden = {}
+  for i, share in ipairs(kept_shares(keep)) do
+    hidden[i] = math.floor((1 - share) * rows * columns + 0.5)
+  end
+  local pixels = core.arange(1, rows * columns + 1, "int32"):reshape(1, rows * columns)
+  return pixels:gt(core.tensor(hidden, { dtype = "int32" }):reshape(#keep, 1)):reshape(#keep, rows, columns)
+end
+
 --- Kind of masks -> whether they follow from heatmaps, and how they are made: keep(set, o, heat, mean, generator).
 local kinds = {
   cam = { heat = true, keep = by_heat },
@@ -195,6 +206,7 @@ local kinds = {
     heat = true,
     keep = function(set, o, heat, mean, generator)
       local keep = by_heat(set, o, heat, mean)
+      if keep:dtype() ~= "uint8" then keep = hardened(keep) end
       return core.mask.random(dataset.count(set), { kind = "area", keep = keep, generator = generator })
     end,
   },
