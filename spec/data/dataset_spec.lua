@@ -122,7 +122,8 @@ describe("mt.data.split", function()
   it("refuses more images than there are", function()
     assert.error_matches(function() mt.data.split(numbered(5), { count = 6 }) end,
       "mt.data.split: option 'count': integer in %[0, 5%] expected, got 6")
-    assert.error_matches(function() mt.data.split(numbered(5)) end, "options 'count' and 'share': one of them expected, got none")
+    assert.error_matches(function() mt.data.split(numbered(5)) end,
+      "options 'count' and 'share': one of them expected, got none")
   end)
 end)
 
