@@ -40,6 +40,16 @@ mt_tensor *mtl_check_tensor(lua_State *L, int arg) {
   return t;
 }
 
+mt_tensor *mtl_check_target(lua_State *L, int arg) {
+  mt_tensor *t = mtl_check_tensor(L, arg);
+  if (t->storage->copied_by)
+    luaL_error(L,
+               "in-place write: the tensor is a copy that %s made, so nothing else would change; assign to t[{...}] of "
+               "the tensor itself, or clone() the copy first",
+               t->storage->copied_by);
+  return t;
+}
+
 mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
   mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);
   return slot ? *slot : NULL;

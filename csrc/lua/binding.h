@@ -42,6 +42,8 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
+/* One that is written to in place: refuses a copy of another tensor's part (core/tensor.h). */
+mt_tensor *mtl_check_target(lua_State *L, int arg);
 mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
 

@@ -1,7 +1,7 @@
 /* The tensor userdata: what it is, its values, and the list of its methods. Operations are in the other
  * tensor_*.c files, whose tables are registered here.
  *
- * The metatable's __index is a function: strings find methods, integers find rows (tensor_index.c). */
+ * The metatable's __index is a function: strings find methods, everything else finds parts (tensor_index.c). */
 #include "lua/tensor.h"
 
 #include "ops/cast.h"
@@ -172,6 +172,7 @@ void mtl_open_tensor(lua_State *L) {
   luaL_setfuncs(L, mtl_tensor_arithmetic_methods, 0);
   luaL_setfuncs(L, mtl_tensor_reduction_methods, 0);
   luaL_setfuncs(L, mtl_tensor_shape_methods, 0);
+  luaL_setfuncs(L, mtl_tensor_part_methods, 0);
   luaL_setfuncs(L, mtl_tensor_writing_methods, 0);
   lua_pushcclosure(L, mtl_tensor_index, 1);
   lua_setfield(L, -2, "__index");

@@ -26,8 +26,7 @@ static unsigned axes_from_table(lua_State *L, int arg, const mt_tensor *t) {
   return axes;
 }
 
-/* One axis, a table of axes, or none or nil for all. */
-static unsigned check_axes(lua_State *L, int arg, const mt_tensor *t) {
+unsigned mtl_check_axes(lua_State *L, int arg, const mt_tensor *t) {
   if (lua_isnoneornil(L, arg)) return mt_all_axes(t);
   if (lua_istable(L, arg)) return axes_from_table(L, arg, t);
   return 1u << mtl_check_axis(L, arg, t->ndim);
@@ -47,7 +46,7 @@ static bool check_keepdim(lua_State *L, int arg) {
 @treturn Tensor */
 static int sum(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   const bool keepdim = check_keepdim(L, 3);
   MTL_NEW(L, result, mt_sum(t, axes, keepdim));
   mtl_push_tensor(L, result);
@@ -61,7 +60,7 @@ static int sum(lua_State *L) {
 @treturn Tensor float32 */
 static int mean(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   const bool keepdim = check_keepdim(L, 3);
   MTL_NEW(L, result, mt_mean(t, axes, keepdim));
   mtl_push_tensor(L, result);
@@ -75,7 +74,7 @@ static int mean(lua_State *L) {
 @treturn Tensor float32 */
 static int standard_deviation(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   mtl_check_options(L, 3, std_options);
   const bool keepdim = mtl_option_boolean(L, 3, "keepdim", false);
   const bool unbiased = mtl_option_boolean(L, 3, "unbiased", true);
@@ -86,7 +85,7 @@ static int standard_deviation(lua_State *L) {
 
 static int extreme(lua_State *L, bool largest) {
   mt_tensor *result, *positions = NULL, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   const bool keepdim = check_keepdim(L, 3);
   if (lua_isnoneornil(L, 2) || lua_istable(L, 2)) {
     MTL_NEW(L, result, mt_extreme(t, largest, axes, keepdim));
