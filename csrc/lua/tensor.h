@@ -21,8 +21,12 @@ extern const luaL_Reg mtl_tensor_operators[];
 extern const luaL_Reg mtl_tensor_arithmetic_methods[];
 extern const luaL_Reg mtl_tensor_arithmetic_functions[];
 
+/* tensor_activation.c: sigmoid, gelu ..., as methods and as functions */
+extern const luaL_Reg mtl_tensor_activations[];
+
 /* tensor_reduce.c: sum, max, softmax, matmul ... */
 extern const luaL_Reg mtl_tensor_reduction_methods[];
+extern const luaL_Reg mtl_tensor_product_functions[];
 
 /* One axis, a table of axes, or none or nil for all, as bits. */
 unsigned mtl_check_axes(lua_State *L, int arg, const mt_tensor *t);
@@ -40,6 +44,9 @@ extern const luaL_Reg mtl_tensor_part_methods[];
 int mtl_push_part(lua_State *L, mt_tensor *result, const mt_tensor *t, const char *method);
 /* An int32 tensor's values as 0-based positions, in a userdata left on the stack. */
 const int64_t *mtl_push_places(lua_State *L, const mt_tensor *list);
+
+/* tensor_choice.c: sort, topk, gather, masked_select ... */
+extern const luaL_Reg mtl_tensor_choice_methods[];
 
 /* tensor_index.c: t[key], t[key] = v, fill, copy */
 extern const luaL_Reg mtl_tensor_writing_methods[];
