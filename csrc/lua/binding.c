@@ -79,8 +79,13 @@ static const char *describe(lua_State *L, int index) {
   }
 }
 
+/* got: from describe, before anything is pushed where a missing argument would stand. */
+static int mismatch(lua_State *L, int arg, const char *expected, const char *got) {
+  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, got));
+}
+
 static int argument_error(lua_State *L, int arg, const char *expected) {
-  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, describe(L, arg)));
+  return mismatch(L, arg, expected, describe(L, arg));
 }
 
 /* An integer as a number in Lua's own sense: 3 and 3.0, not "3". */
@@ -99,7 +104,10 @@ static const char *integer_range(lua_State *L, int64_t lo, int64_t hi) {
 
 int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi) {
   int64_t value = 0;
-  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(L, lo, hi));
+  if (!integer_at(L, arg, &value) || value < lo || value > hi) {
+    const char *got = describe(L, arg);
+    mismatch(L, arg, integer_range(L, lo, hi), got);
+  }
   return value;
 }
 
@@ -146,8 +154,10 @@ int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
 
 int mtl_check_axis(lua_State *L, int arg, int ndim) {
   int64_t axis = 0;
-  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim)
-    argument_error(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim));
+  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim) {
+    const char *got = describe(L, arg);
+    mismatch(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim), got);
+  }
   return (int)(axis > 0 ? axis - 1 : ndim + axis);
 }
 
