@@ -89,6 +89,7 @@ void mtl_open_tensor(lua_State *L);        /* tensor.c: creation, methods, opera
 void mtl_open_random(lua_State *L);        /* random.c: manual_seed, generator */
 void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
 void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, cross_entropy on tensors */
+void mtl_open_operation(lua_State *L);     /* operation.c: op */
 void mtl_open_module(lua_State *L);        /* module.c: nn.* */
 void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
 void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */
