@@ -40,6 +40,16 @@ mt_tensor *mtl_check_tensor(lua_State *L, int arg) {
   return t;
 }
 
+mt_tensor *mtl_check_target(lua_State *L, int arg) {
+  mt_tensor *t = mtl_check_tensor(L, arg);
+  if (t->storage->copied_by)
+    luaL_error(L,
+               "in-place write: the tensor is a copy that %s made, so nothing else would change; assign to t[{...}] of "
+               "the tensor itself, or clone() the copy first",
+               t->storage->copied_by);
+  return t;
+}
+
 mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
   mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);
   return slot ? *slot : NULL;
@@ -120,8 +130,9 @@ static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
   for (int i = 0; i < (int)n; i++) {
     lua_geti(L, arg, i + 1);
     if (!integer_at(L, -1, &shape[i]) || shape[i] < 0)
-      luaL_argerror(L, arg,
-                    lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, mtl_describe(L, -1)));
+      luaL_argerror(
+          L, arg,
+          lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, mtl_describe(L, -1)));
     lua_pop(L, 1);
   }
   return (int)n;

@@ -64,6 +64,8 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
+/* One that is written to in place: refuses a copy of another tensor's part (core/tensor.h). */
+mt_tensor *mtl_check_target(lua_State *L, int arg);
 mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
 
@@ -111,6 +113,7 @@ void mtl_open_tensor(lua_State *L);        /* tensor.c: creation, methods, opera
 void mtl_open_random(lua_State *L);        /* random.c: manual_seed, generator */
 void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
 void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, cross_entropy on tensors */
+void mtl_open_operation(lua_State *L);     /* operation.c: op */
 void mtl_open_module(lua_State *L);        /* module.c: nn.* */
 void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
 void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */

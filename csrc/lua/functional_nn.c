@@ -1,9 +1,7 @@
-/* The operations behind fully connected layers, activations, embeddings and the classification loss, as functions on
- * tensors. */
+/* The operations behind fully connected layers, embeddings and the classification loss, as functions on tensors. */
 #include "lua/binding.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
-#include "ops/elementwise.h"
 #include "ops/embedding.h"
 #include "ops/flatten.h"
 #include "ops/linear.h"
@@ -51,30 +49,6 @@ static int dropout(lua_State *L) {
   return 1;
 }
 
-/*** x where it is positive, else slope * x.
-@function leaky_relu
-@tparam Tensor input
-@tparam[opt=0.01] number slope
-@treturn Tensor */
-static int leaky_relu(lua_State *L) {
-  mt_tensor *input = mtl_check_tensor(L, 1), *y;
-  const double slope = lua_isnoneornil(L, 2) ? 0.01 : mtl_check_number(L, 2);
-  MTL_NEW(L, y, mt_leaky_relu(input, slope));
-  mtl_push_tensor(L, y);
-  return 1;
-}
-
-/*** min(max(0, x), 6).
-@function relu6
-@tparam Tensor input
-@treturn Tensor */
-static int relu6(lua_State *L) {
-  mt_tensor *input = mtl_check_tensor(L, 1), *y;
-  MTL_NEW(L, y, mt_clamp(input, 0.0, 6.0));
-  mtl_push_tensor(L, y);
-  return 1;
-}
-
 /*** Rows of a table.
 @function embedding
 @tparam Tensor indices {...} int32, 1 to rows
@@ -113,8 +87,7 @@ static const luaL_Reg functions[] = {
     {"linear", linear},
     {"flatten", flatten},
     {"dropout", dropout},
-    {"leaky_relu", leaky_relu},
-    {"relu6", relu6},
+
     {"embedding", embedding},
     {"cross_entropy", cross_entropy},
     {NULL, NULL},

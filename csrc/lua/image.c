@@ -213,7 +213,7 @@ static void check_color(lua_State *L, int arg, uint8_t color[3]) {
 @tparam {integer,integer,integer} color red, green, blue, 0 to 255 */
 static int fill_rect(lua_State *L) {
   uint8_t color[3];
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const int64_t x = check_coordinate(L, 2), y = check_coordinate(L, 3);
   const int64_t width = mtl_check_integer(L, 4, 0, MT_DRAW_LIMIT), height = mtl_check_integer(L, 5, 0, MT_DRAW_LIMIT);
   check_color(L, 6, color);
@@ -232,7 +232,7 @@ static int fill_rect(lua_State *L) {
 @tparam[opt=1] integer thickness side of the square pen, 1 to 64 */
 static int draw_line(lua_State *L) {
   uint8_t color[3];
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const int64_t x0 = check_coordinate(L, 2), y0 = check_coordinate(L, 3);
   const int64_t x1 = check_coordinate(L, 4), y1 = check_coordinate(L, 5);
   check_color(L, 6, color);
@@ -249,7 +249,7 @@ static int draw_line(lua_State *L) {
 @tparam integer y top
 @tparam[opt=1] integer scale 1 to 64 */
 static int paste(lua_State *L) {
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const mt_tensor *image = mtl_check_tensor(L, 2);
   const int64_t x = check_coordinate(L, 3), y = check_coordinate(L, 4);
   const int64_t scale = opt_scale(L, 5);
@@ -268,7 +268,7 @@ static int paste(lua_State *L) {
 static int draw_text(lua_State *L) {
   uint8_t color[3];
   size_t size;
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const int64_t x = check_coordinate(L, 2), y = check_coordinate(L, 3);
   const char *text = luaL_checklstring(L, 4, &size);
   check_color(L, 5, color);

@@ -12,6 +12,49 @@ static int relu(lua_State *L) { return mtl_plain_layer(L, mt_relu_new); }
 @treturn Module */
 static int relu6(lua_State *L) { return mtl_plain_layer(L, mt_relu6_new); }
 
+/*** 1 / (1 + exp(-x)).
+@function nn.Sigmoid
+@treturn Module */
+static int sigmoid(lua_State *L) { return mtl_plain_layer(L, mt_sigmoid_new); }
+
+/*** Hyperbolic tangent.
+@function nn.Tanh
+@treturn Module */
+static int hyperbolic_tangent(lua_State *L) { return mtl_plain_layer(L, mt_tanh_new); }
+
+/*** The sigmoid linear unit or swish, x / (1 + exp(-x)).
+@function nn.SiLU
+@treturn Module */
+static int silu(lua_State *L) { return mtl_plain_layer(L, mt_silu_new); }
+
+/*** The Gaussian error linear unit.
+@function nn.GELU
+@tparam[opt] table options `approximate` ("none"; "tanh")
+@treturn Module */
+static int gelu(lua_State *L) {
+  static const char *const known[] = {"approximate", NULL};
+  static const char *const ways[] = {"none", "tanh", NULL};
+  mt_module *m;
+  mtl_check_options(L, 1, known);
+  const bool by_tanh = mtl_option_choice(L, 1, "approximate", 0, ways) == 1;
+  MTL_NEW(L, m, mt_gelu_new(by_tanh));
+  return mtl_return_module(L, m);
+}
+
+/*** log(1 + exp(beta x)) / beta, a smooth ReLU.
+@function nn.Softplus
+@tparam[opt] table options `beta` (1), `threshold` (20: where beta x is above it, the result is x)
+@treturn Module */
+static int softplus(lua_State *L) {
+  static const char *const known[] = {"beta", "threshold", NULL};
+  mt_module *m;
+  mtl_check_options(L, 1, known);
+  const double beta = mtl_option_number(L, 1, "beta", 1.0, 1e-30, 1e30);
+  const double threshold = mtl_option_number(L, 1, "threshold", 20.0, -1e30, 1e30);
+  MTL_NEW(L, m, mt_softplus_new(beta, threshold));
+  return mtl_return_module(L, m);
+}
+
 /*** x where it is positive, else slope * x.
 @function nn.LeakyReLU
 @tparam[opt=0.01] number slope
@@ -44,6 +87,7 @@ static int softmax(lua_State *L) { return over_axis(L, mt_softmax_new); }
 static int log_softmax(lua_State *L) { return over_axis(L, mt_log_softmax_new); }
 
 const luaL_Reg mtl_module_activations[] = {
-    {"ReLU", relu}, {"ReLU6", relu6}, {"LeakyReLU", leaky_relu}, {"Softmax", softmax}, {"LogSoftmax", log_softmax},
+    {"ReLU", relu}, {"ReLU6", relu6}, {"LeakyReLU", leaky_relu}, {"Sigmoid", sigmoid}, {"Tanh", hyperbolic_tangent},
+    {"GELU", gelu}, {"SiLU", silu},   {"Softplus", softplus},    {"Softmax", softmax}, {"LogSoftmax", log_softmax},
     {NULL, NULL},
 };

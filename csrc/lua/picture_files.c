@@ -120,7 +120,7 @@ static int read_files(lua_State *L) {
   static const char *const known[] = {"fit", NULL};
   static const char *const fits[] = {[MT_FIT_STRETCH] = "stretch", [MT_FIT_CROP] = "crop", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
-  mt_tensor *images = mtl_check_tensor(L, 2);
+  mt_tensor *images = mtl_check_target(L, 2);
   mtl_check_options(L, 3, known);
   const mt_image_fit fit = (mt_image_fit)mtl_option_choice(L, 3, "fit", MT_FIT_STRETCH, fits);
   const int64_t count = luaL_len(L, 1);

@@ -8,6 +8,7 @@
 #include "nn/layers.h"
 #include "ops/batchnorm.h"
 #include "ops/reduce.h"
+#include "ops/variance.h"
 
 static int add_filled(mt_module *m, const char *name, int ndim, const int64_t *shape, double value, bool is_buffer) {
   const mt_layout layout = ndim == 3 ? MT_LAYOUT_IMAGE : MT_LAYOUT_SAME;
@@ -118,9 +119,8 @@ static int track(mt_module *self, const mt_tensor *input) {
   const unsigned pixels = 1u << 1 | 1u << 2;
   mt_tensor *values = mt_tensor_detach(input);
   mt_tensor *mean = values ? mt_mean(values, pixels, false) : NULL;
-  mt_tensor *var = mean ? mt_std(values, pixels, false, true) : NULL;
+  mt_tensor *var = mean ? mt_var(values, pixels, false, true) : NULL;
   if (var && input->shape[0] > 0) {
-    for (int64_t i = 0; i < var->count; i++) mt_f32(var)[i] *= mt_f32(var)[i];
     move_towards(mt_module_slot(self, "running_mean"), mean, s->momentum);
     move_towards(mt_module_slot(self, "running_var"), var, s->momentum);
   }

@@ -40,6 +40,11 @@ mt_module *mt_adaptive_max_pool2d_new(const int64_t size[2]);
 
 /* ---- activations.c; axis: 1, 2, ... or -1, -2, ... from the end ---- */
 mt_module *mt_relu6_new(void);
+mt_module *mt_sigmoid_new(void);
+mt_module *mt_tanh_new(void);
+mt_module *mt_silu_new(void);
+mt_module *mt_gelu_new(bool by_tanh);
+mt_module *mt_softplus_new(double beta, double threshold);
 mt_module *mt_leaky_relu_new(double slope);
 mt_module *mt_softmax_new(int axis);
 mt_module *mt_log_softmax_new(int axis);

@@ -85,7 +85,7 @@ LAYERS = {"Conv2d": conv2d, "LayerNorm": layer_norm, "Softmax": over_axis(nn.Sof
           "LogSoftmax": over_axis(nn.LogSoftmax), "AdaptiveAvgPool2d": adaptive(nn.AdaptiveAvgPool2d),
           "AdaptiveMaxPool2d": adaptive(nn.AdaptiveMaxPool2d)}
 for name in ("BatchNorm2d", "GroupNorm", "InstanceNorm2d", "Linear", "ReLU", "ReLU6", "LeakyReLU", "MaxPool2d", "AvgPool2d",
-             "ZeroPad2d", "Flatten"):
+             "ZeroPad2d", "Flatten", "Sigmoid", "Tanh", "SiLU", "GELU", "Softplus"):
     LAYERS[name] = plain(getattr(nn, name))
 
 

@@ -36,6 +36,12 @@ local layers = {
   { "Embedding", { 5, 3, { padding_idx = 2 } }, "indices", "Embedding(5, 3, padding_idx 2)" },
   { "ReLU6", {}, image, "ReLU6()" },
   { "LeakyReLU", { 0.2 }, image, "LeakyReLU(slope 0.2)" },
+  { "Sigmoid", {}, image, "Sigmoid()" },
+  { "Tanh", {}, image, "Tanh()" },
+  { "SiLU", {}, image, "SiLU()" },
+  { "GELU", {}, image, "GELU()" },
+  { "GELU", { { approximate = "tanh" } }, image, "GELU(by tanh)" },
+  { "Softplus", { { beta = 2 } }, image, "Softplus(beta 2, threshold 20)" },
   { "Softmax", {}, image, "Softmax(axis -1)" },
   { "LogSoftmax", { 2 }, image, "LogSoftmax(axis 2)" },
 }
@@ -177,6 +183,8 @@ describe("layers", function()
     fails("option 'padding_idx': integer in [1, 5] expected, got 6", nn.Embedding, 5, 2, { padding_idx = 6 })
     fails("number expected, got 'x'", nn.LeakyReLU, "x")
     fails("no argument expected", nn.ReLU6, 1)
+    fails("option 'approximate': 'none' or 'tanh' expected, got 'erf'", nn.GELU, { approximate = "erf" })
+    fails("option 'beta': number in", nn.Softplus, { beta = -1 })
     fails("bad argument #1 to 'ZeroPad2d'", nn.ZeroPad2d, { 1, 2, 3 })
     fails("bad argument #1 to 'AdaptiveAvgPool2d' (integer in [1, 1073741824] or \"input\"", nn.AdaptiveAvgPool2d, 0)
     fails("too many elements", nn.LayerNorm, { 1 << 30, 1 << 30, 1 << 30 })

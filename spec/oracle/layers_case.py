@@ -58,7 +58,9 @@ def others(rng):
             ("AdaptiveMaxPool2d", [[rng.randint(1, 9), rng.randint(1, 9)]], {}),
             ("ZeroPad2d", [[rng.randint(0, 3) for _ in range(4)]], {}),
             ("Softmax", [rng.randint(1, 4)], {}), ("LogSoftmax", [-rng.randint(1, 4)], {}),
-            ("ReLU6", [], {}), ("LeakyReLU", [rng.random()], {})):
+            ("ReLU6", [], {}), ("LeakyReLU", [rng.random()], {}), ("Sigmoid", [], {}), ("Tanh", [], {}), ("SiLU", [], {}),
+            ("GELU", [], {"approximate": rng.choice(["none", "tanh"])}),
+            ("Softplus", [], {"beta": rng.uniform(0.5, 3), "threshold": 20.0})):
         sequence = [{"layer": layer, "args": args}]
         if options:
             sequence[0]["options"] = options
