@@ -37,7 +37,9 @@ local function plan(count, biased)
   return rows
 end
 
-local sizes = { { name = "train", count = 60, biased = true }, { name = "val", count = 24 }, { name = "test", count = 24 } }
+local sizes = {
+  { name = "train", count = 60, biased = true }, { name = "val", count = 24 }, { name = "test", count = 24 },
+}
 
 --- Waterbirds: metadata.csv, a folder a species.
 function miniatures.waterbirds(root)
@@ -47,7 +49,8 @@ function miniatures.waterbirds(root)
       id = id + 1
       local name = ("%03d.Species/Bird_%04d.jpg"):format(row.class, id)
       write(generator, root .. "/" .. name, row.class, row.background)
-      lines[#lines + 1] = ("%d,%s,%d,%d,%d,/l/place.jpg"):format(id, name, row.class - 1, number - 1, row.background - 1)
+      local place = row.background - 1
+      lines[#lines + 1] = ("%d,%s,%d,%d,%d,/l/place.jpg"):format(id, name, row.class - 1, number - 1, place)
     end
   end
   mt.write_file(root .. "/metadata.csv", table.concat(lines, "\n") .. "\n")
@@ -66,7 +69,8 @@ function miniatures.celeba(root)
       parts[id] = ("%s %d"):format(name, number - 1)
     end
   end
-  mt.write_file(root .. "/list_attr_celeba.txt", ("%d\nBald Blond_Hair Male \n%s\n"):format(id, table.concat(rows, "\n")))
+  local attributes = ("%d\nBald Blond_Hair Male \n%s\n"):format(id, table.concat(rows, "\n"))
+  mt.write_file(root .. "/list_attr_celeba.txt", attributes)
   mt.write_file(root .. "/list_eval_partition.txt", table.concat(parts, "\n") .. "\n")
 end
 

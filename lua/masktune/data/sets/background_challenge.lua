@@ -16,11 +16,19 @@ local schema = tables.merged(photo_set.schema, {
   split = { choices = { "train", "val" }, default = "val" },
 })
 
---- The folder of a variant's split: root/VARIANT/SPLIT, or root/SPLIT where root is a variant's own folder (as in9l
--- is).
+--- Whether a folder is called like a variant.
+local function is_variant(folder)
+  local own = folder:match("([^/]*)/*$")
+  for _, variant in ipairs(variants) do
+    if own == variant then return true end
+  end
+  return false
+end
+
+--- The folder of a variant's split: root/VARIANT/SPLIT; the original images also lie alone, in root/SPLIT, as in9l's do.
 local function folder_of(o)
   local places = { ("%s/%s/%s"):format(o.root, o.variant, o.split) }
-  if o.variant == "original" then places[2] = ("%s/%s"):format(o.root, o.split) end
+  if o.variant == "original" and not is_variant(o.root) then places[2] = ("%s/%s"):format(o.root, o.split) end
   for _, place in ipairs(places) do
     if core.file_exists(place) then return place end
   end
