@@ -161,7 +161,8 @@ describe("mt.data.background_challenge", function()
         end
       end
       os.rename(root .. "/original", root .. "/in9l")
-      assert.equal(60, mt.data.size(mt.data.background_challenge { root = root .. "/in9l", split = "train", size = 12 }))
+      local alone = mt.data.background_challenge { root = root .. "/in9l", split = "train", size = 12 }
+      assert.equal(60, mt.data.size(alone))
       assert.truthy(message_of(function() mt.data.background_challenge { root = root .. "/mixed_same" } end)
         :find("`root` is the folder with original, mixed_same", 1, true))
       assert.truthy(message_of(function() mt.data.background_challenge { root = root .. "/none" } end)

@@ -25,7 +25,8 @@ local function is_variant(folder)
   return false
 end
 
---- The folder of a variant's split: root/VARIANT/SPLIT; the original images also lie alone, in root/SPLIT, as in9l's do.
+--- The folder of a variant's split: root/VARIANT/SPLIT; the original images also lie alone, in root/SPLIT, as in9l's
+-- do.
 local function folder_of(o)
   local places = { ("%s/%s/%s"):format(o.root, o.variant, o.split) }
   if o.variant == "original" and not is_variant(o.root) then places[2] = ("%s/%s"):format(o.root, o.split) end
