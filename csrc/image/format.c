@@ -109,6 +109,6 @@ const mt_format *mt_format_of(const void *data, size_t size) {
 const mt_format *mt_format_at(int i) { return i >= 0 && i < FORMAT_COUNT ? &formats[i].format : NULL; }
 
 int mt_refuse_format(const mt_format *format, const char *name) {
-  return mt_fail(MT_ERROR_FORMAT, "'%s' is %s, expected PNG, JPEG, BMP" MT_WEBP_LISTED " or PPM%s", name, format->phrase,
-                 format->is_image ? "; convert it, for example: magick FILE FILE.png" : "");
+  return mt_fail(MT_ERROR_FORMAT, "'%s' is %s, expected PNG, JPEG, BMP" MT_WEBP_LISTED " or PPM%s", name,
+                 format->phrase, format->is_image ? "; convert it, for example: magick FILE FILE.png" : "");
 }

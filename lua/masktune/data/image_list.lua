@@ -2,6 +2,7 @@
 -- @module masktune.data.image_list
 local core = require "masktune.core"
 local image_files = require "masktune.data.image_files"
+local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
 
 local image_list = {}
@@ -15,7 +16,7 @@ image_list.schema = {
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
   on_error = { choices = { "fail", "skip" }, default = "fail" },
   memory_limit = { type = "integer", min = 0, default = 2 << 30 },
-  log = { type = "function", default = function(line) io.stderr:write(line, "\n") end },
+  log = { type = "function", default = function(line) notice.say("%s", line) end },
 }
 
 --- Option `size`, an integer or {height, width}, as two numbers.

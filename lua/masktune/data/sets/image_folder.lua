@@ -200,7 +200,7 @@ end
 -- largest middle part with the proportions of `size`); `on_error` ("fail": an error that names the files that cannot be
 -- read; "skip": they are left out, with a line for each); `memory_limit` (bytes, 2 GiB): images that need more stay in
 -- their files and are decoded whenever a batch needs them, which gives the same batches; `log` (function called with a
--- line of text; standard error)
+-- line of text; mt.notice)
 -- @treturn table data set: images uint8 {N,H,W,C} (or streamed), labels int32 {N}; class_names (sorted, or as given):
 -- label i is class_names[i]; files: all paths; file int32 {N}: an image's place in `files`; unreadable: list of {path=,
 -- message=}; skipped: how many were passed over, {hidden=, other=, irregular=, outside=, deeper=}; missing_classes:
