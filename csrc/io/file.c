@@ -48,8 +48,7 @@ static int read_opened(const char *path, int flags, size_t max_bytes, mt_bytes *
 
 int mt_read_file(const char *path, size_t max_bytes, mt_bytes *out) { return read_opened(path, 0, max_bytes, out); }
 
-/* Devices and FIFOs are not even opened; whatever has taken a file's place since, opening does not wait (O_NONBLOCK).
- */
+/* Devices and FIFOs are not even opened; and whatever has taken a file's place since, opening it does not wait. */
 static int refuse_irregular(const char *path) {
   const char *kind = mt_path_kind(path, NULL);
   if (!kind) return mt_fail(MT_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));

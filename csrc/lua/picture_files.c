@@ -135,10 +135,10 @@ static int read_afresh(const char *const *paths, mt_image_fit fit, mt_tensor *im
   return mt_read_images(paths, fit, images, messages->texts);
 }
 
-/* The strings stay alive in the table at arg. */
+/* The strings stay alive in the table at arg: those of a metatable's making would not. */
 static void fill_paths(lua_State *L, int arg, const char **paths, int64_t count) {
   for (int64_t i = 0; i < count; i++) {
-    if (lua_geti(L, arg, i + 1) != LUA_TSTRING || strlen(lua_tostring(L, -1)) != lua_rawlen(L, -1))
+    if (lua_rawgeti(L, arg, i + 1) != LUA_TSTRING || strlen(lua_tostring(L, -1)) != lua_rawlen(L, -1))
       luaL_argerror(L, arg, lua_pushfstring(L, "paths[%I]: string without zero bytes expected", (LUAI_UACINT)(i + 1)));
     paths[i] = lua_tostring(L, -1);
     lua_pop(L, 1);
@@ -148,7 +148,7 @@ static void fill_paths(lua_State *L, int arg, const char **paths, int64_t count)
 /* Those of the table at arg, pushed as a userdata that holds the pointers. */
 static const char **push_paths(lua_State *L, int arg, int64_t *count) {
   luaL_checktype(L, arg, LUA_TTABLE);
-  *count = luaL_len(L, arg);
+  *count = (int64_t)lua_rawlen(L, arg);
   const char **paths = lua_newuserdatauv(L, (size_t)*count * sizeof *paths, 0);
   fill_paths(L, arg, paths, *count);
   return paths;

@@ -169,6 +169,8 @@ describe("image.probe", function()
     assert.same({}, mt.image.probe {})
     assert.same({ "device" }, mt.image.probe { "/dev/zero" })
     assert.error_matches(function() mt.image.probe { 1 } end, "paths%[1%]: string")
+    local endless = setmetatable({}, { __len = function() return 1 << 61 end, __index = function() return "x" end })
+    assert.same({}, mt.image.probe(endless))
   end)
 end)
 
