@@ -127,6 +127,14 @@ mt_dtype mtl_check_dtype(lua_State *L, int arg) {
   return (mt_dtype)dtype;
 }
 
+const char *mtl_check_path(lua_State *L, int arg) {
+  luaL_checktype(L, arg, LUA_TSTRING);
+  const char *path = lua_tostring(L, arg);
+  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
+                "path expected, got an empty string or one with a zero byte");
+  return path;
+}
+
 static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
   const lua_Integer n = luaL_len(L, arg);
   if (n > MT_MAX_DIMS)
@@ -294,6 +302,21 @@ void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, 
     mtl_option_error(L, arg, name, expected);
   }
   lua_pop(L, 1);
+}
+
+bool mtl_option_color(lua_State *L, int arg, const char *name, uint8_t color[3]) {
+  if (!push_option(L, arg, name)) return false;
+  bool valid = lua_istable(L, -1) && luaL_len(L, -1) == 3;
+  for (int i = 0; valid && i < 3; i++) {
+    int64_t value = 0;
+    lua_geti(L, -1, i + 1);
+    valid = integer_at(L, -1, &value) && value >= 0 && value <= 255;
+    color[i] = (uint8_t)value;
+    lua_pop(L, 1);
+  }
+  if (!valid) mtl_option_error(L, arg, name, "table of three integers in [0, 255]");
+  lua_pop(L, 1);
+  return true;
 }
 
 mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name) {

@@ -19,6 +19,7 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_image(L);
   mtl_open_paint(L);
   mtl_open_picture_files(L);
+  mtl_open_image_grid(L);
   mtl_open_augment(L);
   mtl_open_io(L);
   mtl_open_matfile(L);
