@@ -2,7 +2,7 @@
  *
  * What an operation is (its name, for messages) is counted, because a node of the graph may outlive the Lua function
  * that made it. A node keeps the context of its call in the registry, and lets go of it as soon as backward has run:
- * then the graph can not be walked again. The context never leads back to the node, because the result that scripts see
+ * then the graph cannot be walked again. The context never leads back to the node, because the result that scripts see
  * is not the tensor that forward returned but another one over the same values. */
 #include <stdlib.h>
 #include <string.h>

@@ -65,7 +65,8 @@ local function far_apart(ours, theirs, tolerance)
   for i, expected in ipairs(theirs) do
     local got = ours[i]
     local same = got == expected or got ~= got and expected ~= expected
-    if not same and not (math.abs(got - expected) <= tolerance * math.max(1, math.abs(expected))) then
+    local close = math.abs(got - expected) <= tolerance * math.max(1, math.abs(expected)) -- false with NaN
+    if not same and not close then
       return ("element %d is %s, PyTorch's %s"):format(i, got, expected)
     end
   end
@@ -77,7 +78,8 @@ local function far_in_norm(ours, theirs, tolerance)
   for i, expected in ipairs(theirs) do
     difference, size = difference + (ours[i] - expected) ^ 2, size + expected ^ 2
   end
-  if not (difference <= tolerance ^ 2 * size) then
+  local close = difference <= tolerance ^ 2 * size -- false with NaN
+  if not close then
     return ("relative error %.3g"):format(math.sqrt(difference / size))
   end
 end
