@@ -40,6 +40,16 @@ mt_tensor *mtl_check_tensor(lua_State *L, int arg) {
   return t;
 }
 
+mt_tensor *mtl_check_target(lua_State *L, int arg) {
+  mt_tensor *t = mtl_check_tensor(L, arg);
+  if (t->storage->copied_by)
+    luaL_error(L,
+               "in-place write: the tensor is a copy that %s made, so nothing else would change; assign to t[{...}] of "
+               "the tensor itself, or clone() the copy first",
+               t->storage->copied_by);
+  return t;
+}
+
 mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
   mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);
   return slot ? *slot : NULL;
@@ -69,8 +79,13 @@ static const char *describe(lua_State *L, int index) {
   }
 }
 
+/* got: from describe, before anything is pushed where a missing argument would stand. */
+static int mismatch(lua_State *L, int arg, const char *expected, const char *got) {
+  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, got));
+}
+
 static int argument_error(lua_State *L, int arg, const char *expected) {
-  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, describe(L, arg)));
+  return mismatch(L, arg, expected, describe(L, arg));
 }
 
 /* An integer as a number in Lua's own sense: 3 and 3.0, not "3". */
@@ -89,7 +104,10 @@ static const char *integer_range(lua_State *L, int64_t lo, int64_t hi) {
 
 int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi) {
   int64_t value = 0;
-  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(L, lo, hi));
+  if (!integer_at(L, arg, &value) || value < lo || value > hi) {
+    const char *got = describe(L, arg);
+    mismatch(L, arg, integer_range(L, lo, hi), got);
+  }
   return value;
 }
 
@@ -107,6 +125,14 @@ mt_dtype mtl_check_dtype(lua_State *L, int arg) {
   const int dtype = lua_type(L, arg) == LUA_TSTRING ? mt_dtype_from_name(lua_tostring(L, arg)) : -1;
   if (dtype < 0) argument_error(L, arg, "dtype 'float32', 'uint8' or 'int32'");
   return (mt_dtype)dtype;
+}
+
+const char *mtl_check_path(lua_State *L, int arg) {
+  luaL_checktype(L, arg, LUA_TSTRING);
+  const char *path = lua_tostring(L, arg);
+  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
+                "path expected, got an empty string or one with a zero byte");
+  return path;
 }
 
 static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
@@ -136,8 +162,10 @@ int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
 
 int mtl_check_axis(lua_State *L, int arg, int ndim) {
   int64_t axis = 0;
-  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim)
-    argument_error(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim));
+  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim) {
+    const char *got = describe(L, arg);
+    mismatch(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim), got);
+  }
   return (int)(axis > 0 ? axis - 1 : ndim + axis);
 }
 
@@ -274,6 +302,21 @@ void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, 
     mtl_option_error(L, arg, name, expected);
   }
   lua_pop(L, 1);
+}
+
+bool mtl_option_color(lua_State *L, int arg, const char *name, uint8_t color[3]) {
+  if (!push_option(L, arg, name)) return false;
+  bool valid = lua_istable(L, -1) && luaL_len(L, -1) == 3;
+  for (int i = 0; valid && i < 3; i++) {
+    int64_t value = 0;
+    lua_geti(L, -1, i + 1);
+    valid = integer_at(L, -1, &value) && value >= 0 && value <= 255;
+    color[i] = (uint8_t)value;
+    lua_pop(L, 1);
+  }
+  if (!valid) mtl_option_error(L, arg, name, "table of three integers in [0, 255]");
+  lua_pop(L, 1);
+  return true;
 }
 
 mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name) {

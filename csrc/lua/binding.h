@@ -42,6 +42,8 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
+/* One that is written to in place: refuses a copy of another tensor's part (core/tensor.h). */
+mt_tensor *mtl_check_target(lua_State *L, int arg);
 mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
 
@@ -54,6 +56,8 @@ int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi);
 double mtl_check_number(lua_State *L, int arg);
 bool mtl_check_boolean(lua_State *L, int arg);
 mt_dtype mtl_check_dtype(lua_State *L, int arg);
+/* A path: a string that is not empty and has no zero byte. */
+const char *mtl_check_path(lua_State *L, int arg);
 /* A shape as integers arg, arg+1, ... or as one table at arg. Returns the number of axes. */
 int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]);
 /* An axis 1..ndim, or negative from the end, as 0-based. */
@@ -74,6 +78,8 @@ const char *mtl_option_string(lua_State *L, int arg, const char *name, const cha
 mt_tensor *mtl_option_tensor(lua_State *L, int arg, const char *name); /* NULL when missing */
 /* An integer or a table of two: (height, width). */
 void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, int64_t lo, int64_t hi, int64_t out[2]);
+/* {red, green, blue}, integers 0..255; false (and nothing set) when missing. */
+bool mtl_option_color(lua_State *L, int arg, const char *name, uint8_t color[3]);
 /* Raises "option 'name': <expected> expected, got <value on top of the stack>" for argument arg. */
 int mtl_option_error(lua_State *L, int arg, const char *name, const char *expected);
 /* A generator option; NULL (the default one) when missing. */
@@ -87,12 +93,14 @@ void mtl_open_tensor(lua_State *L);        /* tensor.c: creation, methods, opera
 void mtl_open_random(lua_State *L);        /* random.c: manual_seed, generator */
 void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
 void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, cross_entropy on tensors */
+void mtl_open_operation(lua_State *L);     /* operation.c: op */
 void mtl_open_module(lua_State *L);        /* module.c: nn.* */
 void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
 void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */
 void mtl_open_image(lua_State *L);         /* image.c: image.* */
 void mtl_open_paint(lua_State *L);         /* paint.c: image.paint, image.draw_strokes */
 void mtl_open_picture_files(lua_State *L); /* picture_files.c: image.read_jpeg, write_jpeg, read_files */
+void mtl_open_image_grid(lua_State *L);    /* image_grid.c: image.grid, save_grid */
 void mtl_open_augment(lua_State *L);       /* augment.c: image.affine ... augment */
 void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
 void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */

@@ -56,6 +56,7 @@ static int batch_norm(lua_State *L) {
   for (int i = 0; i < 5; i++) t[i] = mtl_check_tensor(L, i + 1);
   mtl_check_options(L, 6, norm_options);
   const mt_batch_norm_params p = check_norm_options(L, 6);
+  for (int i = 3; i < 5 && p.training; i++) mtl_check_target(L, i + 1);
   MTL_NEW(L, output, mt_batch_norm(t[0], t[1], t[2], t[3], t[4], p));
   mtl_push_tensor(L, output);
   return 1;
@@ -82,6 +83,7 @@ static int conv2d_batch_norm(lua_State *L) {
   mtl_option_pair(L, 8, "stride", 1, 1, MAX_EXTENT, conv.stride);
   mtl_option_pair(L, 8, "padding", 0, 0, MAX_EXTENT, conv.padding);
   const mt_batch_norm_params norm = check_norm_options(L, 8);
+  for (int i = 5; i < 7 && norm.training; i++) mtl_check_target(L, i + 1);
   MTL_NEW(L, output, mt_conv2d_batch_norm(t[0], t[1], t[2], conv, t[3], t[4], t[5], t[6], norm));
   mtl_push_tensor(L, output);
   return 1;
