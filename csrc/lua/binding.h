@@ -18,7 +18,29 @@
 #include "core/random.h"
 #include "core/tensor.h"
 
-/* ---- errors ---- */
+/* ---- errors (errors.c): the name a function was registered by, the line of the first caller that is not ours ---- */
+void mtl_set_functions(lua_State *L, const luaL_Reg *functions, int upvalues);
+void mtl_name_function(lua_State *L, const char *name); /* the function on top of the stack, which stays */
+void mtl_push_place(lua_State *L); /* "script.lua:12: ", or "" */
+int mtl_error(lua_State *L, const char *format, ...);
+int mtl_argument_error(lua_State *L, int arg, const char *message);
+int mtl_type_error(lua_State *L, int arg, const char *expected);
+void mtl_check_type(lua_State *L, int arg, int type);
+void mtl_check_any(lua_State *L, int arg);
+void *mtl_check_userdata(lua_State *L, int arg, const char *class_name);
+const char *mtl_check_lstring(lua_State *L, int arg, size_t *length);
+
+#ifndef MTL_OWN_ERRORS /* lauxlib's names mean these everywhere in the binding, so that no message can forget it */
+#define luaL_setfuncs mtl_set_functions
+#define luaL_error mtl_error
+#define luaL_argerror mtl_argument_error
+#define luaL_typeerror mtl_type_error
+#define luaL_checktype mtl_check_type
+#define luaL_checkany mtl_check_any
+#define luaL_checkudata mtl_check_userdata
+#define luaL_checklstring mtl_check_lstring
+#endif
+
 int mtl_raise(lua_State *L);               /* raises the core's last error */
 bool mtl_collect_for_memory(lua_State *L); /* true when the last error was MEMORY and a collection ran */
 void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native memory (core/memory.h) */
@@ -51,6 +73,8 @@ struct mt_module *mtl_check_module(lua_State *L, int arg);
 struct mt_module *mtl_test_module(lua_State *L, int arg);
 
 /* ---- arguments ---- */
+/* What the value at `index` is, for messages: its value where that is short, else its type. Left on the stack. */
+const char *mtl_describe(lua_State *L, int index);
 /* "bad argument #arg to 'f' (number in [lo, hi] expected, got ...)": integers refuse 1.5 and "3". */
 int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi);
 double mtl_check_number(lua_State *L, int arg);

@@ -1,7 +1,8 @@
-/* The operations behind fully connected layers and the classification loss, as functions on tensors. */
+/* The operations behind fully connected layers, embeddings and the classification loss, as functions on tensors. */
 #include "lua/binding.h"
 #include "ops/cross_entropy.h"
 #include "ops/dropout.h"
+#include "ops/embedding.h"
 #include "ops/flatten.h"
 #include "ops/linear.h"
 
@@ -48,6 +49,23 @@ static int dropout(lua_State *L) {
   return 1;
 }
 
+/*** Rows of a table.
+@function embedding
+@tparam Tensor indices {...} int32, 1 to rows
+@tparam Tensor weight {rows,D} float32
+@tparam[opt] table options `padding_idx`: a row, counted from 1, that gets no gradient
+@treturn Tensor {...,D}
+@raise on shapes, dtypes and indices that do not fit */
+static int embedding(lua_State *L) {
+  static const char *const known[] = {"padding_idx", NULL};
+  mt_tensor *indices = mtl_check_tensor(L, 1), *weight = mtl_check_tensor(L, 2), *y;
+  mtl_check_options(L, 3, known);
+  const int64_t padding = mtl_option_integer(L, 3, "padding_idx", 0, 1, INT32_MAX);
+  MTL_NEW(L, y, mt_embedding(indices, weight, padding));
+  mtl_push_tensor(L, y);
+  return 1;
+}
+
 /*** The classification loss -log softmax(logits)[label].
 @function cross_entropy
 @tparam Tensor logits {N,k}
@@ -66,7 +84,13 @@ static int cross_entropy(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"cross_entropy", cross_entropy}, {NULL, NULL},
+    {"linear", linear},
+    {"flatten", flatten},
+    {"dropout", dropout},
+
+    {"embedding", embedding},
+    {"cross_entropy", cross_entropy},
+    {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -63,7 +63,7 @@ static void add_tree(luaL_Buffer *text, const mt_module *m, const char *name, in
 }
 
 int mtl_module_tostring(lua_State *L) {
-  const mt_module *m = mtl_check_module(L, 1);
+  const mt_module *m = mtl_check_tree(L, 1);
   luaL_Buffer text;
   char number[32];
   int column = 0;

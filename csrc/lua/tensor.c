@@ -179,6 +179,7 @@ void mtl_open_tensor(lua_State *L) {
   luaL_setfuncs(L, mtl_tensor_choice_methods, 0);
   luaL_setfuncs(L, mtl_tensor_writing_methods, 0);
   lua_pushcclosure(L, mtl_tensor_index, 1);
+  mtl_name_function(L, "index");
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }

@@ -62,7 +62,27 @@ static int softplus(lua_State *L) {
   return push(L, result);
 }
 
+/*** x where it is positive, else slope x.
+@function Tensor:leaky_relu
+@tparam[opt=0.01] number slope
+@treturn Tensor float32 */
+static int leaky_relu(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const double slope = lua_isnoneornil(L, 2) ? 0.01 : mtl_check_number(L, 2);
+  MTL_NEW(L, result, mt_leaky_relu(t, slope));
+  return push(L, result);
+}
+
+/*** min(max(0, x), 6).
+@function Tensor:relu6
+@treturn Tensor of the same type */
+static int relu6(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  MTL_NEW(L, result, mt_relu6(t));
+  return push(L, result);
+}
+
 const luaL_Reg mtl_tensor_activations[] = {
-    {"sigmoid", sigmoid}, {"tanh", hyperbolic_tangent}, {"gelu", gelu},
-    {"silu", silu},       {"softplus", softplus},       {NULL, NULL},
+    {"sigmoid", sigmoid},   {"tanh", hyperbolic_tangent}, {"gelu", gelu},   {"silu", silu},
+    {"softplus", softplus}, {"leaky_relu", leaky_relu},   {"relu6", relu6}, {NULL, NULL},
 };

@@ -26,7 +26,8 @@ typedef struct {
 /* How a slot's values are ordered in memory, as against in files and state dicts. */
 typedef enum {
   MT_LAYOUT_SAME,
-  MT_LAYOUT_CONV /* memory kH,kW,I,O; files O,I,kH,kW */
+  MT_LAYOUT_CONV, /* memory kH,kW,I,O; files O,I,kH,kW (I: of one group) */
+  MT_LAYOUT_IMAGE /* memory H,W,C; files C,H,W */
 } mt_layout;
 
 typedef struct {
@@ -46,7 +47,8 @@ struct mt_module {
   const mt_module_class *cls;
   bool training;
   bool attached; /* stands in a tree: its height can no longer grow */
-  int height;    /* 1 for a leaf */
+  bool grows;    /* may get children there: its height allows for a few levels more than there are */
+  int height;    /* at least 1 for a leaf, more than that of every child */
   int n_slots, n_children;
   mt_slot *slots;
   mt_child *children;

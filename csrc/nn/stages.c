@@ -17,7 +17,7 @@ static bool may_follow(const mt_child *chain, int count, int i) {
 
 static found_stage stage_at(const mt_child *chain, int count, bool training) {
   found_stage f = {.length = 0};
-  if (count < 2 || !mt_is_conv2d(chain[0].module) || !may_follow(chain, count, 1) ||
+  if (count < 2 || !mt_is_plain_conv2d(chain[0].module) || !may_follow(chain, count, 1) ||
       !mt_is_batch_norm2d(chain[1].module) || chain[1].module->training != training)
     return f;
   const mt_module *conv = chain[0].module;

@@ -13,5 +13,9 @@ mt_tensor *mt_gelu(mt_tensor *t, bool by_tanh);
 mt_tensor *mt_silu(mt_tensor *t);
 /* log(1 + exp(beta x)) / beta; x itself where beta x > threshold. beta > 0. */
 mt_tensor *mt_softplus(mt_tensor *t, double beta, double threshold);
+/* x where it is positive, else slope x, with that gradient at 0 too. */
+mt_tensor *mt_leaky_relu(mt_tensor *t, double slope);
+/* min(max(0, x), 6); the gradient is 0 at both ends. */
+mt_tensor *mt_relu6(mt_tensor *t);
 
 #endif

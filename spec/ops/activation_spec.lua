@@ -20,6 +20,8 @@ local functions = {
   { "softplus", { beta = 2, threshold = 1 }, function(x)
     return 2 * x > 1 and x or math.log(1 + math.exp(2 * x)) / 2
   end },
+  { "leaky_relu", nil, function(x) return x > 0 and x or 0.01 * x end },
+  { "leaky_relu", 0.3, function(x) return x > 0 and x or 0.3 * x end },
 }
 
 describe("activation", function()
@@ -70,5 +72,21 @@ describe("activation", function()
     assert.error_matches(function() x:gelu "tanh" end, "table of options expected, got 'tanh'")
     assert.error_matches(function() x:softplus{ beta = 0 } end, "option 'beta': number in")
     assert.error_matches(function() mt.sigmoid(3) end, "masktune.Tensor expected, got number")
+  end)
+
+  it("relu6 stays between 0 and 6, leaky_relu goes on below 0; their gradients there", function()
+    gradcheck.check{
+      ours = mt.relu6,
+      reference = function(x) return reference.map(x, function(v) return math.min(math.max(v, 0), 6) end) end,
+      inputs = { { shape = { 40 }, low = -8, high = 14 } },
+    }
+    local x = mt.tensor{ 0, 6, 3 }:requires_grad(true)
+    x:relu6():sum():backward()
+    assert.same({ 0, 0, 1 }, x:grad():totable())
+    x:zero_grad()
+    mt.leaky_relu(x, 0.5):sum():backward()
+    assert.same({ 0.5, 1, 1 }, x:grad():totable())
+    assert.error_matches(function() mt.leaky_relu(x, "a") end,
+      "bad argument #2 to 'leaky_relu' %(number expected, got 'a'%)")
   end)
 end)
