@@ -14,6 +14,7 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_functional_nn(L);
   mtl_open_module(L);
   mtl_open_optim(L);
+  mtl_open_cam(L);
   mtl_open_explain(L);
   mtl_open_image(L);
   mtl_open_paint(L);

@@ -65,8 +65,8 @@ local function by_own_name(value, file) return { [file] = value } end
 --- The entry called `name`: from the file of that name, else from whichever file defines it.
 local function find(state, name)
   if state.entries[name] ~= nil or type(name) ~= "string" then return state.entries[name] end
-  if not name:find("^[%a_][%w_]*$") then return nil end
-  if package.searchpath(state.place .. "." .. name, package.path) then state.load(name) end
+  local could_be_file = name:find("^[%a_][%w_]*$")
+  if could_be_file and package.searchpath(state.place .. "." .. name, package.path) then state.load(name) end
   if state.entries[name] == nil and state.several then names_of(state) end
   return state.entries[name]
 end
