@@ -16,7 +16,8 @@ local explain = {}
 -- @treturn table
 function explain.method(cam, where, level)
   if type(cam) == "function" or type(cam) == "table" then return method.make(cam, "function") end
-  return registry.get(cams, cam, where, "option 'cam'", (level or 1) + 1)
+  local found = registry.get(cams, cam, where, "option 'cam'", (level or 1) + 1)
+  return found
 end
 
 --- Heatmaps of images.
@@ -33,7 +34,8 @@ local function run(_, model, images, options)
   local cam = options and options.cam or "xgradcam"
   local own = tables.merged(options or {})
   own.cam = nil
-  return engine.run(explain.method(cam, "mt.explain"), "mt.explain", model, images, own)
+  local heat, predicted = engine.run(explain.method(cam, "mt.explain"), "mt.explain", model, images, own)
+  return heat, predicted
 end
 
 return setmetatable(explain, { __call = run })
