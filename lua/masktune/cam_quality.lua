@@ -48,26 +48,25 @@ local road_schema = tables.merged(hiding_schema, {
 
 local function shape_text(tensor) return tensor:dtype() .. " {" .. table.concat(tensor:shape(), ",") .. "}" end
 
---- Checks the tensors that every function has. level: as in check.options.
-local function check_tensors(where, model, images, labels, level)
+--- Checks the tensors that every function has.
+local function check_tensors(where, model, images, labels)
   if not core.is_module(model) then
-    error(("%s: argument 'model': module expected, got %s"):format(where, check.describe(model)), level + 2)
+    check.fail("%s: argument 'model': module expected, got %s", where, check.describe(model))
   end
-  check.argument(where, "images", images, { type = "tensor" }, level + 1)
-  check.argument(where, "labels", labels, { type = "tensor" }, level + 1)
+  check.argument(where, "images", images, { type = "tensor" })
+  check.argument(where, "labels", labels, { type = "tensor" })
   if images:dtype() == "int32" or images:dim() ~= 4 or images:numel() == 0 then
-    error(("%s: argument 'images': float32 or uint8 {N,H,W,C} expected, got %s"):format(where, shape_text(images)),
-      level + 2)
+    check.fail("%s: argument 'images': float32 or uint8 {N,H,W,C} expected, got %s", where, shape_text(images))
   end
   if labels:dtype() ~= "int32" or labels:dim() ~= 1 or #labels ~= #images then
-    error(("%s: argument 'labels': int32 {%d} expected, got %s"):format(where, #images, shape_text(labels)), level + 2)
+    check.fail("%s: argument 'labels': int32 {%d} expected, got %s", where, #images, shape_text(labels))
   end
 end
 
-local function check_heat(where, images, heat, level)
-  check.argument(where, "heat", heat, { type = "tensor" }, level + 1)
+local function check_heat(where, images, heat)
+  check.argument(where, "heat", heat, { type = "tensor" })
   if heat:dtype() ~= "float32" or heat:dim() ~= 3 or #heat ~= #images then
-    error(("%s: argument 'heat': float32 {%d,h,w} expected, got %s"):format(where, #images, shape_text(heat)), level + 2)
+    check.fail("%s: argument 'heat': float32 {%d,h,w} expected, got %s", where, #images, shape_text(heat))
   end
 end
 
@@ -97,11 +96,11 @@ end
 local function judged(where, model, images, labels, first, score)
   local logits = core.capture(model, images, { gradients = false })
   if logits:dtype() ~= "float32" or logits:dim() ~= 2 or #logits ~= #labels then
-    error(("%s: the model gives %s, expected float32 logits {%d,k}"):format(where, shape_text(logits), #labels), 0)
+    check.fail("%s: the model gives %s, expected float32 logits {%d,k}", where, shape_text(logits), #labels)
   end
   for i, label in ipairs(labels:totable()) do
     if label < 1 or label > logits:size(2) then
-      error(("%s: label of image %d is %d, expected 1 to %d"):format(where, first + i - 1, label, logits:size(2)), 0)
+      check.fail("%s: label of image %d is %d, expected 1 to %d", where, first + i - 1, label, logits:size(2))
     end
   end
   local scores = score == "logit" and logits or logits:softmax(2)
@@ -138,7 +137,7 @@ end
 local function check_shares(where, list)
   for i = 2, #list do
     if list[i] <= list[i - 1] then
-      error(("%s: option 'shares': increasing numbers expected, got %g after %g"):format(where, list[i], list[i - 1]), 3)
+      check.fail("%s: option 'shares': increasing numbers expected, got %g after %g", where, list[i], list[i - 1])
     end
   end
 end
@@ -157,8 +156,8 @@ end
 -- each share and the areas under them, `accuracy_area` and `confidence_area`, in [0,1]; `flat`
 function cam_quality.curves(model, images, labels, heat, options)
   local where = "mt.cam_quality.curves"
-  check_tensors(where, model, images, labels, 1)
-  check_heat(where, images, heat, 1)
+  check_tensors(where, model, images, labels)
+  check_heat(where, images, heat)
   local o = check.options(where, options, curves_schema)
   check_shares(where, o.shares)
   local result = { shares = o.shares, flat = count_flat(heat) }
@@ -199,8 +198,8 @@ end
 -- least - mean of most) / 2, higher is better; `score`, its mean; `flat`
 function cam_quality.road(model, images, labels, heat, options)
   local where = "mt.cam_quality.road"
-  check_tensors(where, model, images, labels, 1)
-  check_heat(where, images, heat, 1)
+  check_tensors(where, model, images, labels)
+  check_heat(where, images, heat)
   local o = check.options(where, options, road_schema)
   local changes = { most = {}, least = {} }
   each_part(images, labels, heat, o.batch, function(part, part_labels, part_heat, first)
@@ -282,7 +281,7 @@ end
 -- @usage print(mt.cam_quality.compare(model, images, labels, {cams = {"xgradcam", "layercam"}}))
 function cam_quality.compare(model, images, labels, options)
   local where = "mt.cam_quality.compare"
-  check_tensors(where, model, images, labels, 1)
+  check_tensors(where, model, images, labels)
   local o = check.options(where, options, compare_schema)
   local cams = { "random" }
   for _, cam in ipairs(o.cams) do

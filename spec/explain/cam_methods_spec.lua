@@ -267,7 +267,11 @@ describe("the heatmap method", function()
   end)
 
   it("random draws from its generator, image after image", function()
-    local weights = mt.rand({ N, 6 }, { low = -1, high = 1, generator = mt.generator(8) })
+    local generator, weights = mt.generator(8), {}
+    for i = 1, N do
+      weights[i] = mt.rand(6, { low = -1, high = 1, generator = generator })
+    end
+    weights = mt.stack(weights, 1)
     local _, taps = mt.capture(model, images, { layers = { "body" }, gradients = false })
     local expected = (taps[1].value * weights:reshape(N, 1, 1, 6)):sum(4):relu()
     local heat = mt.cam.random(model, images, { layer = "body", generator = mt.generator(8), batch = 2 })

@@ -49,7 +49,7 @@ describe("a heatmap method of one's own", function()
 
   it("may have a name that no file can have", function()
     with_files({ spec_named = [[
-      return { name = "cam*2", rule = function(tap) return tap.value:mean{ 2, 3 } end }
+      return { entries = { ["cam*2"] = function(tap) return tap.value:mean{ 2, 3 } end } }
     ]] }, function()
       assert.equal("cam*2", mt.cam["cam*2"].name)
       assert.is_nil(mt.cam.spec_named)

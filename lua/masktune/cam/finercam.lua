@@ -5,6 +5,7 @@
 -- Gives what the base gives, float32 {N,h,w}. Options: `base` ("gradcam"; a method that uses the gradient at a layer),
 -- `alpha` (1), `comparisons` (3: how many classes, at most all others).
 -- @module masktune.cam.finercam
+local check = require "masktune.check"
 local core = require "masktune.core"
 local registry = require "masktune.registry"
 
@@ -50,8 +51,7 @@ end
 local function base_of(context)
   local base = registry.get(require "masktune.cam", context.options.base, "mt.cam.finercam", "option 'base'")
   if base.input or not base.gradient or base.score then
-    error(("mt.cam.finercam: option 'base': a method that uses the gradient at a layer expected, got '%s'"):format(
-      base.name), 0)
+    check.fail("mt.cam.finercam: option 'base': a method that uses the gradient at a layer expected, got '%s'", base.name)
   end
   return base
 end

@@ -5,6 +5,7 @@
 -- Srinivas and Fleuret 2019, "Full-Gradient Representation for Neural Network Visualization", with the scaling of the
 -- Python package grad-cam. Looks at the whole net: no option `layer`. Gives the map, float32 {N,H,W}.
 -- @module masktune.cam.fullgrad
+local check = require "masktune.check"
 local core = require "masktune.core"
 local engine = require "masktune.explain.engine"
 local inference = require "masktune.inference"
@@ -48,7 +49,7 @@ return {
     local size = { sum:size(2), sum:size(3) }
     for _, layer in ipairs(context.taps) do
       if layer.runs > 1 then
-        error(("mt.cam.fullgrad: layer '%s' runs %d times, expected once"):format(layer.name, layer.runs), 0)
+        check.fail("mt.cam.fullgrad: layer '%s' runs %d times, expected once", layer.name, layer.runs)
       end
       if layer.gradient then
         local share = scaled_sum((layer.gradient * bias_of(layer.module)):abs())

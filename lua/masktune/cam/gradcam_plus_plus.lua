@@ -2,8 +2,7 @@
 -- Chattopadhay, Sarkar, Howlader and Balasubramanian 2018, "Grad-CAM++: Generalized Gradient-based Visual Explanations
 -- for Deep Convolutional Networks", equation 19. Gives max(0, sum_c w_c A_c), float32 {N,h,w}.
 -- @module masktune.cam.gradcam_plus_plus
-return {
-  name = "gradcam++",
+local gradcam_plus_plus = {
   summary = "Grad-CAM with gradients weighted pixel by pixel, for several objects of a class",
   paper = "Chattopadhay et al. 2018, Grad-CAM++",
   rule = function(tap)
@@ -13,3 +12,5 @@ return {
     return (g:relu() * alpha):sum { 2, 3 }
   end,
 }
+
+return { entries = { ["gradcam++"] = gradcam_plus_plus } } -- a name that no file can have

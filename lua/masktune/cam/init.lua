@@ -28,9 +28,4 @@
 local method = require "masktune.explain.method"
 local registry = require "masktune.registry"
 
-return registry.new("masktune.cam", {
-  kind = "CAM",
-  accept = method.make,
-  -- A method whose name is no file name says it itself.
-  read = function(value, file) return { [type(value) == "table" and value.name or file] = value } end,
-})
+return registry.new("masktune.cam", { kind = "CAM", accept = method.make })

@@ -37,9 +37,9 @@ local function baseline_of(context)
   if type(baseline) == "number" then return core.full(images:shape(), baseline) end
   local ok, expanded = pcall(function() return baseline:to("float32"):expand(images:shape()) end)
   if not check.is_tensor(baseline) or not ok then
-    error(("mt.cam.integrated_gradients: option 'baseline': number or tensor that broadcasts to {%s} expected, got %s")
-      :format(table.concat(images:shape(), ","),
-      check.is_tensor(baseline) and "{" .. table.concat(baseline:shape(), ",") .. "}" or check.describe(baseline)), 0)
+    local got = check.is_tensor(baseline) and "{" .. table.concat(baseline:shape(), ",") .. "}"
+    check.fail("mt.cam.integrated_gradients: option 'baseline': number or tensor that broadcasts to {%s} expected, got %s",
+      table.concat(images:shape(), ","), got or check.describe(baseline))
   end
   return expanded
 end

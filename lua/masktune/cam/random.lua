@@ -11,7 +11,10 @@ return {
   gradient = false,
   options = { generator = { type = "any", optional = true } },
   rule = function(tap, context)
-    local options = { low = -1, high = 1, generator = context.options.generator }
-    return core.rand({ #tap.value, tap.value:size(4) }, options)
+    local options, weights = { low = -1, high = 1, generator = context.options.generator }, {}
+    for i = 1, #tap.value do
+      weights[i] = core.rand(tap.value:size(4), options)
+    end
+    return core.stack(weights, 1)
   end,
 }

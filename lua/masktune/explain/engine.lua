@@ -25,57 +25,54 @@ local FORWARD_BATCH = 32 -- images that run forward at once
 
 local function shape_text(tensor) return "{" .. table.concat(tensor:shape(), ",") .. "}" end
 
---- Raises "where: ...". level: as engine.run has it, and one more for each function in between.
-local function refuse(where, level, message, ...) error(where .. ": " .. message:format(...), level + 3) end
-
-local function check_images(where, images, level)
-  check.argument(where, "images", images, { type = "tensor" }, level + 2)
+local function check_images(where, images)
+  check.argument(where, "images", images, { type = "tensor" })
   if images:dtype() == "int32" then
-    refuse(where, level + 1, "images is int32, expected float32 or uint8")
+    check.fail("%s: images is int32, expected float32 or uint8", where)
   elseif images:dim() ~= 4 or images:numel() == 0 then
-    refuse(where, level + 1, "images has shape %s, expected {N,H,W,C} with at least one image", shape_text(images))
+    check.fail("%s: images has shape %s, expected {N,H,W,C} with at least one image", where, shape_text(images))
   end
 end
 
-local function check_target(where, target, count, level)
+local function check_target(where, target, count)
   if check.is_tensor(target) then
-    if target:dtype() ~= "int32" then refuse(where, level + 1, "target is %s, expected int32", target:dtype()) end
+    if target:dtype() ~= "int32" then check.fail("%s: target is %s, expected int32", where, target:dtype()) end
     if target:dim() ~= 1 or #target ~= count then
-      refuse(where, level + 1, "target has shape %s, expected {%d}", shape_text(target), count)
+      check.fail("%s: target has shape %s, expected {%d}", where, shape_text(target), count)
     end
   elseif target ~= nil and not (math.type(target) == "integer" and target >= 1) then
-    refuse(where, level + 1, "option 'target': integer >= 1 or int32 tensor {N} expected, got %s",
-      check.describe(target))
+    check.fail("%s: option 'target': integer >= 1 or int32 tensor {N} expected, got %s", where, check.describe(target))
   end
 end
 
 --- The names of the layers to look at, and whether they are the option `layers`.
-local function layers_of(method, where, model, o, level)
+local function layers_of(method, where, model, o)
   if method.input then return {} end
-  if o.layer and o.layers then refuse(where, level + 1, "options 'layer' and 'layers': one of them expected") end
+  if o.layer and o.layers then check.fail("%s: options 'layer' and 'layers': one of them expected", where) end
   if o.layers then return o.layers, true end
   local layer = o.layer or model.cam_layer
   if type(layer) ~= "string" then
-    refuse(where, level + 1, "option 'layer': name of a layer expected, got %s", check.describe(layer))
+    check.fail("%s: option 'layer': name of a layer expected, got %s", where, check.describe(layer))
   end
   return { layer }
 end
 
 -- ---- one part of the images ----
 
---- f(...), whose errors do not name the place in this file that called it.
+--- f(...), whose errors name the user's line where they would name the one in this file that called it.
 local function relayed(f, ...)
   local results = table.pack(pcall(f, ...))
   if results[1] then return table.unpack(results, 2, results.n) end
   local message = results[2]
-  if type(message) == "string" then message = message:gsub("^[^\n]-masktune/explain/engine%.lua:%d+: ", "") end
+  local rest = type(message) == "string" and message:match("^[^\n]-masktune/explain/engine%.lua:%d+: (.*)$")
+  if rest then check.fail("%s", rest) end
   error(message, 0)
 end
 
 local function check_logits(where, logits, count)
   if logits:dtype() == "float32" and logits:dim() == 2 and #logits == count and logits:size(2) > 0 then return end
-  error(("%s: the model gives %s of shape %s, expected float32 logits {%d,k}"):format(where, logits:dtype(),
-    shape_text(logits), count), 0)
+  check.fail("%s: the model gives %s of shape %s, expected float32 logits {%d,k}", where, logits:dtype(),
+    shape_text(logits), count)
 end
 
 --- The target classes of images first .. first + n - 1.
@@ -85,7 +82,7 @@ local function targets_of(where, target, first, logits, predicted)
   local chosen = check.is_tensor(target) and target:narrow(1, first, n) or core.full({ n }, target, "int32")
   for i, class in ipairs(chosen:totable()) do
     if class < 1 or class > classes then
-      error(("%s: target of image %d is %d, expected 1 to %d"):format(where, first + i - 1, class, classes), 0)
+      check.fail("%s: target of image %d is %d, expected 1 to %d", where, first + i - 1, class, classes)
     end
   end
   return chosen
@@ -94,13 +91,13 @@ end
 --- Checks what a layer gave (or the images), and takes it out of the graph.
 local function settle(where, tap, count, gradient)
   local value, what = tap.value, tap.module and ("layer '%s'"):format(tap.name) or "the images"
-  if not value then error(("%s: %s does not run in the model's forward pass"):format(where, what), 0) end
+  if not value then check.fail("%s: %s does not run in the model's forward pass", where, what) end
   if value:dim() ~= 4 or #value ~= count then
-    error(("%s: %s gives shape %s, expected {%d,h,w,C}"):format(where, what, shape_text(value), count), 0)
+    check.fail("%s: %s gives shape %s, expected {%d,h,w,C}", where, what, shape_text(value), count)
   end
   if gradient then
     tap.gradient = value:grad()
-    if not tap.gradient then error(("%s: the model's logits do not depend on %s"):format(where, what), 0) end
+    if not tap.gradient then check.fail("%s: the model's logits do not depend on %s", where, what) end
   end
   tap.value = value:detach()
 end
@@ -123,8 +120,8 @@ local function heat_of(method, where, tap, context)
   end
   if not is_tensor or map:dim() ~= 3 or #map ~= n then
     local got = is_tensor and shape_text(map) or check.is_tensor(map) and map:dtype() or check.describe(map)
-    error(("%s: the rule gives %s, expected a float32 map {%d,h,w} or channel weights {%d,%d}"):format(where, got, n, n,
-      channels), 0)
+    check.fail("%s: the rule gives %s, expected a float32 map {%d,h,w} or channel weights {%d,%d}", where, got, n, n,
+      channels)
   end
   return map:detach():relu()
 end
@@ -204,18 +201,16 @@ end
 -- @param model
 -- @param images
 -- @tparam ?table options as masktune.cam describes them
--- @tparam[opt=1] integer level whom to blame: 1 is the caller of the function that calls engine.run, 2 its caller
 -- @treturn Tensor heat, float32 {N,h,w} or {N,H,W}
 -- @treturn Tensor predicted, int32 {N}
-function engine.run(method, where, model, images, options, level)
-  level = level or 1
+function engine.run(method, where, model, images, options)
   if not core.is_module(model) then
-    refuse(where, level, "argument 'model': module expected, got %s", check.describe(model))
+    check.fail("%s: argument 'model': module expected, got %s", where, check.describe(model))
   end
-  check_images(where, images, level)
-  local o = check.options(where, options, method.schema, level + 1)
-  local layers, several = layers_of(method, where, model, o, level)
-  check_target(where, o.target, #images, level)
+  check_images(where, images)
+  local o = check.options(where, options, method.schema)
+  local layers, several = layers_of(method, where, model, o)
+  check_target(where, o.target, #images)
   if method.native and not several then
     return relayed(method.native, model, images, { layer = layers[1], target = o.target, batch = o.batch })
   end

@@ -12,12 +12,10 @@ local explain = {}
 --- The method that is meant by a name, a rule or a table; an error lists the names.
 -- @param cam the name of one of mt.cam, a function (tap, context) as masktune.cam describes it, or a table with one
 -- @string where the public function, for the message
--- @tparam[opt=1] integer level as in check.options
 -- @treturn table
-function explain.method(cam, where, level)
+function explain.method(cam, where)
   if type(cam) == "function" or type(cam) == "table" then return method.make(cam, "function") end
-  local found = registry.get(cams, cam, where, "option 'cam'", (level or 1) + 1)
-  return found
+  return registry.get(cams, cam, where, "option 'cam'")
 end
 
 --- Heatmaps of images.
@@ -30,12 +28,9 @@ end
 -- @treturn Tensor the most probable classes, int32 {N}
 -- @usage local heat = mt.explain(model, images, {cam = function(tap) return tap.gradient:mean{2, 3} end})
 local function run(_, model, images, options)
-  check.argument("mt.explain", "options", options, { type = "table", default = {} })
-  local cam = options and options.cam or "xgradcam"
-  local own = tables.merged(options or {})
-  own.cam = nil
-  local heat, predicted = engine.run(explain.method(cam, "mt.explain"), "mt.explain", model, images, own)
-  return heat, predicted
+  options = check.argument("mt.explain", "options", options, { type = "table", default = {} })
+  local cam, own = options.cam or "xgradcam", tables.without(options, { "cam" })
+  return engine.run(explain.method(cam, "mt.explain"), "mt.explain", model, images, own)
 end
 
 return setmetatable(explain, { __call = run })

@@ -11,7 +11,6 @@ local method = {}
 -- - `rule`: function (tap, context) -> map {n,h,w} or channel weights {n,C}; runs without recording gradients. `tap` is
 --   `{name =, module =, value =, gradient =}`; see masktune.explain.context
 -- - `summary`, `paper`: lines for people
--- - `name`: where it is not the file's
 -- - `gradient` (true): false where the rule needs no gradient; then no backward pass runs and `tap.gradient` is nil
 -- - `input` (false): true for a method that looks at the image itself: `tap` is the image {n,H,W,C}, and there is no
 --   option `layer`
@@ -25,7 +24,6 @@ method.schema = {
   rule = { type = "function" },
   summary = { type = "string", default = "" },
   paper = { type = "string", optional = true },
-  name = { type = "string", optional = true },
   gradient = { type = "boolean", default = true },
   input = { type = "boolean", default = false },
   layers = { type = "function", optional = true },
@@ -38,8 +36,7 @@ local Method = { __name = "masktune.Cam" }
 
 --- heat, predicted = method(model, images, options)
 function Method.__call(self, model, images, options)
-  local heat, predicted = engine.run(self, "mt.cam." .. self.name, model, images, options) -- no tail call: errors
-  return heat, predicted -- count the functions up to the user's
+  return engine.run(self, "mt.cam." .. self.name, model, images, options)
 end
 
 function Method.__tostring(self) return "mt.cam." .. self.name .. ": " .. self.summary end
@@ -54,9 +51,9 @@ function method.make(value, name, where)
   where = ("CAM '%s'%s"):format(name, where and " (" .. where .. ")" or "")
   if type(value) == "function" then value = { rule = value } end
   if type(value) ~= "table" then
-    error(("%s: function or table with a rule expected, got %s"):format(where, check.describe(value)), 0)
+    check.fail("%s: function or table with a rule expected, got %s", where, check.describe(value))
   end
-  local made = check.options(where, value, method.schema, 2)
+  local made = check.options(where, value, method.schema)
   made.name = name
   made.schema = tables.merged(made.input and engine.input_schema or engine.layer_schema, made.options)
   return setmetatable(made, Method)
