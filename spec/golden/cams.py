@@ -89,7 +89,7 @@ def raw_maps(name, model, layer, images, targets):
     activations = base.activations_and_grads.activations[0].numpy()
     terms = terms_of(name, cam_map, kept, activations)
     norms = [np.linalg.norm(m.reshape(len(m), -1), axis=1) for m in (np.maximum(cam_map, 0), terms)]
-    demand(name.startswith("eigen") or (norms[0] >= CANCELLATION * norms[1]).all())
+    demand(name.startswith("eigen") or (norms[0] > CANCELLATION * norms[1]).all())
     if name == "fem":
         demand_clear_of_threshold(activations)
     base.activations_and_grads.release()
@@ -161,7 +161,9 @@ def compute_once(case, salt):
     images = nchw(nets.formula("images", (case["batch"], *case["size"], 3), salt)).double()
     layers = [layer_of(model, path) for path in case["layers"]]
     margin = nets.Margin(model.modules())
-    predicted = model(images).argmax(dim=1)
+    logits = model(images)
+    predicted = logits.argmax(dim=1)
+    demand(logits.softmax(dim=1).max() < 0.9999)  # the other classes' probabilities are finercam's weights
     result = {"salt": np.array([salt], dtype=np.int32), "predicted": predicted.numpy() + 1}
     result["integrated_gradients"] = integrated(model, images, predicted, case["steps"])
     result["input_x_gradient"] = (images * image_gradient(model, images, predicted)).sum(dim=1)

@@ -1,5 +1,5 @@
 """Writes cams.json and cams.safetensors beside this script, for spec/oracle/cam_golden_spec.lua.
-python3 spec/golden/generate_cams.py (needs torch, numpy, safetensors, grad-cam 1.5.5)."""
+python3 spec/golden/generate_cams.py (needs torch, numpy, safetensors, grad-cam; made with 1.5.7)."""
 import importlib.metadata
 import json
 import pathlib
