@@ -120,7 +120,8 @@ void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, 
 void mtl_open_operation(lua_State *L);     /* operation.c: op */
 void mtl_open_module(lua_State *L);        /* module.c: nn.* */
 void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
-void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */
+void mtl_open_cam(lua_State *L);           /* cam.c: capture, cam.* */
+void mtl_open_explain(lua_State *L);       /* explain.c: mask.* */
 void mtl_open_image(lua_State *L);         /* image.c: image.* */
 void mtl_open_paint(lua_State *L);         /* paint.c: image.paint, image.draw_strokes */
 void mtl_open_picture_files(lua_State *L); /* picture_files.c: image.read_jpeg, write_jpeg, read_files */

@@ -15,6 +15,7 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_operation(L);
   mtl_open_module(L);
   mtl_open_optim(L);
+  mtl_open_cam(L);
   mtl_open_explain(L);
   mtl_open_image(L);
   mtl_open_paint(L);

@@ -91,19 +91,9 @@ int mt_slot_file_shape(const mt_slot *slot, int64_t shape[MT_MAX_DIMS]);
 mt_tensor *mt_slot_to_file_order(const mt_slot *slot, const mt_tensor *values);
 int mt_slot_from_file_order(mt_slot *slot, const mt_tensor *file_values, const char *path);
 
-/* ---- capture: a layer's activation as the place where gradients stop ----
- * While a capture is set, the first output of `target` in a forward pass is cut out of the graph: it becomes a leaf
- * that requires gradients, and recording switches to MT_GRAD_ACTIVATIONS from there on. Used by CAM: no graph below the
- * layer, none for parameters. The caller restores the gradient mode and releases `activation`. */
-typedef struct {
-  mt_module *target;
-  mt_tensor *activation; /* NULL until target ran */
-} mt_capture;
-mt_capture *mt_module_set_capture(mt_capture *capture); /* returns the one that was set before */
-
-/* For code that runs several modules as one operation: whether m's own output is still waited for (then it must not
- * vanish inside), and the end of the forward pass of the last of them. Takes over and returns references; NULL passes.
- */
+/* ---- capture (nn/capture.h), as code sees it that runs several modules as one operation ----
+ * Whether m's own output is asked for (then it must not vanish inside), and the end of the forward pass of the last of
+ * them. Takes over and returns references; NULL passes. */
 bool mt_module_is_captured(const mt_module *m);
 mt_tensor *mt_module_finish(mt_module *m, mt_tensor *output);
 
