@@ -1,6 +1,6 @@
 /* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c: constructors;
  * module_script.c: modules whose forward is a Lua function; module_state.c: parameters and state dicts;
- * module_clone.c: deep copies; module_print.c: the tree as text. */
+ * module_clone.c: deep copies; module_freeze.c: what is not trained; module_print.c: the tree as text. */
 #ifndef MT_LUA_MODULE_H
 #define MT_LUA_MODULE_H
 
@@ -44,5 +44,6 @@ int mtl_module_tostring(lua_State *L);
 extern const luaL_Reg mtl_module_constructors[];
 extern const luaL_Reg mtl_module_state_methods[];
 extern const luaL_Reg mtl_module_clone_methods[];
+extern const luaL_Reg mtl_module_freeze_methods[];
 
 #endif
