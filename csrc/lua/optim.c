@@ -77,7 +77,7 @@ static bool push_field(lua_State *L, const option_place *at, const char *name) {
 static double pop_number(lua_State *L, const option_place *at, const char *name, double high) {
   const double value = lua_tonumber(L, -1);
   if (lua_type(L, -1) != LUA_TNUMBER || !(value >= 0.0 && value <= high)) {
-    const char *expected = lua_pushfstring(L, "number in [0, %f]", high);
+    const char *expected = lua_pushfstring(L, "number in [%f, %f]", 0.0, high);
     lua_pushvalue(L, -2);
     refuse(L, at, name, expected);
   }

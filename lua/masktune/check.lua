@@ -178,7 +178,8 @@ end
 -- @tparam[opt=1] integer level as in check.options
 -- @return the value, or the rule's default
 function check.argument(where, name, value, rule, level)
-  return resolve(rule, value, ("%s: argument '%s'"):format(where, name), (level or 1) + 2)
+  local result = resolve(rule, value, ("%s: argument '%s'"):format(where, name), (level or 1) + 2)
+  return result -- in a tail call this function would be missing among the levels
 end
 
 return check

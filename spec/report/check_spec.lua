@@ -82,6 +82,18 @@ describe("check.argument", function()
   end)
 end)
 
+describe("an error of check.argument", function()
+  it("points at the caller's line", function()
+    local function f(x)
+      local n = check.argument("mt.f", "n", x, { type = "integer" })
+      return n
+    end
+    local line = debug.getinfo(1, "l").currentline + 1
+    local _, message = pcall(function() f("x") end)
+    assert.truthy(message:find("check_spec.lua:" .. line .. ": mt.f", 1, true), message)
+  end)
+end)
+
 describe("check.is_module", function()
   it("takes tables with a forward", function()
     assert.is_true(check.is_module { forward = function() end })
