@@ -129,10 +129,9 @@ static bool try_residual(stage_list *list, const mt_tensor *input, const mt_tens
   return fits;
 }
 
-/* How the front of a chain runs: what its first normalisation says. */
+/* How the front of a chain may run: as its first normalisation says; containers only in evaluation. */
 static bool is_training(const mt_child *chain, int count) {
-  const mt_module *first = chain[0].module;
-  return mt_is_conv2d(first) ? count > 1 && mt_module_is_training(chain[1].module) : mt_module_is_training(first);
+  return count > 1 && mt_is_conv2d(chain[0].module) && mt_module_is_training(chain[1].module);
 }
 
 int mt_stages_run(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, mt_tensor **output,

@@ -12,7 +12,7 @@ local schedule = {}
 local rate = { type = "number", above = 0 }
 local factor = { type = "number", above = 0, default = 0.1 }
 local count = { type = "integer", min = 1 }
-local share = { type = "number", above = 0, max = 1, default = 1 / 3 }
+local start = { type = "number", above = 0, max = 1, default = 1 / 3 }
 local function divisor(default) return { type = "number", above = 0, default = default } end
 
 --- A wrapped schedule's rate when `passed` epochs, whole or not, have passed; set below.
@@ -112,14 +112,14 @@ local kinds = {
     at_step = function(o, step, total) return rate_after(o.schedule, (step - 1) * o.epochs / total) end,
   },
   warmup = {
-    schema = { schedule = { type = "any" }, epochs = count, start = share },
+    schema = { schedule = { type = "any" }, epochs = count, start = start },
     rate = function(o, passed)
       if passed >= o.epochs then return rate_after(o.schedule, passed - o.epochs) end
       return rate_after(o.schedule, 0) * warmup_factor(o, passed, o.epochs)
     end,
   },
   warmup_steps = {
-    schema = { schedule = { type = "any" }, steps = count, start = share },
+    schema = { schedule = { type = "any" }, steps = count, start = start },
     rate = function(o, passed) return rate_after(o.schedule, passed) end,
     at_step = function(o, step, total)
       if step > o.steps then return o.schedule:step_lr(step - o.steps, total - o.steps) end
@@ -193,8 +193,8 @@ local function build_around(kind, options, by_step, hint)
   local inner = built.options.schedule
   local is_table = type(inner) == "table"
   if not is_table or type(inner.lr) ~= "function" then
-    error(("mt.schedule.%s: option 'schedule': schedule (anything with lr(self, epoch)) expected, got %s"):format(kind,
-      check.describe(inner)), 2)
+    local text = "mt.schedule.%s: option 'schedule': schedule (anything with lr(self, epoch)) expected, got %s"
+    error(text:format(kind, check.describe(inner)), 2)
   end
   if (inner.step_lr ~= nil) ~= by_step then
     error(("mt.schedule.%s: option 'schedule': %s, got %s"):format(kind, hint, option_text(inner)), 2)
@@ -226,8 +226,8 @@ function schedule.polynomial(options) return build("polynomial", options) end
 -- @tparam table options `lr`, `epochs`, `min` (0)
 function schedule.cosine(options) return build("cosine", options) end
 
---- Half cosines from `lr` towards `min`, each beginning anew at `lr` (CosineAnnealingWarmRestarts; Loshchilov and Hutter
--- 2017). The first takes `epochs` epochs, every further one `mult` times as many as the one before.
+--- Half cosines from `lr` towards `min`, each beginning anew at `lr` (CosineAnnealingWarmRestarts; Loshchilov and
+-- Hutter 2017). The first takes `epochs` epochs, every further one `mult` times as many as the one before.
 -- @tparam table options `lr`, `epochs`, `mult` (1, an integer), `min` (0)
 function schedule.warm_restarts(options) return build("warm_restarts", options) end
 

@@ -1,4 +1,5 @@
 local mt = require "masktune"
+local process = require "support.process"
 local nn = mt.nn
 
 local function block(inputs, outputs)
@@ -147,6 +148,42 @@ describe("module:requires_grad", function()
     local model = net():requires_grad(false)
     assert.is_false(model(images):requires_grad())
     assert.has_error(function() model(images):sum():backward() end)
+  end)
+
+  it("keeps less of a row of stages, the more of its front is frozen", function()
+    local model, inputs = net().body, mt.rand(16, 32, 32, 3)
+    local function held()
+      local before = mt.memory().live
+      local output = model(inputs)
+      return mt.memory().live - before, output
+    end
+    local whole = held()
+    for i = 1, 7 do
+      model[i]:requires_grad(false)
+    end
+    local last_two = held() -- the last stage makes its input from the output before it
+    model:requires_grad(false)
+    local output_only = held()
+    assert.is_true(last_two < 0.75 * whole and output_only < 0.5 * last_two,
+      ("%d, %d, %d bytes"):format(whole, last_two, output_only))
+  end)
+
+  it("runs a frozen row of stages with no more than two of their outputs in memory", function()
+    local ran, output = process.run(process.lua .. " -e " .. process.quoted[[
+      local mt = require "masktune"
+      local items = {}
+      for i = 1, 6 do
+        items[#items + 1] = mt.nn.Conv2d(8, 8, 3, { padding = 1 })
+        items[#items + 1] = mt.nn.BatchNorm2d(8)
+        items[#items + 1] = mt.nn.ReLU()
+      end
+      local model, inputs = mt.nn.Sequential(items):requires_grad(false), mt.rand(32, 64, 64, 8)
+      local before = mt.memory().live
+      model(inputs)
+      print((mt.memory().peak - before) / (4 * inputs:numel()))]])
+    assert.is_true(ran, output)
+    local outputs = tonumber(output) -- in units of one stage's output; the rest is scratch
+    assert.is_true(outputs < 3, outputs)
   end)
 
   it("keeps no activations of a frozen front, in training mode neither", function()
