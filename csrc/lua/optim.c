@@ -25,33 +25,24 @@ static int collect_optimizer(lua_State *L) {
 typedef struct {
   const char *name; /* NULL ends a list */
   enum { NUMBER, BOOLEAN, BETAS } kind;
-  size_t offset;            /* in the class's options; BETAS: of two doubles */
-  double fallback[2], high; /* numbers reach from 0 to `high` */
+  size_t offset; /* in the class's options; BETAS: of two doubles */
+  double high;   /* numbers reach from 0 to here */
 } option_rule;
 
-typedef struct {
-  const mt_optimizer_class *cls;
-  option_rule rules[MAX_OPTIONS];
-} optimizer_kind;
-
-/* Room for any class's options. */
+/* Any class's options. */
 typedef union {
   mt_sgd_options sgd;
   mt_adam_options adam;
 } any_options;
 
+typedef struct {
+  const mt_optimizer_class *cls;
+  const option_rule *rules; /* fewer than MAX_OPTIONS */
+  any_options defaults;
+} optimizer_kind;
+
 static double *number_at(any_options *options, size_t offset) { return (double *)(void *)((char *)options + offset); }
 static bool *boolean_at(any_options *options, size_t offset) { return (bool *)(void *)((char *)options + offset); }
-
-static void set_defaults(const option_rule *rule, any_options *options) {
-  for (; rule->name; rule++) {
-    if (rule->kind == BOOLEAN)
-      *boolean_at(options, rule->offset) = false;
-    else
-      *number_at(options, rule->offset) = rule->fallback[0];
-    if (rule->kind == BETAS) number_at(options, rule->offset)[1] = rule->fallback[1];
-  }
-}
 
 /* Where the options being read stand: the whole table at argument 2, or a group inside argument 1. */
 typedef struct {
@@ -181,7 +172,7 @@ static void add_groups(lua_State *L, mt_optimizer *o, const optimizer_kind *kind
 static int make(lua_State *L, const optimizer_kind *kind) {
   const char *names[MAX_OPTIONS + 3];
   const option_place at = {2, 2, ""};
-  any_options options;
+  any_options options = kind->defaults;
   luaL_checktype(L, 1, LUA_TTABLE);
   luaL_checktype(L, 2, LUA_TTABLE);
   lua_settop(L, 2);
@@ -189,7 +180,6 @@ static int make(lua_State *L, const optimizer_kind *kind) {
   mtl_check_options(L, 2, names);
   if (!push_field(L, &at, "lr")) luaL_argerror(L, 2, "option 'lr' is missing: the learning rate, a number >= 0");
   const double lr = pop_number(L, &at, "lr", MTL_LARGEST_RATE);
-  set_defaults(kind->rules, &options);
   read_options(L, &at, kind->rules, &options);
   mt_optimizer **place = lua_newuserdatauv(L, sizeof *place, 0);
   *place = NULL;
@@ -219,27 +209,26 @@ no dampening), `maximize` (false)
 @usage local opt = mt.optim.sgd({ { params = model.backbone:parameters(), lr = 1e-3 },
                                   { params = model.fc:parameters() } }, { lr = 0.01, momentum = 0.9 }) */
 static int sgd(lua_State *L) {
-  static const optimizer_kind kind = {
-      &mt_sgd_class,
-      {{"momentum", NUMBER, offsetof(mt_sgd_options, momentum), {0}, MTL_LARGEST_RATE},
-       {"weight_decay", NUMBER, offsetof(mt_sgd_options, weight_decay), {0}, MTL_LARGEST_RATE},
-       {"dampening", NUMBER, offsetof(mt_sgd_options, dampening), {0}, 1.0},
-       {"nesterov", BOOLEAN, offsetof(mt_sgd_options, nesterov), {0}, 0},
-       {"maximize", BOOLEAN, offsetof(mt_sgd_options, maximize), {0}, 0},
-       {NULL, NUMBER, 0, {0}, 0}}};
+  static const option_rule rules[] = {
+      {"momentum", NUMBER, offsetof(mt_sgd_options, momentum), MTL_LARGEST_RATE},
+      {"weight_decay", NUMBER, offsetof(mt_sgd_options, weight_decay), MTL_LARGEST_RATE},
+      {"dampening", NUMBER, offsetof(mt_sgd_options, dampening), 1.0},
+      {"nesterov", BOOLEAN, offsetof(mt_sgd_options, nesterov), 0},
+      {"maximize", BOOLEAN, offsetof(mt_sgd_options, maximize), 0},
+      {NULL, NUMBER, 0, 0},
+  };
+  static const optimizer_kind kind = {&mt_sgd_class, rules, {.sgd = {0}}};
   return make(L, &kind);
 }
 
-#define ADAM_RULES(decay)                                                                             \
-  {                                                                                                   \
-    {"betas", BETAS, offsetof(mt_adam_options, beta1), {0.9, 0.999}, 0},                              \
-        {"eps", NUMBER, offsetof(mt_adam_options, eps), {1e-8}, MTL_LARGEST_RATE},                    \
-        {"weight_decay", NUMBER, offsetof(mt_adam_options, weight_decay), {decay}, MTL_LARGEST_RATE}, \
-        {"amsgrad", BOOLEAN, offsetof(mt_adam_options, amsgrad), {0}, 0},                             \
-        {"maximize", BOOLEAN, offsetof(mt_adam_options, maximize), {0}, 0}, {                         \
-      NULL, NUMBER, 0, {0}, 0                                                                         \
-    }                                                                                                 \
-  }
+static const option_rule adam_rules[] = {
+    {"betas", BETAS, offsetof(mt_adam_options, beta1), 0},
+    {"eps", NUMBER, offsetof(mt_adam_options, eps), MTL_LARGEST_RATE},
+    {"weight_decay", NUMBER, offsetof(mt_adam_options, weight_decay), MTL_LARGEST_RATE},
+    {"amsgrad", BOOLEAN, offsetof(mt_adam_options, amsgrad), 0},
+    {"maximize", BOOLEAN, offsetof(mt_adam_options, maximize), 0},
+    {NULL, NUMBER, 0, 0},
+};
 
 /*** Adam, PyTorch's update rule; weight decay is added to the gradient.
 @function optim.adam
@@ -248,7 +237,8 @@ static int sgd(lua_State *L) {
 (false)
 @treturn Optimizer */
 static int adam(lua_State *L) {
-  static const optimizer_kind kind = {&mt_adam_class, ADAM_RULES(0.0)};
+  static const optimizer_kind kind = {
+      &mt_adam_class, adam_rules, {.adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8}}};
   return make(L, &kind);
 }
 
@@ -259,7 +249,8 @@ static int adam(lua_State *L) {
 (false)
 @treturn Optimizer */
 static int adamw(lua_State *L) {
-  static const optimizer_kind kind = {&mt_adamw_class, ADAM_RULES(0.01)};
+  static const optimizer_kind kind = {
+      &mt_adamw_class, adam_rules, {.adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8, .weight_decay = 0.01}}};
   return make(L, &kind);
 }
 

@@ -63,7 +63,8 @@ typedef struct {
 
 /* Adam's and AdamW's. */
 typedef struct {
-  double beta1, beta2, eps, weight_decay;
+  double beta1, beta2; /* in this order, one after the other: the binding reads both */
+  double eps, weight_decay;
   bool amsgrad, maximize;
 } mt_adam_options;
 

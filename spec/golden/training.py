@@ -1,9 +1,9 @@
-"""What PyTorch computes of optimisers, gradient clipping, losses and schedules: the cases of spec/oracle/training.lua, their
-inputs and results. Run by itself, python3 spec/golden/training.py (needs torch, numpy, safetensors) writes training.json
-and training.safetensors beside this script.
+"""What PyTorch computes of optimisers, gradient clipping, losses and schedules: the cases of spec/oracle/training.lua,
+their inputs and results. Run by itself, python3 spec/golden/training.py (needs torch, numpy, safetensors) writes
+training.json and training.safetensors beside this script.
 
-Options have PyTorch's names, which are ours but for the schedules'. Labels are 1..k. `draw(shape)` gives standard normal
-values. Rates of schedules are doubles, so they stand in the JSON file.
+Options have PyTorch's names, which are ours but for the schedules'. Labels are 1..k. `draw(shape)` gives standard
+normal values. Rates of schedules are doubles, so they stand in the JSON file.
 """
 import json
 import pathlib
@@ -180,8 +180,8 @@ def compute(cases, seed):
 
 def of_optimizer(name, kind, options, groups=None, steps=10, **more):
     groups = groups or [{"shapes": [[5, 3], [7], [2, 2, 3]], "options": {}}]
-    return {"name": name, "kind": "optimizer", "optimizer": kind, "options": options, "groups": groups, "steps": steps,
-            **more}
+    return {"name": name, "kind": "optimizer", "optimizer": kind, "options": options, "groups": groups,
+            "steps": steps, **more}
 
 
 def of_loss(name, kind, x, options, **more):
@@ -210,7 +210,8 @@ CASES = [
     of_optimizer("sgd_groups", "sgd", {"lr": 0.1, "momentum": 0.9, "weight_decay": 0.1}, TWO_GROUPS,
                  lr_at={"4": 0.05, "8": 0.2}),
     of_optimizer("sgd_momenta", "sgd", {"lr": 0.1, "momentum": 0.9}, MOMENTA),
-    of_optimizer("sgd_skipping", "sgd", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1}, **SKIPPING),
+    of_optimizer("sgd_skipping", "sgd", {"lr": 0.1, "momentum": 0.9, "dampening": 0.5, "weight_decay": 0.1},
+                 **SKIPPING),
     of_optimizer("sgd_clipped", "sgd", {"lr": 0.1}, clip_grad_norm={"max_norm": 5.0, "norm_type": 2.0}, **SKIPPING),
     of_optimizer("sgd_clipped_1", "sgd", {"lr": 0.1}, clip_grad_norm={"max_norm": 20.0, "norm_type": 1.0}),
     of_optimizer("sgd_clipped_3", "sgd", {"lr": 0.1}, clip_grad_norm={"max_norm": 3.0, "norm_type": 3.0}),
@@ -252,8 +253,9 @@ CASES = [
                 steps_per_epoch=5),
     of_schedule("one_cycle", "one_cycle", {"lr": 0.3, "epochs": 10}, 10),
     of_schedule("one_cycle_steps", "one_cycle", {"lr": 0.3, "epochs": 1}, 57, by_step=True),
-    of_schedule("one_cycle_linear", "one_cycle", {"lr": 0.3, "epochs": 1, "anneal_strategy": "linear", "pct_start": 0.45,
-                                                  "div_factor": 10.0, "final_div_factor": 100.0}, 40, by_step=True),
+    of_schedule("one_cycle_linear", "one_cycle", {
+        "lr": 0.3, "epochs": 1, "anneal_strategy": "linear", "pct_start": 0.45, "div_factor": 10.0,
+        "final_div_factor": 100.0}, 40, by_step=True),
     of_schedule("one_cycle_three", "one_cycle", {"lr": 0.3, "epochs": 1, "three_phase": True}, 50, by_step=True),
     of_schedule("warmup_cosine", "warmup", {"epochs": 3, "start": 0.1, "schedule": COSINE}, 12),
     of_schedule("warmup_step", "warmup", {"epochs": 4, "start": 1 / 3, "schedule": {

@@ -1,5 +1,5 @@
-"""Fresh random cases for spec/oracle/training_live_spec.lua: training_case.py SEED FOLDER writes FOLDER/cases.json and, with
-inputs and PyTorch's results, FOLDER/live.safetensors."""
+"""Fresh random cases for spec/oracle/training_live_spec.lua: training_case.py SEED FOLDER writes FOLDER/cases.json and,
+with inputs and PyTorch's results, FOLDER/live.safetensors."""
 import json
 import pathlib
 import random
