@@ -181,23 +181,21 @@ function rate_after(a_schedule, passed)
   return kinds[a_schedule.kind].rate(a_schedule.options, passed)
 end
 
---- Its callers end in a tail call, so that they do not count among the levels.
-local function build(kind, options, level)
-  local checked = check.options("mt.schedule." .. kind, options, kinds[kind].schema, level or 1)
+local function build(kind, options)
+  local checked = check.options("mt.schedule." .. kind, options, kinds[kind].schema)
   return setmetatable({ kind = kind, options = checked }, kinds[kind].at_step and StepSchedule or Schedule)
 end
 
 --- One that wraps another, which must change by step or must not.
 local function build_around(kind, options, by_step, hint)
-  local built = build(kind, options, 2)
+  local built = build(kind, options)
   local inner = built.options.schedule
-  local is_table = type(inner) == "table"
-  if not is_table or type(inner.lr) ~= "function" then
-    local text = "mt.schedule.%s: option 'schedule': schedule (anything with lr(self, epoch)) expected, got %s"
-    error(text:format(kind, check.describe(inner)), 2)
+  if type(inner) ~= "table" or not check.is_callable(inner.lr) then
+    check.fail("mt.schedule.%s: option 'schedule': schedule (anything with lr(self, epoch)) expected, got %s", kind,
+      check.describe(inner))
   end
   if (inner.step_lr ~= nil) ~= by_step then
-    error(("mt.schedule.%s: option 'schedule': %s, got %s"):format(kind, hint, option_text(inner)), 2)
+    check.fail("mt.schedule.%s: option 'schedule': %s, got %s", kind, hint, option_text(inner))
   end
   return built
 end
