@@ -170,8 +170,12 @@ int mtl_check_axis(lua_State *L, int arg, int ndim) {
 void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
   if (lua_isnoneornil(L, arg)) return;
   if (!lua_istable(L, arg)) argument_error(L, arg, "table of options");
+  mtl_check_fields(L, arg, arg, "", known);
+}
+
+void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const char *const known[]) {
   lua_pushnil(L);
-  while (lua_next(L, arg)) {
+  while (lua_next(L, table)) {
     lua_pop(L, 1);
     int i = 0;
     if (lua_type(L, -1) == LUA_TSTRING)
@@ -187,7 +191,8 @@ void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
       luaL_addstring(&list, known[i]);
     }
     luaL_pushresult(&list);
-    luaL_argerror(L, arg, lua_pushfstring(L, "unknown option %s, expected one of: %s", got, lua_tostring(L, -1)));
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "%sunknown option %s, expected one of: %s", where, got, lua_tostring(L, -1)));
   }
 }
 

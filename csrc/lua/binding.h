@@ -90,6 +90,8 @@ int mtl_check_axis(lua_State *L, int arg, int ndim);
 /* ---- options: a table argument whose keys are all known ---- */
 /* arg must be a table, none or nil; raises on a key that is not in `known` (NULL-terminated), listing them. */
 void mtl_check_options(lua_State *L, int arg, const char *const known[]);
+/* The same for a table inside argument arg, at stack index `table`; messages begin with `where`, "params[2]: ". */
+void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const char *const known[]);
 /* Fields; a missing one gives the default. Messages: "bad argument #3 to 'conv2d'
  * (option 'stride': integer in [1, 64] expected, got 0)". */
 bool mtl_has_option(lua_State *L, int arg, const char *name);
@@ -115,11 +117,12 @@ void mtl_new_class(lua_State *L, const char *name, const luaL_Reg *methods, cons
 /* ---- one per file ---- */
 void mtl_open_tensor(lua_State *L);        /* tensor.c: creation, methods, operators */
 void mtl_open_random(lua_State *L);        /* random.c: manual_seed, generator */
-void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
-void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, cross_entropy on tensors */
+void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling on tensors */
+void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, embedding on tensors */
+void mtl_open_loss(lua_State *L);          /* loss.c: cross_entropy, nll_loss, bce_with_logits, mse_loss */
 void mtl_open_operation(lua_State *L);     /* operation.c: op */
 void mtl_open_module(lua_State *L);        /* module.c: nn.* */
-void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
+void mtl_open_optim(lua_State *L);         /* optim.c: optim.* */
 void mtl_open_cam(lua_State *L);           /* cam.c: capture, cam.* */
 void mtl_open_explain(lua_State *L);       /* explain.c: mask.* */
 void mtl_open_image(lua_State *L);         /* image.c: image.* */

@@ -12,6 +12,7 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_random(L);
   mtl_open_functional(L);
   mtl_open_functional_nn(L);
+  mtl_open_loss(L);
   mtl_open_operation(L);
   mtl_open_module(L);
   mtl_open_optim(L);

@@ -159,6 +159,7 @@ mt_module *mt_module_copy_bare(const mt_module *m) {
   memcpy(copy->state, m->state, m->state_size);
   copy->training = m->training;
   copy->grows = m->grows;
+  copy->frozen = m->frozen;
   for (int i = 0; i < m->n_slots; i++) {
     const mt_slot *slot = &m->slots[i];
     if (mt_module_add_slot(copy, slot->name, mt_tensor_copy(slot->tensor), slot->layout, slot->is_buffer) < 0) {

@@ -45,7 +45,8 @@ typedef struct {
 struct mt_module {
   int refs;
   const mt_module_class *cls;
-  bool training;
+  bool training; /* as train and eval set it; mt_module_is_training says how it runs */
+  bool frozen;   /* freeze.c */
   bool attached; /* stands in a tree: its height can no longer grow */
   bool grows;    /* may get children there: its height allows for a few levels more than there are */
   int height;    /* at least 1 for a leaf, more than that of every child */
@@ -74,6 +75,8 @@ mt_module *mt_module_copy_bare(const mt_module *m);
 /* ---- use ---- */
 mt_tensor *mt_module_forward(mt_module *m, mt_tensor *input);
 void mt_module_train(mt_module *m, bool training); /* the whole tree */
+/* Whether m runs as in training: a frozen module never does. */
+static inline bool mt_module_is_training(const mt_module *m) { return m->training && !m->frozen; }
 /* "backbone.12" from root; "" is root itself. Borrowed; NULL with an error that lists the names at the failing level.
  */
 mt_module *mt_module_find(mt_module *root, const char *path);
@@ -83,6 +86,13 @@ mt_module *mt_module_find(mt_module *root, const char *path);
 int mt_module_walk(mt_module *root, int (*visit)(mt_module *m, const char *path, void *context), void *context);
 /* The same for every slot: path is "backbone.0.weight". Shared modules are visited at each place. */
 int mt_module_walk_slots(mt_module *root, int (*visit)(mt_slot *slot, const char *path, void *context), void *context);
+
+/* ---- freezing (freeze.c), each over the whole tree below m ---- */
+/* Whether gradients of the parameters are wanted; false also drops those that are there. */
+void mt_module_require_grad(mt_module *m, bool wanted);
+bool mt_module_requires_grad(const mt_module *m); /* any parameter */
+/* Frozen: parameters require no gradients, and every module runs as in evaluation, whatever mt_module_train sets. */
+void mt_module_freeze(mt_module *m, bool frozen);
 
 /* ---- slots in files ---- */
 /* The shape of a slot's values in file order; returns the number of axes. */
