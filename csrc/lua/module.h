@@ -1,6 +1,6 @@
 /* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c: constructors;
- * module_script.c: modules whose forward is a Lua function; module_state.c: parameters and state dicts;
- * module_clone.c: deep copies; module_print.c: the tree as text. */
+ * module_script.c: modules whose forward is a Lua function; module_state.c: parameters and state dicts; module_load.c:
+ * taking over state dicts; module_clone.c: deep copies; module_print.c: the tree as text. */
 #ifndef MT_LUA_MODULE_H
 #define MT_LUA_MODULE_H
 
@@ -40,6 +40,7 @@ void mtl_forget_script_error(lua_State *L);
 void mtl_raise_script_error(lua_State *L);
 
 int mtl_module_tostring(lua_State *L);
+int mtl_load_state_dict(lua_State *L); /* the method */
 
 extern const luaL_Reg mtl_module_constructors[];
 extern const luaL_Reg mtl_module_state_methods[];
