@@ -14,10 +14,10 @@ local inference = {}
 -- @tparam table schema of the options
 -- @treturn table options
 function inference.arguments(where, model, set, options, schema)
-  check.argument(where, "model", model, { type = "module" }, 2)
-  dataset.check(where, "argument 'dataset'", set, 3)
-  local o = check.options(where, options, schema, 2)
-  if #set.images == 0 then error(where .. ": argument 'dataset': 1 image or more expected, got 0", 3) end
+  check.argument(where, "model", model, { type = "module" })
+  dataset.check(where, "argument 'dataset'", set)
+  local o = check.options(where, options, schema)
+  if dataset.count(set) == 0 then check.fail(where .. ": argument 'dataset': 1 image or more expected, got 0") end
   return o
 end
 

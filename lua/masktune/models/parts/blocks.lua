@@ -1,7 +1,7 @@
 --- The blocks of residual nets (He et al. 2016) with PyTorch's names, as functions (inputs, width, stride, shortcut)
 -- that give a block and how many channels leave it. shortcut(inputs, outputs, stride) makes the module beside the
 -- convolutions where the block changes the shape.
--- @module masktune.models.blocks
+-- @module masktune.models.parts.blocks
 local nn = require("masktune.core").nn
 
 local blocks = {}

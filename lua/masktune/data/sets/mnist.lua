@@ -151,4 +151,16 @@ function mnist.download(options)
   return folder
 end
 
+--- What mt.data gives of it (masktune.registry).
+mnist.entries = {
+  mnist = mnist.read,
+  find_mnist = mnist.find,
+  download_mnist = mnist.download,
+}
+mnist.summary = {
+  mnist = "handwritten digits, 60,000 + 10,000 of 28x28 (LeCun, Cortes, Burges)",
+  find_mnist = "the folder that holds MNIST",
+  download_mnist = "fetches MNIST",
+}
+
 return mnist

@@ -86,4 +86,4 @@ local function image_folder(options)
   }
 end
 
-return image_folder
+return { entries = { image_folder = image_folder }, summary = "a folder of images with a folder for each class" }

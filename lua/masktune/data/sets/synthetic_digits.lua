@@ -126,4 +126,7 @@ local function synthetic_digits(options)
   }
 end
 
-return synthetic_digits
+return {
+  entries = { synthetic_digits = synthetic_digits },
+  summary = "drawn digits of 28x28, for where MNIST cannot be had",
+}

@@ -1,5 +1,5 @@
 --- Initial weights for whole nets, drawn from the default generator in the tree's order.
--- @module masktune.models.initialise
+-- @module masktune.models.parts.initialise
 local core = require "masktune.core"
 
 local initialise = {}

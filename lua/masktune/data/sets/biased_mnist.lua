@@ -89,4 +89,7 @@ local function biased_mnist(options)
   }
 end
 
-return biased_mnist
+return {
+  entries = { biased_mnist = biased_mnist },
+  summary = "digits below 5 or not, with a blue square that gives the class away (paper, 3.1)",
+}

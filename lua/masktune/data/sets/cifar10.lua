@@ -157,4 +157,14 @@ function cifar10.download(options)
   return folder
 end
 
+--- What mt.data gives of it (masktune.registry).
+cifar10.entries = {
+  cifar10 = cifar10.read,
+  download_cifar10 = cifar10.download,
+}
+cifar10.summary = {
+  cifar10 = "photos of 10 classes, 50,000 + 10,000 of 32x32 (Krizhevsky 2009)",
+  download_cifar10 = "fetches CIFAR-10",
+}
+
 return cifar10

@@ -109,4 +109,14 @@ function svhn.download(options)
   return folder
 end
 
+--- What mt.data gives of it (masktune.registry).
+svhn.entries = {
+  svhn = svhn.read,
+  download_svhn = svhn.download,
+}
+svhn.summary = {
+  svhn = "street view house numbers, 73,257 + 26,032 of 32x32 (Netzer et al. 2011)",
+  download_svhn = "fetches SVHN",
+}
+
 return svhn

@@ -146,4 +146,4 @@ local function cats_dogs(options)
   }
 end
 
-return cats_dogs
+return { entries = { cats_dogs = cats_dogs }, summary = "Cats vs Dogs: cat.N.jpg and dog.N.jpg in a folder" }
