@@ -254,16 +254,33 @@ static bool check_log(lua_State *L, int arg) {
   return !silent;
 }
 
+/* Where all notices of masktune go: mt.notice.say. False, and nothing pushed, where the core stands alone. */
+static bool push_say(lua_State *L) {
+  const int top = lua_gettop(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "masktune.notice");
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "say") == LUA_TFUNCTION) {
+    lua_replace(L, top + 1);
+    return true;
+  }
+  lua_settop(L, top);
+  return false;
+}
+
 static void say_notices(lua_State *L, int arg, const mt_weights *weights) {
   const bool has_log = mtl_has_option(L, arg, "log");
   for (size_t i = 0; i < weights->n_notices; i++) {
-    if (!has_log) {
+    if (has_log) {
+      lua_getfield(L, arg, "log");
+      lua_pushstring(L, weights->notices[i]);
+      lua_call(L, 1, 0);
+    } else if (push_say(L)) {
+      lua_pushliteral(L, "%s");
+      lua_pushstring(L, weights->notices[i]);
+      lua_call(L, 2, 0);
+    } else {
       lua_writestringerror("%s\n", weights->notices[i]);
-      continue;
     }
-    lua_getfield(L, arg, "log");
-    lua_pushstring(L, weights->notices[i]);
-    lua_call(L, 1, 0);
   }
 }
 
@@ -283,7 +300,7 @@ What was taken where there was a choice, and what was left out, is said in a lin
 @function load
 @tparam string path
 @tparam[opt] table options `key`: which part of a PyTorch file is meant ("generator.state_dict"; items of lists count
-from 1, "" is the whole); `log`: gets each line (default: they go to standard error), or false
+from 1, "" is the whole); `log`: gets each line (default: they go to mt.notice), or false
 @treturn table name -> tensor, names as in the file */
 static int load(lua_State *L) {
   static const char *const known[] = {"key", "log", NULL};

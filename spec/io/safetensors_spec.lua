@@ -167,8 +167,9 @@ describe("load", function()
     local state = load_string(file, { log = log })
     assert.equal(2, state.a:item())
     assert.same({ 98 }, state.z:totable())
-    assert.same({ "left out 4 tensors that cannot be read here: 'c' (C64), 'i' (an integer that does not fit in int32), "
-      .. "'u' (an integer that does not fit in int32), 'd' (more axes than we have)" }, lines)
+    assert.same({ "left out 4 tensors that cannot be read here: 'c' (C64), "
+      .. "'i' (an integer that does not fit in int32), 'u' (an integer that does not fit in int32), "
+      .. "'d' (more axes than we have)" }, lines)
     state.a, state.z = nil, nil
     assert.same({}, state)
   end)

@@ -165,7 +165,7 @@ describe("load_metadata", function()
 end)
 
 describe("load says", function()
-  it("by itself on standard error, to a function, or nothing", function()
+  it("by itself where notices go, to a function, or nothing", function()
     local script = "%s -e 'require([[masktune]]).load([[%sloose_zip.pth]], %s)'"
     local line = ("load: '%sloose_zip.pth': %s"):format(folder, kinds.loose.said)
     local function output_of(options, redirect)
@@ -173,10 +173,19 @@ describe("load says", function()
       assert(ok, output)
       return output
     end
-    assert.equal(line .. "\n", output_of("nil", ""))
+    assert.equal("masktune: " .. line .. "\n", output_of("nil", ""))
     assert.equal("", output_of("nil", " 2>/dev/null"))
     assert.equal("", output_of("{ log = false }", ""))
     assert.equal(line, output_of("{ log = io.write }", " 2>/dev/null"))
+    local lines = {}
+    local before = mt.notice.to(function(said) lines[#lines + 1] = said end)
+    mt.load(folder .. "loose_zip.pth")
+    mt.notice.to(before)
+    assert.same({ line }, lines)
+    local alone = "package.loaded[ [[masktune.notice]] ], package.path = nil, [[]] "
+    local script_alone = ("%s -e 'local load = require([[masktune.core]]).load; %s load([[%sloose_zip.pth]])'")
+      :format(process.lua, alone, folder)
+    assert.equal(line .. "\n", select(2, process.run(script_alone)))
   end)
 
   it("what is wrong with its options", function()
