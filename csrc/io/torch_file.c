@@ -1,8 +1,7 @@
 /* Both formats are a pickle that names storages by keys, and the storages' bytes:
  *   zip:     <any>/data.pkl, <any>/data/<key> for each storage, <any>/byteorder ("little"; missing in older ones);
- *   pickles: a magic number, the protocol 1001, a dict about the machine, the object, the list of keys; then for each
- *            key 8 bytes with the number of items, and the items.
- * A file of one pickle that is not the magic number is the object itself, without storages. */
+ *   pickles: some about the format, the object, the list of keys (io/torch_pickles.c), then the storages.
+ * A file of one pickle alone is the object itself, without storages. */
 #include "io/torch_file.h"
 
 #include <errno.h>
@@ -15,15 +14,14 @@
 #include "core/memory.h"
 #include "io/torch_choose.h"
 #include "io/torch_object.h"
+#include "io/torch_pickles.h"
 #include "io/torch_state.h"
 #include "io/zip.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "items are copied from files as they stand");
 
 #define FIRST_READ ((int64_t)4 << 20) /* the pickle of a state dict with thousands of tensors: less than 1 MiB */
-#define PROTOCOL 1001
 #define MAX_KEY 256
-static const char magic[10] = "\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19";
 
 #define fail_file(path, format, ...) mt_fail(MT_ERROR_FORMAT, "load: '%s': " format, path, __VA_ARGS__)
 
@@ -233,29 +231,6 @@ typedef struct {
   const mt_load_request *request;
 } pickles;
 
-static int check_machine(const char *path, const mt_pickle_value *info) {
-  if (info->kind != MT_PICKLE_DICT) return fail_file(path, "%s", "torch.save did not write it");
-  for (size_t i = 0; i < info->items->count; i += 2) {
-    const mt_pickle_value *key = &info->items->values[i];
-    if (mt_pickle_is_text(key, "little_endian") && key[1].integer == 0)
-      return fail_file(path, "%s", "its byte order is big-endian, expected little-endian");
-  }
-  return 0;
-}
-
-static bool is_magic(const mt_pickle_value *value) {
-  return value->kind == MT_PICKLE_LONG && value->size == sizeof magic && memcmp(value->text, magic, sizeof magic) == 0;
-}
-
-/* The two pickles between the magic number and the object. */
-static int read_preamble(mt_pickle *pickle, const char *path) {
-  mt_pickle_value protocol, info;
-  if (mt_pickle_next(pickle, &protocol) < 0) return -1;
-  if (protocol.kind != MT_PICKLE_INTEGER || protocol.integer != PROTOCOL)
-    return fail_file(path, "torch.save's protocol is not %d", PROTOCOL);
-  return mt_pickle_next(pickle, &info) < 0 ? -1 : check_machine(path, &info);
-}
-
 /* The storages of one key have their items at `at`; returns how many bytes that are, -1 with an error. */
 static int64_t locate_key(const pickles *f, mt_torch_storage **sorted, size_t count, const mt_pickle_value *key,
                           int64_t at) {
@@ -282,15 +257,14 @@ static int64_t locate_key(const pickles *f, mt_torch_storage **sorted, size_t co
   return bytes + (int64_t)sizeof items;
 }
 
-/* keys: of all storages, whose items stand one after the other from `at` on. */
+/* keys: of all storages, whose items stand one after the other from `at` on; NONE where there are none. */
 static int locate_in_file(const pickles *f, const mt_torch_objects *o, const mt_pickle_value *keys, int64_t at) {
-  if (keys->kind != MT_PICKLE_LIST)
-    return fail_file(f->path, "the keys of its storages are %s, expected a list", mt_pickle_kind_name(keys->kind));
+  const size_t n_keys = keys->kind == MT_PICKLE_LIST ? keys->items->count : 0;
   size_t count = 0;
   mt_torch_storage **sorted = storages_by_key(o, &count);
   if (!sorted) return -1;
   int64_t bytes = 0;
-  for (size_t i = 0; bytes >= 0 && i < keys->items->count; i++) {
+  for (size_t i = 0; bytes >= 0 && i < n_keys; i++) {
     bytes = locate_key(f, sorted, count, &keys->items->values[i], at);
     at += bytes;
   }
@@ -300,30 +274,16 @@ static int locate_in_file(const pickles *f, const mt_torch_objects *o, const mt_
   return bytes < 0 ? -1 : 0;
 }
 
-/* The object that the file is about, the keys of its storages (none in a plain pickle) and where those begin. */
-static int parse(const pickles *f, mt_pickle *pickle, mt_pickle_value *root, mt_pickle_value *keys, int64_t *begin) {
-  static mt_pickle_items none;
-  *keys = (mt_pickle_value){.kind = MT_PICKLE_LIST, .items = &none};
-  *begin = f->file_size;
-  if (mt_pickle_next(pickle, root) < 0) return -1;
-  if (!is_magic(root)) return 0;
-  if (read_preamble(pickle, f->path) < 0 || mt_pickle_next(pickle, root) < 0 || mt_pickle_next(pickle, keys) < 0)
-    return -1;
-  *begin = (int64_t)mt_pickle_position(pickle);
-  return 0;
-}
-
 /* The first `size` bytes of the file hold the pickles; 1: they do not, there is more to read. */
 static int read_pickles(const pickles *f, const uint8_t *bytes, size_t size, mt_weights *out) {
   mt_torch_objects objects = {.path = f->path};
   mt_torch_state state = {.objects = &objects, .file_size = f->file_size, .out = out};
   mt_pickle_value root, keys;
-  int64_t begin;
   mt_pickle *pickle = mt_pickle_new(bytes, size, f->path, &mt_torch_hooks, &objects);
-  int status = pickle ? parse(f, pickle, &root, &keys, &begin) : -1;
+  int status = pickle ? mt_torch_next_object(pickle, f->path, &root, &keys) : -1;
   const bool more = status < 0 && pickle && mt_pickle_ran_out(pickle) && (int64_t)size < f->file_size;
   if (status == 0) status = list_wanted(&state, &root, f->request);
-  if (status == 0) status = locate_in_file(f, &objects, &keys, begin);
+  if (status == 0) status = locate_in_file(f, &objects, &keys, (int64_t)mt_pickle_position(pickle));
   if (status == 0) status = mt_torch_read_state(&state, f->file);
   mt_torch_state_free(&state);
   mt_pickle_free(pickle);

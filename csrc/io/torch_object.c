@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "core/error.h"
+#include "io/torch_pickles.h"
 #include "io/weights.h"
 
 #define MAX_OBJECTS ((size_t)1 << 19)
@@ -25,6 +26,7 @@ typedef enum {
   SAME_TENSOR, /* of a tensor and what does not matter here */
   OTHER_TENSOR,
   STORAGE,
+  STORAGE_OF_BYTES,
   DTYPE,
   NUMPY_DTYPE,
   NUMPY_ARRAY,
@@ -73,7 +75,7 @@ static const struct {
     {"torch._utils._rebuild_nested_tensor", OTHER_TENSOR, "nested", 0},
     {"torch._utils._rebuild_meta_tensor_no_storage", OTHER_TENSOR, "without values", 0},
     {"torch._utils._rebuild_wrapper_subclass", OTHER_TENSOR, "of a class of its own", 0},
-    {"torch.storage._load_from_bytes", OTHER_TENSOR, "pickled without torch.save", 0},
+    {"torch.storage._load_from_bytes", STORAGE_OF_BYTES, NULL, 0},
     {"torch.FloatStorage", STORAGE, "F32", 0},
     {"torch.DoubleStorage", STORAGE, "F64", 0},
     {"torch.HalfStorage", STORAGE, "F16", 0},
@@ -304,17 +306,19 @@ static int read_tensor(mt_torch_objects *o, const mt_pickle_items *args, mt_torc
   return check_place(o, t, begin, (s->first + s->n_items) * bytes / item);
 }
 
-static int rebuild_tensor(mt_torch_objects *o, const mt_pickle_items *args, mt_pickle_value *result) {
-  mt_torch_tensor *t = mt_torch_add_tensor(o);
-  if (!t || read_tensor(o, args, t) < 0) return -1;
-  *result = mt_torch_value(MT_TORCH_TENSOR, o->n_tensors - 1);
-  return 1;
-}
-
 static int other_tensor(mt_torch_objects *o, const char *what, mt_pickle_value *result) {
   mt_torch_tensor *t = mt_torch_add_tensor(o);
   if (!t) return -1;
   t->problem = what;
+  *result = mt_torch_value(MT_TORCH_TENSOR, o->n_tensors - 1);
+  return 1;
+}
+
+static int rebuild_tensor(mt_torch_objects *o, const mt_pickle_items *args, mt_pickle_value *result) {
+  if (args->count > 0 && args->values[0].kind == MT_PICKLE_INSTANCE)
+    return other_tensor(o, "of a storage that is not read here", result);
+  mt_torch_tensor *t = mt_torch_add_tensor(o);
+  if (!t || read_tensor(o, args, t) < 0) return -1;
   *result = mt_torch_value(MT_TORCH_TENSOR, o->n_tensors - 1);
   return 1;
 }
@@ -416,6 +420,8 @@ static int call(void *context, mt_pickle *pickle, int64_t global, const mt_pickl
       return same_tensor(o, args, result);
     case OTHER_TENSOR:
       return other_tensor(o, globals[global].text, result);
+    case STORAGE_OF_BYTES:
+      return mt_torch_storage_of_bytes(o, args, result);
     case NUMPY_DTYPE:
       return mt_numpy_make_dtype(o, args, result);
     case NUMPY_ARRAY:

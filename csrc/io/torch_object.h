@@ -40,7 +40,7 @@ typedef struct {
   bool swapped; /* big-endian */
 } mt_numpy_dtype;
 
-/* Zero-initialised but for `path` it is empty; mt_torch_objects_free is always safe. */
+/* Zero-initialised but for `path` and is_inner it is empty; mt_torch_objects_free is always safe. */
 typedef struct {
   const char *path;
   mt_torch_storage *storages;
@@ -49,6 +49,7 @@ typedef struct {
   size_t n_tensors, tensors_capacity;
   mt_numpy_dtype *dtypes;
   size_t n_dtypes, dtypes_capacity;
+  bool is_inner; /* of a pickle inside another */
 } mt_torch_objects;
 
 /* With an mt_torch_objects as the context. Whatever a tensor says about its place is checked against what its storage
@@ -74,7 +75,7 @@ static inline const mt_torch_tensor *mt_torch_tensor_of(const mt_torch_objects *
 
 void mt_torch_objects_free(mt_torch_objects *objects);
 
-/* ---- for numpy_object.c ---- */
+/* ---- for numpy_object.c and torch_pickles.c ---- */
 
 /* A new, zeroed one at the end of its list; NULL with an error. */
 mt_torch_storage *mt_torch_add_storage(mt_torch_objects *o);

@@ -227,6 +227,9 @@ def write(folder):
         torch.save(content, folder / f"{kind}_pickles.th", _use_new_zipfile_serialization=False)
     for protocol in (2, 4, 5):
         (folder / f"arrays_protocol{protocol}.pkl").write_bytes(pickle.dumps(arrays(), protocol))
+    # as pickle does without torch.save
+    dumped = {"model": {**small(), "complex": torch.ones(2, dtype=torch.complex64), "half": torch.ones(2).half()}}
+    (folder / "dumped.pkl").write_bytes(pickle.dumps(dumped))
     torch.jit.script(nn.Linear(1, 1)).save(folder / "script.pt")
     expected = as_safetensors(state_dict())
     names = {name.removeprefix("module."): t for name, t in saved["state_dict"].items()}

@@ -114,6 +114,12 @@ local function check_arrays(where)
   end
 end
 
+local function check_dumped(where)
+  local values, said = read(where .. "dumped.pkl")
+  assert.same({ weight = weight, bias = bias, half = { 1, 1 } }, values)
+  assert.same({ "left out 1 tensor that cannot be read here: 'complex' (of a storage that is not read here)" }, said)
+end
+
 describe("load takes the state dict out of what PyTorch wrote:", function()
   for name, expected in pairs(kinds) do
     it(name, function() check_kind(folder, name, expected) end)
@@ -122,6 +128,8 @@ describe("load takes the state dict out of what PyTorch wrote:", function()
   it("tied weights and views, which share memory as in PyTorch", function() check_shared(folder) end)
 
   it("plain pickles of NumPy's arrays", function() check_arrays(folder) end)
+
+  it("plain pickles of tensors", function() check_dumped(folder) end)
 
   it("the same from the PyTorch that is installed #nosan", function()
     local python = process.quoted(os.getenv("MASKTUNE_PYTHON") or "python3")
@@ -137,6 +145,7 @@ describe("load takes the state dict out of what PyTorch wrote:", function()
       end
       check_shared(fresh .. "/")
       check_arrays(fresh .. "/")
+      check_dumped(fresh .. "/")
     end)
   end)
 end)
@@ -281,6 +290,7 @@ describe("load passes over", function()
     ["bytes that can be written to"] = "\x96" .. ("<I8"):pack(3) .. "abc",
     ["bytes as text"] = global("_codecs", "encode") .. "(" .. text "a\u{ff}" .. text "latin1" .. "tR",
     ["what is no such text"] = global("_codecs", "encode") .. "(" .. text "\u{20ac}" .. text "latin1" .. "tR",
+    ["a storage that is none"] = global("torch.storage", "_load_from_bytes") .. "(C\3abct" .. "R",
     ["an array without values"] = global("numpy.core.multiarray", "_reconstruct") .. ")R",
     ["an array of something else"] = global("numpy.core.multiarray", "_reconstruct") .. ")R(K\1K\2K\3K\4K\5tb",
     ["a type without a name"] = global("numpy", "dtype") .. ")R",
