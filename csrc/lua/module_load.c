@@ -344,7 +344,7 @@ static void add_table(lua_State *L, luaL_Buffer *text, int list, const char *kin
 
 static int raise_report(lua_State *L, const char *prefix) {
   luaL_Buffer text;
-  luaL_where(L, 1);
+  mtl_push_place(L);
   luaL_buffinit(L, &text);
   luaL_addstring(&text, "load_state_dict: the names or shapes do not fit (nothing was loaded)");
   if (*prefix) {
@@ -400,7 +400,7 @@ others
 what was taken off */
 int mtl_load_state_dict(lua_State *L) {
   static const char *const known[] = {"strict", "prefix", NULL};
-  mt_module *m = mtl_check_module(L, MODULE);
+  mt_module *m = mtl_check_tree(L, MODULE);
   luaL_checktype(L, DICT, LUA_TTABLE);
   luaL_checkstack(L, 2 * LUA_MINSTACK, NULL);
   lua_settop(L, OPTIONS);

@@ -38,7 +38,7 @@ static int append_tensor(mt_slot *slot, const char *path, void *context) {
 
 /* Leaves the filled table on top, which is index 3. */
 static void collect_slots(lua_State *L, int (*visit)(mt_slot *, const char *, void *), bool parameters) {
-  mt_module *m = mtl_check_module(L, 1);
+  mt_module *m = mtl_check_tree(L, 1);
   lua_settop(L, 1);
   lua_newtable(L);
   lua_newtable(L);
@@ -103,7 +103,7 @@ static int drop_gradient(mt_slot *slot, const char *path, void *context) {
 /*** Forgets the gradients of every parameter.
 @function Module:zero_grad */
 static int zero_grad(lua_State *L) {
-  MTL_DO(L, mt_module_walk_slots(mtl_check_module(L, 1), drop_gradient, NULL));
+  MTL_DO(L, mt_module_walk_slots(mtl_check_tree(L, 1), drop_gradient, NULL));
   return 0;
 }
 

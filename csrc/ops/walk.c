@@ -123,7 +123,7 @@ void mt_walk_run(mt_walk *walk, mt_row row, const void *context) {
   const int64_t length = walk->size[walk->ndim - 1];
   const int64_t pieces = (length + ROW_PIECE - 1) / ROW_PIECE;
   const int64_t units = count / length * pieces;
-  const int threads = count < PARALLEL_FROM ? 1 : mt_num_threads();
+  const int threads = count < PARALLEL_FROM || walk->in_order ? 1 : mt_num_threads();
   if (threads == 1) {
     walk_units(walk, 0, units, pieces, row, context);
     return;

@@ -78,6 +78,7 @@ return function(method, where, model, options)
   dataset.check(where, "option 'train'", o.train)
   if o.val then dataset.check(where, "option 'val'", o.val) end
   optimizers.refuse_made(where, o)
+  model:clone() -- what cannot be copied is refused now, not after the training
   local result = method.run(model, o, context_of(where, model, o))
   result.final = model
   return result

@@ -94,7 +94,7 @@ function cifar10.read(options)
     parts[i] = read_batch(folder .. "/" .. name, o.published, labels)
   end
   return {
-    images = #parts == 1 and parts[1] or core.cat(parts, 1),
+    images = core.cat(parts, 1),
     labels = core.tensor(labels, { dtype = "int32" }),
     classes = 10,
     class_names = cifar10.class_names,

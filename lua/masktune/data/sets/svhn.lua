@@ -35,7 +35,7 @@ local function images_of(path, x)
   if not x or x:dtype() ~= "uint8" or #shape ~= 4 or shape[2] ~= CHANNELS or shape[3] ~= SIDE or shape[4] ~= SIDE then
     fail(path, "X is %s, expected uint8 {N,%d,%d,%d}", describe(x), CHANNELS, SIDE, SIDE)
   end
-  return x:reshape(shape):permute(1, 4, 3, 2)
+  return x:reshape(shape):permute(1, 4, 3, 2):clone()
 end
 
 --- The digits of the labels 1 to 10.

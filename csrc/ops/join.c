@@ -1,80 +1,13 @@
-/* Index lists, cat and stack: copies of blocks. With the axis in question t is (outer, n, inner), and a block is the
- * `inner` elements at one (outer, n). */
-#include "ops/index.h"
+/* Joining is copying blocks: with the axis in question a tensor is (outer, n, inner), and of each outer a block of
+ * n * inner elements comes from every input. */
+#include "ops/join.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "autograd/tape.h"
-#include "core/threads.h"
-#include "kernels/kernels.h"
+#include "ops/part.h"
 #include "ops/shape.h"
-
-#define PARALLEL_FROM 65536
-
-/* ---- index by list ---- */
-
-typedef struct {
-  int ndim, axis;
-  int64_t shape[MT_MAX_DIMS]; /* of the input */
-  int64_t n;
-  int64_t *positions; /* owned */
-} index_context;
-
-static void index_destroy(void *context) { free(((index_context *)context)->positions); }
-
-/* Adds in the order of the list, so that positions that come twice give the same bits every time. */
-static int index_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
-  const index_context *c = node->context;
-  mt_tensor *dx = grads[0] = mt_tensor_zeros(MT_FLOAT32, c->ndim, c->shape);
-  if (!dx) return -1;
-  const mt_axis_view v = mt_view_axis(dx, c->axis);
-  for (int64_t o = 0; o < v.outer; o++)
-    for (int64_t i = 0; i < c->n; i++) {
-      float *to = mt_f32(dx) + (o * v.n + c->positions[i]) * v.inner;
-      mt_kernels->add(to, to, 1, mt_f32(grad_output) + (o * c->n + i) * v.inner, 1, v.inner);
-    }
-  return 0;
-}
-
-static const mt_op index_op = {.name = "index", .backward = index_backward, .destroy = index_destroy};
-
-static void gather_blocks(mt_tensor *result, const mt_tensor *t, int axis, const int64_t *positions, int64_t n) {
-  const mt_axis_view v = mt_view_axis(t, axis);
-  const size_t bytes = (size_t)v.inner * mt_dtype_size(t->dtype);
-#pragma omp parallel for num_threads(mt_num_threads()) if (result->count > PARALLEL_FROM) schedule(static)
-  for (int64_t block = 0; block < v.outer * n; block++) {
-    const int64_t from = block / n * v.n + positions[block % n];
-    memcpy((char *)result->data + (size_t)block * bytes, (const char *)t->data + (size_t)from * bytes, bytes);
-  }
-}
-
-mt_tensor *mt_index_select(mt_tensor *t, int axis, const int64_t *positions, int64_t n) {
-  char text[MT_SHAPE_TEXT];
-  for (int64_t i = 0; i < n; i++)
-    if (positions[i] < 0 || positions[i] >= t->shape[axis])
-      return mt_fail_null(MT_ERROR_ARGUMENT,
-                          "index: element %lld of the list is %lld, expected 1..%lld (axis %d of %s)", (long long)i + 1,
-                          (long long)positions[i] + 1, (long long)t->shape[axis], axis + 1,
-                          mt_shape_text(t->ndim, t->shape, text));
-  int64_t shape[MT_MAX_DIMS];
-  memcpy(shape, t->shape, sizeof shape);
-  shape[axis] = n;
-  mt_tensor *result = mt_tensor_new(t->dtype, t->ndim, shape);
-  if (!result) return NULL;
-  gather_blocks(result, t, axis, positions, n);
-  if (!mt_needs_grad(t)) return result;
-  index_context c = {.ndim = t->ndim, .axis = axis, .n = n, .positions = malloc((size_t)n * sizeof *positions + 1)};
-  if (!c.positions) {
-    mt_release(result);
-    return mt_fail_null(MT_ERROR_MEMORY, "out of memory: cannot record index for backward");
-  }
-  memcpy(c.positions, positions, (size_t)n * sizeof *positions);
-  memcpy(c.shape, t->shape, sizeof c.shape);
-  return mt_recorded(result, &index_op, 1, &t, 0, NULL, &c, sizeof c);
-}
-
-/* ---- cat and stack ---- */
 
 typedef struct {
   int axis;
