@@ -288,7 +288,8 @@ describe("mt.capture", function()
       ["option 'gradients': boolean expected, got 1"] = { chain, images, { gradients = 1 } },
       ["images {N,H,W,C} expected, got {4,12}"] = { chain, mt.zeros(4, 12) },
       ["float32 or uint8 images expected, got int32"] = { chain, mt.zeros({ 4, 12, 12, 3 }, "int32") },
-      ["conv2d: input has 2 channels, expected the weight's 3"] = { chain, mt.zeros(4, 12, 12, 2), { layers = { "4" } } },
+      ["conv2d: input has 2 channels, expected the weight's 3"] =
+        { chain, mt.zeros(4, 12, 12, 2), { layers = { "4" } } },
     } do
       local ok, problem = pcall(mt.capture, table.unpack(arguments))
       assert.is_false(ok, message)
