@@ -6,7 +6,7 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
-#define ADD_CHUNK 16384 /* elements of a gradient sum that a thread takes at a time */
+#define ADD_CHUNK 32768 /* elements of a gradient sum that a thread takes at a time */
 
 static mt_grad_mode grad_mode = MT_GRAD_ON;
 static uint64_t next_sequence = 1;
@@ -197,6 +197,16 @@ static mt_node *heap_pop(node_list *heap) {
   }
 }
 
+typedef struct {
+  float *into;
+  const float *from;
+} addition;
+
+static void add_range(const void *context, int64_t begin, int64_t end) {
+  const addition *a = context;
+  mt_kernels->add(a->into + begin, a->into + begin, 1, a->from + begin, 1, end - begin);
+}
+
 /* *slot += g, taking over the caller's reference to g. */
 static int accumulate(mt_tensor **slot, mt_tensor *g) {
   if (!*slot) {
@@ -221,12 +231,7 @@ static int accumulate(mt_tensor **slot, mt_tensor *g) {
     mt_release(*slot);
     *slot = sum;
   }
-  float *into = mt_f32(sum);
-  const float *from = mt_f32(g);
-  const int64_t n = sum->count;
-#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * ADD_CHUNK) schedule(static)
-  for (int64_t at = 0; at < n; at += ADD_CHUNK)
-    mt_kernels->add(into + at, into + at, 1, from + at, 1, n - at < ADD_CHUNK ? n - at : ADD_CHUNK);
+  mt_parallel(sum->count, ADD_CHUNK, add_range, &(addition){mt_f32(sum), mt_f32(g)});
   mt_release(g);
   return 0;
 }

@@ -6,7 +6,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
+#define PARALLEL_FROM ((int64_t)1 << 14) /* values; below, starting threads costs more than they save */
 
 /* One image resized with prepared taps; the sizes of the two planes and the bytes of a pixel come along. */
 typedef struct {
@@ -115,6 +115,20 @@ static void resize_one(const mt_tensor *images, mt_tensor *resized, const resize
   }
 }
 
+typedef struct {
+  const mt_tensor *images;
+  mt_tensor *resized;
+  const resize_plan *plan;
+  mt_resize_mode mode;
+  int64_t from_size, to_size;
+} resize_work;
+
+static void resize_range(const void *context, int64_t begin, int64_t end) {
+  const resize_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    resize_one(w->images, w->resized, w->plan, w->mode, i * w->from_size, i * w->to_size);
+}
+
 mt_tensor *mt_resize(const mt_tensor *images, int axis, const int64_t size[2], mt_resize_mode mode) {
   if (check_resize(images, axis, size) < 0) return NULL;
   int64_t shape[MT_MAX_DIMS];
@@ -134,8 +148,8 @@ mt_tensor *mt_resize(const mt_tensor *images, int axis, const int64_t size[2], m
   const resize_plan plan = {images->shape[axis + 1], size[0], size[1], channels, taps, taps + size[0]};
   const int64_t from_size = images->shape[axis] * images->shape[axis + 1] * channels;
   const int64_t to_size = size[0] * size[1] * channels;
-#pragma omp parallel for num_threads(mt_num_threads()) if (resized->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < count; i++) resize_one(images, resized, &plan, mode, i * from_size, i * to_size);
+  mt_parallel(count, mt_chunk(count, to_size, PARALLEL_FROM), resize_range,
+              &(resize_work){images, resized, &plan, mode, from_size, to_size});
   mt_free(taps);
   return resized;
 }

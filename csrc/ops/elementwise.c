@@ -9,7 +9,7 @@
 #include "kernels/kernels.h"
 #include "ops/cast.h"
 
-#define CHUNK 16384 /* elements a thread takes at a time */
+#define CHUNK 32768 /* elements a thread takes at a time */
 
 /* What an operation has besides its tensor: the two ends of clamp, or the exponent of pow. */
 typedef struct {
@@ -28,22 +28,29 @@ typedef struct {
 
 /* ---- over a whole tensor ---- */
 
-static void forward_all(const elementwise_op *op, const scalars *s, mt_tensor *y, const mt_tensor *x) {
-  const int64_t n = x->count;
-#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * CHUNK) schedule(static)
-  for (int64_t at = 0; at < n; at += CHUNK)
-    op->forward(s, mt_f32(y) + at, mt_f32(x) + at, n - at < CHUNK ? n - at : CHUNK);
+typedef struct {
+  const elementwise_op *op;
+  const scalars *scalars;
+  float *to;
+  const float *from, *grad; /* backward: `from` is what was saved */
+} whole;
+
+static void forward_chunk(const void *context, int64_t begin, int64_t end) {
+  const whole *w = context;
+  w->op->forward(w->scalars, w->to + begin, w->from + begin, end - begin);
+}
+
+static void backward_chunk(const void *context, int64_t begin, int64_t end) {
+  const whole *w = context;
+  w->op->backward(w->scalars, w->to + begin, w->from + begin, w->grad + begin, end - begin);
 }
 
 static int elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const elementwise_op *op = (const elementwise_op *)node->op;
   mt_tensor *dx = grads[0] = mt_tensor_like(grad_output);
   if (!dx) return -1;
-  const float *saved = mt_f32(node->saved[0]), *dy = mt_f32(grad_output);
-  const int64_t n = dx->count;
-#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * CHUNK) schedule(static)
-  for (int64_t at = 0; at < n; at += CHUNK)
-    op->backward(node->context, mt_f32(dx) + at, saved + at, dy + at, n - at < CHUNK ? n - at : CHUNK);
+  mt_parallel(dx->count, CHUNK, backward_chunk,
+              &(whole){op, node->context, mt_f32(dx), mt_f32(node->saved[0]), mt_f32(grad_output)});
   return 0;
 }
 
@@ -51,7 +58,8 @@ static mt_tensor *apply(const elementwise_op *op, mt_tensor *t, double first, do
   const scalars s = {first, second};
   mt_tensor *x = mt_cast(t, MT_FLOAT32);
   mt_tensor *y = x ? mt_tensor_like(x) : NULL;
-  if (y) forward_all(op, &s, y, x);
+  if (y)
+    mt_parallel(y->count, CHUNK, forward_chunk, &(whole){.op = op, .scalars = &s, .to = mt_f32(y), .from = mt_f32(x)});
   mt_tensor *saved = op->saves_output ? y : x;
   y = mt_recorded(y, &op->op, 1, &t, 1, &saved, &s, sizeof s);
   mt_release(x);

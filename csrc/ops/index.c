@@ -10,7 +10,7 @@
 #include "kernels/kernels.h"
 #include "ops/shape.h"
 
-#define PARALLEL_FROM 65536
+#define PARALLEL_FROM 32768
 
 /* ---- index by list ---- */
 
@@ -39,14 +39,27 @@ static int index_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gra
 
 static const mt_op index_op = {.name = "index", .backward = index_backward, .destroy = index_destroy};
 
+typedef struct {
+  mt_axis_view view;
+  const char *from;
+  char *to;
+  const int64_t *positions;
+  int64_t n;
+  size_t bytes; /* of a block */
+} gathering;
+
+static void gather_range(const void *context, int64_t begin, int64_t end) {
+  const gathering *g = context;
+  for (int64_t block = begin; block < end; block++) {
+    const int64_t from = block / g->n * g->view.n + g->positions[block % g->n];
+    memcpy(g->to + (size_t)block * g->bytes, g->from + (size_t)from * g->bytes, g->bytes);
+  }
+}
+
 static void gather_blocks(mt_tensor *result, const mt_tensor *t, int axis, const int64_t *positions, int64_t n) {
   const mt_axis_view v = mt_view_axis(t, axis);
-  const size_t bytes = (size_t)v.inner * mt_dtype_size(t->dtype);
-#pragma omp parallel for num_threads(mt_num_threads()) if (result->count > PARALLEL_FROM) schedule(static)
-  for (int64_t block = 0; block < v.outer * n; block++) {
-    const int64_t from = block / n * v.n + positions[block % n];
-    memcpy((char *)result->data + (size_t)block * bytes, (const char *)t->data + (size_t)from * bytes, bytes);
-  }
+  const gathering g = {v, t->data, result->data, positions, n, (size_t)v.inner * mt_dtype_size(t->dtype)};
+  mt_parallel(v.outer * n, mt_chunk(v.outer * n, v.inner, PARALLEL_FROM), gather_range, &g);
 }
 
 mt_tensor *mt_index_select(mt_tensor *t, int axis, const int64_t *positions, int64_t n) {
