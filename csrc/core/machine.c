@@ -1,6 +1,7 @@
 #define _GNU_SOURCE
 #include "core/machine.h"
 
+#include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define TEXT 4096
@@ -96,6 +98,19 @@ static int read_numbers(const char *directory, const char *name, double numbers[
   return count > 0 ? count : 0;
 }
 
+/* The number behind `key` in a file of lines "key number" or "key: number"; 0 where there is none. */
+static double read_field(const char *directory, const char *name, const char *key) {
+  char line[256];
+  double value = 0;
+  const size_t length = strlen(key);
+  FILE *file = open_in(directory, name);
+  while (file && value == 0 && fgets(line, sizeof line, file))
+    if (strncmp(line, key, length) == 0 && (line[length] == ' ' || line[length] == ':'))
+      value = strtod(line + length + 1, NULL);
+  if (file) fclose(file);
+  return value;
+}
+
 /* ---- cores ---- */
 
 static void lower_to_quota(const char *directory, bool is_v2, void *context) {
@@ -136,4 +151,37 @@ int mt_machine_cores(void) {
   int n = atomic_load_explicit(&cores, memory_order_relaxed);
   if (n == 0) atomic_store_explicit(&cores, n = mt_machine_cores_under(""), memory_order_relaxed);
   return n;
+}
+
+/* ---- memory ---- */
+
+/* What the group's files hold in the page cache can be had as well. */
+static void lower_to_limit(const char *directory, bool is_v2, void *context) {
+  double *available = context, limit[2], used[2];
+  if (read_numbers(directory, is_v2 ? "memory.max" : "memory.limit_in_bytes", limit) < 1 ||
+      read_numbers(directory, is_v2 ? "memory.current" : "memory.usage_in_bytes", used) < 1)
+    return;
+  const double cache = read_field(directory, "memory.stat", is_v2 ? "inactive_file" : "total_inactive_file") +
+                       read_field(directory, "memory.stat", is_v2 ? "active_file" : "total_active_file");
+  const double left = limit[0] - used[0] + cache;
+  if (left < *available) *available = left;
+}
+
+double mt_machine_memory_under(const char *root) {
+  const double kib = read_field(root, "proc/meminfo", "MemAvailable") + read_field(root, "proc/meminfo", "SwapFree");
+  double available = kib > 0 ? 1024 * kib : HUGE_VAL;
+  visit_groups(root, "memory", lower_to_limit, &available);
+  return available > 0 ? available : 0;
+}
+
+double mt_machine_memory(void) { return mt_machine_memory_under(""); }
+
+double mt_machine_resident(void) {
+  double pages[2];
+  return read_numbers("/proc/self", "statm", pages) == 2 ? pages[1] * (double)sysconf(_SC_PAGESIZE) : 0;
+}
+
+double mt_machine_peak_resident(void) {
+  struct rusage usage;
+  return getrusage(RUSAGE_SELF, &usage) == 0 ? 1024.0 * (double)usage.ru_maxrss : 0;
 }

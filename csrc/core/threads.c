@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 
@@ -301,17 +302,25 @@ int64_t mt_chunk(int64_t n, int64_t cost, int64_t grain) {
 
 /* ---- the count ---- */
 
-/* The first number of a list ("4,2"), or 0. */
+/* A variable's number, which may begin a list ("4,2"); 0 where it has none that will do. */
 static int count_from(const char *variable) {
   const char *text = getenv(variable);
   const long n = text ? strtol(text, NULL, 10) : 0;
   return n >= 1 && n <= MT_MAX_THREADS ? (int)n : 0;
 }
 
+static int own_count(void) {
+  const char *text = getenv("MASKTUNE_NUM_THREADS");
+  const int n = count_from("MASKTUNE_NUM_THREADS");
+  if (n == 0 && text && *text)
+    fprintf(stderr, "masktune: MASKTUNE_NUM_THREADS ignored: it is '%s', expected 1 to %d\n", text, MT_MAX_THREADS);
+  return n;
+}
+
 int mt_num_threads(void) {
   int n = atomic_load_explicit(&thread_count, memory_order_relaxed);
   if (n > 0) return n;
-  n = count_from("MASKTUNE_NUM_THREADS");
+  n = own_count();
   if (n == 0) n = count_from("OMP_NUM_THREADS");
   if (n == 0) n = mt_machine_cores();
   atomic_store_explicit(&thread_count, n, memory_order_relaxed);
