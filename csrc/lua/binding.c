@@ -21,7 +21,7 @@ bool mtl_collect_for_memory(lua_State *L) {
 }
 
 void mtl_collect_if_wanted(lua_State *L) {
-  if (mt_memory_wants_collection()) collect(L);
+  if (mt_memory_wants_collection((size_t)lua_gc(L, LUA_GCCOUNT) << 10)) collect(L);
 }
 
 /* ---- tensors ---- */

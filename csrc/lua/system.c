@@ -43,8 +43,9 @@ static int memory(lua_State *L) {
   set_bytes(L, "live", (double)stats.live);
   set_bytes(L, "cached", (double)stats.cached);
   set_bytes(L, "peak", (double)stats.peak);
-  set_bytes(L, "resident", mt_machine_resident());
-  set_bytes(L, "peak_resident", mt_machine_peak_resident());
+  const double resident = mt_machine_resident(), peak = mt_machine_peak_resident();
+  set_bytes(L, "resident", resident);
+  set_bytes(L, "peak_resident", peak > resident ? peak : resident); /* the system counts the two apart */
   return 1;
 }
 
