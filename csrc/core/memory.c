@@ -13,11 +13,14 @@
 #define MIN_CLASS_BITS 8       /* the smallest class is 256 bytes */
 #define CLASSES_PER_DOUBLING 8 /* at most 12.5% of a buffer is slack */
 #define CLASS_COUNT ((48 - MIN_CLASS_BITS) * CLASSES_PER_DOUBLING)
-/* Larger buffers come from the arena; under AddressSanitizer none does, so that each has its own red zones. */
+/* Larger buffers come from the arena; under AddressSanitizer none does, nor is any kept, so that each has its own red zones
+ * and every use after its end is seen. */
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_FROM SIZE_MAX
+#define KEEPS_BUFFERS false
 #else
 #define ARENA_FROM ((size_t)64 << 10)
+#define KEEPS_BUFFERS true
 #endif
 #define IN_ARENA ((size_t)CLASS_COUNT)
 #define CACHE_ALWAYS ((size_t)64 << 20)
@@ -87,6 +90,7 @@ static void trim_to(size_t keep) {
 }
 
 static size_t cache_budget(void) {
+  if (!KEEPS_BUFFERS) return 0;
   const size_t bound = stats.peak + stats.peak / 4;
   const size_t total = bound > CACHE_ALWAYS ? bound : CACHE_ALWAYS;
   return total > stats.live ? total - stats.live : 0;

@@ -39,8 +39,14 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 #define MTL_GENERATOR "masktune.Generator"
 #define MTL_MODULE "masktune.Module"
 
+/* Pushes a new userdata of a class, which holds `object`. Raises, and releases the object, where the interpreter has no
+ * memory for it. */
+void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const char *class, int user_values);
+
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
+/* Both, so that neither is lost where there is no memory for the other's userdata. */
+void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
 mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */

@@ -42,10 +42,10 @@ static mt_tensor **check_params(lua_State *L, int *count) {
   return params;
 }
 
+static void free_optimizer(void *o) { mt_optimizer_free(o); }
+
 static int push_optimizer(lua_State *L, mt_optimizer *o) {
-  mt_optimizer **place = lua_newuserdatauv(L, sizeof *place, 0);
-  *place = o;
-  luaL_setmetatable(L, OPTIMIZER);
+  mtl_push_owner(L, o, free_optimizer, OPTIMIZER, 0);
   return 1;
 }
 

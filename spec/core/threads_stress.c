@@ -1,5 +1,5 @@
-/* The pool of core/threads.h under stress, as eight workers whatever the machine has; threads_spec.lua builds and runs it.
- * Prints "ok", or what went wrong. */
+/* The pool of core/threads.h under stress, as eight workers whatever the machine has; threads_spec.lua builds and runs
+ * it. Prints "ok", or what went wrong. */
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <stdatomic.h>
@@ -18,12 +18,12 @@ enum { WORKERS = 8, MOST = 20000 };
 
 int mt_machine_cores(void) { return WORKERS; }
 
-#define EXPECT(condition)                                                      \
-  do {                                                                         \
-    if (!(condition)) {                                                        \
-      printf("%s:%d: expected %s\n", __FILE__, __LINE__, #condition);          \
-      exit(1);                                                                 \
-    }                                                                          \
+#define EXPECT(condition)                                             \
+  do {                                                                \
+    if (!(condition)) {                                               \
+      printf("%s:%d: expected %s\n", __FILE__, __LINE__, #condition); \
+      exit(1);                                                        \
+    }                                                                 \
   } while (0)
 
 typedef struct {
