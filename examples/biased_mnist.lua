@@ -4,17 +4,23 @@
 --   lua5.4 examples/biased_mnist.lua --epochs 4          after `make`, from the checkout or with masktune installed
 --   lua5.4 examples/biased_mnist.lua --help
 --
--- For every seed: train on digits where a blue square gives the class away (ERM), then fine-tune one epoch on images
--- masked at random (RandMask) and where the net looked (MaskTune). Two tests: the original digits, and the biased ones,
--- where the square says the wrong thing.
+-- For every seed: train on digits where a blue square gives the class away (ERM), then train one more epoch: on the
+-- same images, on images masked at random (RandMask: squares, or the area that MaskTune masks), and on images masked
+-- where the net looked (MaskTune). Two tests: the original digits, and the biased ones, where the square says the wrong
+-- thing.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
-local METHODS = { "erm", "randmask", "masktune" }
-local NAMES = { erm = "ERM", randmask = "RandMask", masktune = "MaskTune" }
+--- What a run is compared by: a method of mt.methods, or one of these forms of it.
+local FORMS = { randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" } }
+local DEFAULT_METHODS = { "erm", "continue", "randmask", "randmask_area", "masktune" }
+
+local function method_of(name) return FORMS[name] and FORMS[name].method or name end
+
+local function title_of(name) return FORMS[name] and FORMS[name].title or mt.methods[name].title end
 local SQUARE = 4 -- side, in pixels
 local VALIDATION_SHARE = 0.2 -- 12,000 of 60,000
 
@@ -79,9 +85,9 @@ end
 
 -- ---- one seed ----
 
-local function method_folder(o, seed, method) return ("%s/seed-%d/%s"):format(o.out, seed, method) end
+local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
 
---- The options that ERM and the methods after it share.
+--- The options that all methods share. The stages of all lie in one folder, which main has cleared unless it resumes.
 local function shared_options(o, sets, seed)
   return {
     train = sets.train,
@@ -90,24 +96,28 @@ local function shared_options(o, sets, seed)
     batch = o.batch,
     lr = o.lr,
     seed = seed,
-    resume = o.resume,
+    checkpoint = seed_folder(o, seed),
+    resume = true,
     settings = { data = o.data_name, limit = o.limit or "none", bias = o.bias, squares = o.squares },
   }
 end
 
-local function method_options(o, seed, method)
-  return {
-    method = method,
+--- The options that one method takes besides: those of its schema.
+local function method_options(o, name)
+  local method = method_of(name)
+  local all = {
+    cam = o.cam,
     protocol = o.protocol,
     rule = o.threshold.rule,
     k = o.threshold.k,
     top = o.threshold.top,
+    empty = o.empty,
     iterations = o.iterations,
     accumulate = o.accumulate,
-    random = o.randmask,
-    finetune_lr = method == "randmask" and o.randmask_lr or o.finetune_lr,
-    checkpoint = method_folder(o, seed, method),
+    random = FORMS[name] and FORMS[name].random,
+    finetune_lr = method == "masktune" and o.finetune_lr or method == "randmask" and o.randmask_lr or "last",
   }
+  return with(mt.tables.picked(all, mt.methods[method].schema), { method = method })
 end
 
 local function accuracies(model, sets, progress_label)
@@ -141,33 +151,36 @@ local function run_seed(o, digits, seed, write_rows)
   local sets = biased_sets(o, digits, seed)
   mt.manual_seed(seed)
   local model = mt.models.small_cnn { classes = 2 }
-  local shared = shared_options(o, sets, seed)
+  local shared, folder = shared_options(o, sets, seed), seed_folder(o, seed)
 
   say("\nseed %d: %d training, %d validation, %d test images", seed, mt.data.size(sets.train), mt.data.size(sets.val),
     mt.data.size(sets.original))
   local erm = mt.masktune.erm(model, with(shared, {
-    checkpoint = method_folder(o, seed, "erm") .. "/erm.safetensors",
+    checkpoint = folder .. "/erm.safetensors",
     on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
   }))
   local rows = mt.report.epoch_rows(seed, "erm", erm.history)
   write_rows(rows)
-  local results = { erm = { final = model } }
-  for _, method in ipairs { "randmask", "masktune" } do
-    say("seed %d: %s", seed, NAMES[method])
-    results[method] = mt.masktune(model:clone(), with(shared, method_options(o, seed, method), { initial = erm }))
-    local tuned = mt.report.epoch_rows(seed, method, results[method].finetune.candidates)
-    table.move(tuned, 1, #tuned, #rows + 1, rows)
-    write_rows(rows)
+  local results, keep = {}, nil
+  for _, name in ipairs(o.methods) do
+    say("seed %d: %s", seed, title_of(name))
+    local result = mt.masktune(model:clone(), with(shared, method_options(o, name), { initial = erm }))
+    if result.finetune then
+      local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
+      table.move(tuned, 1, #tuned, #rows + 1, rows)
+      write_rows(rows)
+    end
+    if name == "masktune" then keep = result.masks[1].keep end
+    result.masks = nil -- large
+    results[name] = result
   end
 
-  for _, method in ipairs(METHODS) do
-    results[method].accuracy = accuracies(results[method].final, sets, NAMES[method])
-    mt.save(method_folder(o, seed, method) .. "/final.safetensors", results[method].final:state_dict())
+  for _, name in ipairs(o.methods) do
+    results[name].accuracy = accuracies(results[name].final, sets, title_of(name))
+    mt.save(("%s/final-%s.safetensors"):format(folder, name), results[name].final:state_dict())
   end
-  local keep = results.masktune.masks[1].keep
-  local coverage = o.bias == "square" and square_coverage(sets.train, keep, o.squares) or nil
-  results.randmask.masks, results.masktune.masks = nil, nil -- large
-  return { sets = sets, results = results, coverage = coverage }
+  local coverage = o.bias == "square" and keep and square_coverage(sets.train, keep, o.squares) or nil
+  return { sets = sets, erm = model, results = results, coverage = coverage }
 end
 
 -- ---- the figure ----
@@ -202,12 +215,13 @@ end
 
 --- The paper's Figure 2, right: where ERM looks, what is masked, where MaskTune looks, on the biased test.
 local function write_figure(path, o, run)
-  local erm, tuned = run.results.erm.final, run.results.masktune.final
+  local erm, tuned = run.erm, run.results.masktune.final
   local set = figure_images(run.sets.biased, erm)
-  local before, erm_says = mt.masktune.explain(erm, set, { progress = false })
-  local after, tuned_says = mt.masktune.explain(tuned, set, { progress = false })
+  local before, erm_says = mt.masktune.explain(erm, set, { cam = o.cam, progress = false })
+  local after, tuned_says = mt.masktune.explain(tuned, set, { cam = o.cam, progress = false })
   local masks = select(2, mt.masktune.mask_dataset(erm, set, {
-    protocol = o.protocol, rule = o.threshold.rule, k = o.threshold.k, top = o.threshold.top, progress = false,
+    protocol = o.protocol, rule = o.threshold.rule, k = o.threshold.k, top = o.threshold.top, empty = o.empty,
+    heat = before,
   }))
   local captions, digits, labels = {}, set.digits:totable(), set.labels:totable()
   for i, digit in ipairs(digits) do
@@ -230,12 +244,10 @@ end
 
 -- ---- results ----
 
-local function seconds_of(results)
-  return {
-    erm = results.randmask.seconds.erm,
-    randmask = results.randmask.seconds.mask + results.randmask.seconds.finetune,
-    masktune = results.masktune.seconds.mask + results.masktune.seconds.finetune,
-  }
+--- What a method took beyond ERM; for ERM, what that took.
+local function seconds_of(name, result)
+  local seconds = result.seconds
+  return name == "erm" and seconds.erm or (seconds.mask or 0) + (seconds.finetune or 0)
 end
 
 --- What results.json holds: lists with one entry per seed; accuracies and coverage in per cent.
@@ -243,6 +255,7 @@ local function collect(o, runs, total_seconds)
   local json = mt.json
   local collected = {
     protocol = o.protocol,
+    cam = o.cam,
     epochs = o.epochs,
     seeds = json.array(o.seeds),
     data = o.data_name,
@@ -253,44 +266,44 @@ local function collect(o, runs, total_seconds)
     limit = o.limit,
     square_coverage = json.array(),
     methods = {},
-    chosen = { randmask = json.array(), masktune = json.array() },
-    seconds = { erm = 0, randmask = 0, masktune = 0, total = total_seconds },
+    chosen = {},
+    seconds = { total = total_seconds },
   }
-  for _, method in ipairs(METHODS) do
-    collected.methods[method] = { original = json.array(), biased = json.array() }
+  for _, name in ipairs(o.methods) do
+    collected.methods[name] = {
+      title = title_of(name), labels = mt.methods[method_of(name)].labels, original = json.array(),
+      biased = json.array(),
+    }
+    collected.chosen[name], collected.seconds[name] = json.array(), 0
   end
   for i, run in ipairs(runs) do
-    for _, method in ipairs(METHODS) do
-      for test, accuracy in pairs(run.results[method].accuracy) do
-        collected.methods[method][test][i] = mt.report.percent(accuracy)
+    for name, result in pairs(run.results) do
+      for test, accuracy in pairs(result.accuracy) do
+        collected.methods[name][test][i] = mt.report.percent(accuracy)
       end
-    end
-    for method, list in pairs(collected.chosen) do
-      local fine = run.results[method].finetune
-      list[i] = { lr = fine.lr, k = fine.k, iterations = fine.iterations }
-    end
-    for method, seconds in pairs(seconds_of(run.results)) do
-      collected.seconds[method] = collected.seconds[method] + seconds
+      local fine = result.finetune
+      collected.chosen[name][i] = fine and { lr = fine.lr, k = fine.k, iterations = fine.iterations }
+      collected.seconds[name] = collected.seconds[name] + seconds_of(name, result)
     end
     collected.square_coverage[i] = run.coverage and mt.report.percent(run.coverage)
   end
   return collected
 end
 
-local function results_table(collected)
+local function results_table(o, collected)
   local rows = {}
-  for i, method in ipairs(METHODS) do
-    local scores = collected.methods[method]
-    rows[i] = { NAMES[method], mt.report.mean_std(scores.original), mt.report.mean_std(scores.biased) }
+  for i, name in ipairs(o.methods) do
+    local scores = collected.methods[name]
+    rows[i] = { scores.title, mt.report.mean_std(scores.original), mt.report.mean_std(scores.biased), scores.labels }
   end
-  return mt.report.table({ "accuracy in %", "original", "biased" }, rows)
+  return mt.report.table({ "accuracy in %", "original", "biased", "labels used" }, rows)
 end
 
 local function print_results(o, collected)
   print(("\n%s, %s protocol, %d epochs, %d seed%s"):format(o.data_name, o.protocol, o.epochs, #o.seeds,
     #o.seeds == 1 and "" or "s (mean +- std)"))
-  print(results_table(collected))
-  for i, seed in ipairs(o.seeds) do
+  print(results_table(o, collected))
+  for i, seed in ipairs(collected.chosen.masktune and o.seeds or {}) do
     local chosen = collected.chosen.masktune[i]
     print(("seed %d: MaskTune fine-tuned at rate %.4g (%s), %d iteration%s"):format(seed, chosen.lr, o.finetune_lr,
       chosen.iterations, chosen.iterations == 1 and "" or "s"))
@@ -299,7 +312,8 @@ local function print_results(o, collected)
     print(("the masks hide %s%% of the square, among training images that have it"):format(
       mt.report.mean_std(collected.square_coverage)))
   end
-  print(("results.json, metrics.csv, figure.png and checkpoints are in %s"):format(o.out))
+  print(("results.json, metrics.csv%s and checkpoints are in %s"):format(
+    collected.methods.masktune and ", figure.png" or "", o.out))
 end
 
 -- ---- the program ----
@@ -307,16 +321,16 @@ end
 --- Makes the folders, without what an earlier run left in them unless this one goes on with it.
 local function prepare_folders(o)
   for _, seed in ipairs(o.seeds) do
-    for _, method in ipairs(METHODS) do
-      local folder = method_folder(o, seed, method)
-      mt.make_directory(folder)
-      if not o.resume then mt.masktune.clear(folder) end
-    end
+    mt.make_directory(seed_folder(o, seed))
+    if not o.resume then mt.masktune.clear(seed_folder(o, seed)) end
   end
 end
 
 local function main(o)
   local started = mt.clock()
+  for _, name in ipairs(o.methods) do
+    mt.registry.get(mt.methods, method_of(name), "biased_mnist.lua", "--methods")
+  end
   if o.threads then mt.set_num_threads(o.threads) end
   prepare_folders(o)
   local digits = load_digits(o)
@@ -326,7 +340,7 @@ local function main(o)
     runs[i] = run_seed(o, digits, seed, function(rows) write_rows(i, rows) end)
     if i > 1 then runs[i].sets = nil end
   end
-  write_figure(o.out .. "/figure.png", o, runs[1])
+  if runs[1].results.masktune then write_figure(o.out .. "/figure.png", o, runs[1]) end
   local collected = collect(o, runs, mt.clock() - started)
   mt.write_file(o.out .. "/results.json", mt.json.encode(collected, 2) .. "\n")
   print_results(o, collected)
@@ -345,6 +359,16 @@ local function threshold(text)
   return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
 end
 
+--- "erm,masktune": names of methods.
+local function methods(text)
+  local list = {}
+  for name in text:gmatch("[^,]+") do
+    list[#list + 1] = name
+  end
+  if #list > 0 then return list end
+  return nil, "names such as erm,masktune"
+end
+
 local rate = kinds.choice({ "auto", "last" }, kinds.positive)
 
 local program = {
@@ -361,15 +385,19 @@ local program = {
     { name = "batch", value = "N", kind = kinds.integer(2), default = 128, default_text = "128", help = "batch size" },
     { name = "lr", value = "RATE", kind = kinds.positive, default = 0.01, default_text = "0.01",
       help = "first learning rate; halved after each quarter of the epochs" },
+    { name = "methods", value = "LIST", kind = methods, default = DEFAULT_METHODS,
+      default_text = table.concat(DEFAULT_METHODS, ","), help = "methods to compare" },
+    { name = "cam", value = "NAME", kind = kinds.text, default = "xgradcam", default_text = "xgradcam",
+      help = "how heatmaps are made" },
     cli.options.protocol,
+    { name = "empty", value = "RULE", kind = kinds.choice { "keep", "paper" }, default = "keep", default_text = "keep",
+      help = "images of which nothing is masked: keep them so, or use the paper's rule" },
     { name = "threshold", value = "RULE", kind = threshold, default = { rule = "sigma", k = 2 }, default_text = "2",
-      help = "standard deviations above the mean; or mean, soft, top:COUNT" },
+      help = "mask where heat is this many standard deviations above its mean; or mean, soft, top:COUNT" },
     { name = "finetune-lr", value = "RATE", kind = rate, default = "auto", default_text = "auto",
       help = "MaskTune's rate: auto (best on masked validation), last, a number" },
     { name = "randmask-lr", value = "RATE", kind = rate, default = "last", default_text = "last",
       help = "RandMask's rate, as above" },
-    { name = "randmask", value = "KIND", kind = kinds.choice { "square", "area" }, default = "square",
-      default_text = "square", help = "random masks: square, or area (as large as MaskTune's)" },
     { name = "bias", value = "NAME", kind = kinds.choice { "square", "background", "foreground" }, default = "square",
       default_text = "square", help = "what gives the class away: square, background, foreground" },
     { name = "squares", value = "N", kind = kinds.integer(1, 2), default = 1, default_text = "1",

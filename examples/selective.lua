@@ -7,7 +7,8 @@
 --
 -- For every seed: train (ERM), mask what the net looked at, fine-tune (MaskTune), and multiply the probabilities of
 -- both models. Thresholds for each wanted coverage are set on a validation split, coverage and error are measured on
--- the test split; beside it the same for the ERM model's own probabilities (SR).
+-- the test split; beside it the same for the ERM model's own probabilities (SR), and, as controls, for its product with
+-- a model that was trained one more plain epoch, and with one fine-tuned on random masks of MaskTune's area.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
@@ -15,8 +16,17 @@ local mt = require "masktune"
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
 local VALIDATION_SHARE, TEST_SHARE, TEST_SEED = 0.2, 0.2, 0
-local METHODS = { "sr", "masktune", "masktune_softmax" }
-local TABLE_NAMES = { sr = "SR", masktune = "MaskTune" }
+--- Models that are fine-tuned from the ERM model, and multiplied with it.
+local TUNED = {
+  continue = { method = "continue", title = "ERM x one more epoch" },
+  randmask_area = { method = "randmask", random = "area", title = "ERM x RandMask, same area" },
+  masktune = { method = "masktune", title = "MaskTune" },
+}
+local TUNED_ORDER = { "continue", "randmask_area", "masktune" }
+local METHODS = { "sr", "continue", "randmask_area", "masktune", "masktune_softmax" }
+local TABLE_METHODS = { "sr", "continue", "randmask_area", "masktune" }
+
+local function title_of(name) return TUNED[name] and TUNED[name].title or "SR" end
 local PLOT_NAMES = { sr = "SR (softmax response)", masktune = "MaskTune" }
 
 --- How each data set is trained (paper, section 3). `epochs` is the length that `every` (halve the rate) and `drop` (a
@@ -132,7 +142,7 @@ local function augmentation(o)
   return mt.data.augment { { "horizontal_flip" }, { "affine", degrees = 15, shift = 0.1 } }
 end
 
-local function seed_folder(o, seed, part) return ("%s/seed-%d/%s"):format(o.out, seed, part) end
+local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
 
 --- What ERM and MaskTune share.
 local function training_options(o, data, seed)
@@ -149,7 +159,8 @@ local function training_options(o, data, seed)
     weight_decay = PLANS[o.dataset].weight_decay,
     augment = augmentation(o),
     seed = seed,
-    resume = o.resume,
+    checkpoint = seed_folder(o, seed),
+    resume = true, -- main has cleared the folder, unless the run goes on
     settings = {
       net = o.net,
       limit = o.limit or "none",
@@ -161,7 +172,17 @@ local function training_options(o, data, seed)
   }
 end
 
---- ERM (or the given weights), masks, fine-tuning: the result of mt.masktune.
+--- The options of one fine-tuning.
+local function tuned_options(o, name)
+  local tuned = TUNED[name]
+  local all = {
+    cam = o.cam, protocol = o.protocol, random = tuned.random,
+    finetune_lr = name == "masktune" and o.finetune_lr or "last",
+  }
+  return with(mt.tables.picked(all, mt.methods[tuned.method].schema), { method = tuned.method })
+end
+
+--- ERM (or the given weights), masks, fine-tunings: name -> result of mt.masktune; and the validation split.
 local function train_seed(o, data, seed, write_rows)
   mt.manual_seed(seed)
   local model, shared = new_net(o.net, data.train), training_options(o, data, seed)
@@ -172,38 +193,40 @@ local function train_seed(o, data, seed, write_rows)
     model:load_state_dict(erm)
   else
     erm = mt.masktune.erm(model, with(shared, {
-      checkpoint = seed_folder(o, seed, "erm") .. "/erm.safetensors",
+      checkpoint = seed_folder(o, seed) .. "/erm.safetensors",
       on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
     }))
   end
-  local result = mt.masktune(model:clone(), with(shared, {
-    initial = erm,
-    protocol = o.protocol,
-    finetune_lr = o.finetune_lr,
-    checkpoint = seed_folder(o, seed, "masktune"),
-  }))
-  local rows = mt.report.epoch_rows(seed, "erm", result.history)
-  local tuned = mt.report.epoch_rows(seed, "masktune", result.finetune.candidates)
-  write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
-  mt.save(seed_folder(o, seed, "erm") .. "/final.safetensors", result.initial:state_dict())
-  mt.save(seed_folder(o, seed, "masktune") .. "/final.safetensors", result.final:state_dict())
-  return result, shared.val
+  local results, rows = {}, mt.report.epoch_rows(seed, "erm", erm.history or {})
+  for _, name in ipairs(TUNED_ORDER) do
+    local result = mt.masktune(model:clone(), with(shared, tuned_options(o, name), { initial = erm }))
+    local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
+    write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
+    mt.save(("%s/final-%s.safetensors"):format(seed_folder(o, seed), name), result.final:state_dict())
+    results[name] = result
+  end
+  mt.save(seed_folder(o, seed) .. "/final-erm.safetensors", results.masktune.initial:state_dict())
+  return results, shared.val
 end
 
 -- ---- selection ----
 
 --- Answers of every method on one split.
-local function answers_on(result, set, split)
+local function answers_on(results, set, split)
   local function probabilities(model, name)
     return mt.selective.predict(model, set, { progress = true, label = ("%s, %s split"):format(name, split) })
   end
-  local initial, final = probabilities(result.initial, "ERM"), probabilities(result.final, "MaskTune")
-  return {
-    sr = mt.selective.softmax_response(initial),
-    masktune = mt.selective.product(initial, final),
-    masktune_softmax = mt.selective.softmax_product(initial, final),
-    agreement = mt.selective.agreement(initial, final),
-  }
+  local initial = probabilities(results.masktune.initial, "ERM")
+  local answers = { sr = mt.selective.softmax_response(initial) }
+  for _, name in ipairs(TUNED_ORDER) do
+    local final = probabilities(results[name].final, mt.methods[TUNED[name].method].title)
+    answers[name] = mt.selective.product(initial, final)
+    if name == "masktune" then
+      answers.masktune_softmax = mt.selective.softmax_product(initial, final)
+      answers.agreement = mt.selective.agreement(initial, final)
+    end
+  end
+  return answers
 end
 
 --- What one method reaches for every wanted coverage, thresholds from the validation split.
@@ -218,13 +241,13 @@ end
 
 local function run_seed(o, data, seed, write_rows)
   local started = mt.clock()
-  local result, val_set = train_seed(o, data, seed, write_rows)
-  local val, test = answers_on(result, val_set, "validation"), answers_on(result, data.test, "test")
+  local results, val_set = train_seed(o, data, seed, write_rows)
+  local val, test = answers_on(results, val_set, "validation"), answers_on(results, data.test, "test")
   local labels = data.test.labels:totable()
   local run = {
     answers = test.masktune,
-    finetune_lr = result.finetune.lr,
-    masked = result.masks[1].fraction,
+    finetune_lr = results.masktune.finetune.lr,
+    masked = results.masktune.masks[1].fraction,
     selected = {},
     curves = {},
     agreement = mt.selective.evaluate(test.agreement, labels, 0),
@@ -278,6 +301,7 @@ local function collect(o, data, runs, total_seconds)
     lr = o.lr,
     schedule = mt.schedule.describe(schedule_of(o), o.epochs),
     augment = o.augment,
+    cam = o.cam,
     protocol = o.protocol,
     finetune_lr = o.finetune_lr,
     limit = o.limit,
@@ -313,18 +337,17 @@ local function shown(values, options)
   return mt.report.mean_std(values, options or { digits = 2 })
 end
 
+--- A row for each method and wanted coverage. All methods use class labels and nothing else.
 local function results_table(o, collected)
   local rows = {}
-  for i, target in ipairs(o.coverage) do
+  for _, target in ipairs(o.coverage) do
     local key = ("%.10g"):format(target)
-    rows[i] = { key .. "%" }
-    for _, method in ipairs { "sr", "masktune" } do
+    for _, method in ipairs(TABLE_METHODS) do
       local found = collected.methods[method]
-      table.insert(rows[i], shown(found.coverage[key]))
-      table.insert(rows[i], shown(found.error[key]))
+      rows[#rows + 1] = { title_of(method), key .. "%", shown(found.coverage[key]), shown(found.error[key]) }
     end
   end
-  return mt.report.table({ "target", "SR cov.", "SR err.", "MaskTune cov.", "MaskTune err." }, rows)
+  return mt.report.table({ "method (labels used: class)", "wanted", "coverage", "error" }, rows)
 end
 
 local function print_results(o, data, collected)
@@ -332,8 +355,8 @@ local function print_results(o, data, collected)
   print(("\n%s, %s, %s, %s; coverage and error among the covered in %%%s"):format(data.train.name, o.net,
     counted(o.epochs, "epoch"), counted(#o.seeds, "seed"), spread))
   print(results_table(o, collected))
-  for _, method in ipairs { "sr", "masktune" } do
-    print(("%-8s  area under the risk-coverage curve (AURC) %s"):format(TABLE_NAMES[method],
+  for _, method in ipairs(TABLE_METHODS) do
+    print(("%-26s area under the risk-coverage curve (AURC) %s"):format(title_of(method),
       shown(collected.methods[method].aurc, { digits = 5 })))
   end
   print(("where both models agree: coverage %s, error %s"):format(shown(collected.agreement.coverage),
@@ -427,11 +450,8 @@ end
 --- Makes the folders, without what an earlier run left in them unless this one goes on with it.
 local function prepare_folders(o)
   for _, seed in ipairs(o.seeds) do
-    for _, part in ipairs { "erm", "masktune" } do
-      local folder = seed_folder(o, seed, part)
-      mt.make_directory(folder)
-      if not o.resume then mt.masktune.clear(folder) end
-    end
+    mt.make_directory(seed_folder(o, seed))
+    if not o.resume then mt.masktune.clear(seed_folder(o, seed)) end
   end
 end
 
@@ -495,6 +515,8 @@ local program = {
       default_text = "0.1, catsdogs 0.001" },
     { name = "augment", value = "on|off", kind = on_off, help = "flip, turn and shift the training images",
       default_text = "on for cifar10" },
+    { name = "cam", value = "NAME", kind = kinds.text, default = "xgradcam", default_text = "xgradcam",
+      help = "how heatmaps are made" },
     cli.options.protocol,
     { name = "finetune-lr", value = "RATE", kind = kinds.choice({ "auto", "last" }, kinds.positive), default = "last",
       default_text = "last", help = "MaskTune's rate: last, auto (best on masked validation), a number" },

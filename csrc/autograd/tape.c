@@ -329,10 +329,15 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
   }
   if (!seed) return -1;
   if (!root->node) return accumulate(&root->grad, seed);
+  if (root->node->grad) {
+    mt_release(seed);
+    return mt_fail(MT_ERROR_ARGUMENT, "backward: the graph through %s is being walked already", root->node->op->name);
+  }
 
   const mt_grad_mode mode = grad_mode;
   grad_mode = MT_GRAD_OFF; /* backward functions may use operations; nothing of theirs is recorded */
   node_list heap = {0};
+  mt_retain(root); /* a backward function may be a script's, which can let go of it */
   int status = heap_push(&heap, root->node);
   if (status == 0)
     root->node->grad = seed;
@@ -350,5 +355,6 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
   }
   free(heap.items);
   grad_mode = mode;
+  mt_release(root);
   return status;
 }

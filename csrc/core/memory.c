@@ -13,8 +13,8 @@
 #define MIN_CLASS_BITS 8       /* the smallest class is 256 bytes */
 #define CLASSES_PER_DOUBLING 8 /* at most 12.5% of a buffer is slack */
 #define CLASS_COUNT ((48 - MIN_CLASS_BITS) * CLASSES_PER_DOUBLING)
-/* Larger buffers come from the arena; under AddressSanitizer none does, nor is any kept, so that each has its own red zones
- * and every use after its end is seen. */
+/* Larger buffers come from the arena; under AddressSanitizer none does, nor is any kept, so that each has its own red
+ * zones and every use after its end is seen. */
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_FROM SIZE_MAX
 #define KEEPS_BUFFERS false

@@ -58,6 +58,7 @@ static mt_storage *storage_new(size_t bytes) {
   }
   s->refs = 1;
   s->version = 0;
+  s->copied_by = NULL;
   return s;
 }
 

@@ -21,6 +21,9 @@ typedef enum { MT_FLOAT32, MT_UINT8, MT_INT32, MT_DTYPE_COUNT } mt_dtype;
 typedef struct {
   int refs;
   uint32_t version; /* counts in-place writes, so that backward notices a saved value that changed */
+  /* NULL, or the method that copied a tensor's part here where scripts may expect to see the tensor itself: the binding
+   * refuses to write to it */
+  const char *copied_by;
   void *data;
 } mt_storage;
 

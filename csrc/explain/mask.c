@@ -1,11 +1,11 @@
 #include "explain/mask.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "explain/rank.h"
 #include "image/resize.h"
 
 /* What all images share: sizes, and the taps that lead from heatmap to surface and from surface to mask. */
@@ -18,20 +18,15 @@ typedef struct {
   const mt_tap *surface_rows, *surface_columns, *mask_rows, *mask_columns;
 } mask_plan;
 
-typedef struct {
-  float value;
-  int32_t index;
-} ranked;
-
 /* One thread's scratch. */
 typedef struct {
   float *scaled, *surface, *keep;
-  ranked *order;
+  mt_ranked *order;
 } scratch;
 
 /* ---- set-up ---- */
 
-static int check_finite(const mt_tensor *heat, const char *op) {
+int mt_heat_check_finite(const mt_tensor *heat, const char *op) {
   const int64_t size = heat->shape[1] * heat->shape[2];
   for (int64_t i = 0; i < heat->count; i++) {
     if (!isfinite(mt_f32(heat)[i]))
@@ -51,7 +46,7 @@ static int check_heat(const mt_tensor *heat, const int64_t size[2], const char *
   if (size[0] < 1 || size[1] < 1 || size[0] > largest / size[1] || heat->shape[1] > largest / heat->shape[2])
     return mt_fail(MT_ERROR_ARGUMENT, "%s: size is %s, expected 1 to %lld pixels", op, mt_shape_text(2, size, text),
                    (long long)largest);
-  return check_finite(heat, op);
+  return mt_heat_check_finite(heat, op);
 }
 
 static int plan_init(mask_plan *plan, const mt_tensor *heat, mt_protocol protocol, const int64_t size[2]) {
@@ -152,19 +147,10 @@ static void apply_soft(const mask_plan *plan, const mt_mask_options *options, co
   for (int64_t i = 0; i < plan->surface_size; i++) s->keep[i] = 1.0f - s->keep[i];
 }
 
-static int compare_ranked(const void *a, const void *b) {
-  const ranked *p = a, *q = b;
-  if (p->value != q->value) return p->value > q->value ? -1 : 1;
-  return p->index < q->index ? -1 : 1;
-}
-
 static void apply_topk(const mask_plan *plan, const mt_mask_options *options, const scratch *s) {
   const float low = extent_of(s->surface, plan->surface_size).low;
-  for (int64_t i = 0; i < plan->surface_size; i++) {
-    s->order[i] = (ranked){s->surface[i], (int32_t)i};
-    s->keep[i] = 1.0f;
-  }
-  qsort(s->order, (size_t)plan->surface_size, sizeof *s->order, compare_ranked);
+  for (int64_t i = 0; i < plan->surface_size; i++) s->keep[i] = 1.0f;
+  mt_rank_values(s->surface, plan->surface_size, s->order);
   for (int64_t i = 0; i < options->top && s->order[i].value > low; i++) s->keep[s->order[i].index] = 0.0f;
 }
 
@@ -209,13 +195,13 @@ static void store_mask(const mask_plan *plan, const scratch *s, mt_tensor *masks
 
 static size_t scratch_bytes(const mask_plan *plan) {
   const size_t bytes =
-      (size_t)plan->heat_size * sizeof(float) + (size_t)plan->surface_size * (2 * sizeof(float) + sizeof(ranked));
+      (size_t)plan->heat_size * sizeof(float) + (size_t)plan->surface_size * (2 * sizeof(float) + sizeof(mt_ranked));
   return (bytes + 63) / 64 * 64; /* no two threads in one cache line */
 }
 
 static scratch scratch_at(const mask_plan *plan, char *block) {
   scratch s;
-  s.order = (ranked *)block;
+  s.order = (mt_ranked *)block;
   s.scaled = (float *)(s.order + plan->surface_size);
   s.surface = s.scaled + plan->heat_size;
   s.keep = s.surface + plan->surface_size;

@@ -289,7 +289,7 @@ static int encode_to_file(jpeg_job *job, const mt_tensor *image, int quality) {
   return -1;
 }
 
-int mt_jpeg_write(const char *path, const mt_tensor *image, int quality) {
+static int write_image(const char *path, const mt_tensor *image, int quality) {
   if (check_writable(image) < 0) return -1;
   jpeg_job *job = mt_alloc(sizeof *job);
   if (!job) return -1;
@@ -298,5 +298,12 @@ int mt_jpeg_write(const char *path, const mt_tensor *image, int quality) {
   const int status = encode_to_file(job, image, quality);
   mt_free(job->row);
   mt_free(job);
+  return status;
+}
+
+int mt_jpeg_write(const char *path, const mt_tensor *image, int quality) {
+  mt_tensor *single = mt_single_image(image, "write_jpeg");
+  const int status = single ? write_image(path, single, quality) : -1;
+  mt_release(single);
   return status;
 }

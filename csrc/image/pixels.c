@@ -38,6 +38,24 @@ void mt_unit_to_bytes(const float *from, uint8_t *to, int64_t count) {
   }
 }
 
+mt_tensor *mt_as_bytes(mt_tensor *images, const char *op) {
+  if (images->dtype == MT_UINT8) return mt_retain(images);
+  if (images->dtype == MT_INT32)
+    return mt_fail_null(MT_ERROR_ARGUMENT, "%s: image is int32, expected uint8 or float32 in [0,1]", op);
+  mt_tensor *bytes = mt_tensor_new(MT_UINT8, images->ndim, images->shape);
+  if (bytes) mt_unit_to_bytes(mt_f32(images), mt_u8(bytes), images->count);
+  return bytes;
+}
+
+mt_tensor *mt_single_image(const mt_tensor *image, const char *op) {
+  char text[MT_SHAPE_TEXT];
+  if (image->ndim != 4) return mt_tensor_detach(image);
+  if (image->shape[0] == 1) return mt_tensor_alias(image, 0, 3, image->shape + 1);
+  return mt_fail_null(MT_ERROR_ARGUMENT,
+                      "%s: image has shape %s, a batch of %lld; expected one image: batch[i], or save_grid for all", op,
+                      mt_shape_text(image->ndim, image->shape, text), (long long)image->shape[0]);
+}
+
 /* Divides, as PyTorch's ToTensor does: the product with 1/255 differs in the last bit. */
 static void bytes_to_unit(const uint8_t *restrict from, float *restrict to, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = (float)from[i] / 255.0f;

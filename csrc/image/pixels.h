@@ -11,6 +11,13 @@ mt_tensor *mt_convert_channels(const mt_tensor *image, int channels);
 /* [0,1] to 0..255, rounded; values outside are clamped and NaN becomes 0. */
 void mt_unit_to_bytes(const float *from, uint8_t *to, int64_t count);
 
+/* uint8 of the same shape: float32 as above, uint8 as it is (a new reference). int32 is an error that names op. */
+mt_tensor *mt_as_bytes(mt_tensor *images, const char *op);
+
+/* {1,H,W,C} as {H,W,C}, other shapes of one image as they are; a new reference. A batch of several images is an error
+ * that names op. */
+mt_tensor *mt_single_image(const mt_tensor *image, const char *op);
+
 /* uint8 {N,H,W,C} to float32 {B,H,W,C} in [0,1] (each value / 255): the images indices[0..B-1], counted from 1.
  * indices: int32 {B}. */
 mt_tensor *mt_image_batch(const mt_tensor *images, const mt_tensor *indices);

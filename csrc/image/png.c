@@ -181,7 +181,7 @@ static int encode_to_file(png_job *job) {
   return encode(job, image->shape[0], image->shape[1], channels);
 }
 
-int mt_png_write(const char *path, const mt_tensor *image) {
+static int write_image(const char *path, const mt_tensor *image) {
   png_job job = {.name = path, .image = image};
   if (check_writable(image) < 0) return -1;
   job.row = mt_alloc((size_t)(image->count / image->shape[0]));
@@ -197,5 +197,12 @@ int mt_png_write(const char *path, const mt_tensor *image) {
       mt_atomic_abort(job.file);
   }
   mt_free(job.row);
+  return status;
+}
+
+int mt_png_write(const char *path, const mt_tensor *image) {
+  mt_tensor *single = mt_single_image(image, "write_png");
+  const int status = single ? write_image(path, single) : -1;
+  mt_release(single);
   return status;
 }

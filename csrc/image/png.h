@@ -12,8 +12,8 @@
  * `name` stands for the data in messages. */
 mt_tensor *mt_png_decode(const void *data, size_t size, int channels, const char *name);
 
-/* image: {H,W}, or {H,W,C} with C 1, 3 or 4; uint8, or float32 in [0,1] (clamped, NaN becomes 0; rounded to the nearest
- * of the 256 values). Replaces the file as a whole (io/atomic_file.h). */
+/* image: {H,W}, {H,W,C} or {1,H,W,C} with C 1, 3 or 4; uint8, or float32 in [0,1] (clamped, NaN becomes 0; rounded to
+ * the nearest of the 256 values). Replaces the file as a whole (io/atomic_file.h). */
 int mt_png_write(const char *path, const mt_tensor *image);
 
 #endif

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "kernels/conv2d.h"
+#include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
@@ -22,7 +23,7 @@
 #define MT_ALL_KERNELS(K)   \
   MT_ELEMENTWISE_KERNELS(K) \
   MT_CONV2D_KERNELS(K)      \
-  MT_WINOGRAD_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_STAGE_KERNELS(K)
+  MT_WINOGRAD_KERNELS(K) MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_STAGE_KERNELS(K)
 
 #define MT_KERNEL_MEMBER(result, name, parameters) result(*name) parameters;
 typedef struct {

@@ -1,5 +1,5 @@
-/* Pooling. Along each axis an output o covers the inputs o * stride - padding + k; a `range` is the part of the
- * kernel that lies inside the image, or the outputs that cover an input. */
+/* Pooling. Along each axis an output o covers the inputs o * stride - padding + k * dilation; a `range` is the part of
+ * the kernel that lies inside the image, or the outputs that cover an input. */
 #include <string.h>
 
 #include "kernels/vector.h"
@@ -12,16 +12,17 @@ typedef struct {
 
 /* Kernel coordinates of output o that lie inside the image. */
 static range taps_inside(const mt_pool_shape *s, int axis, int64_t o) {
-  const int64_t first = o * s->stride[axis] - s->padding[axis], size = s->in_size[axis];
-  range r = {first < 0 ? -first : 0, s->kernel[axis]};
-  if (first + r.end > size) r.end = size - first;
+  const int64_t first = o * s->stride[axis] - s->padding[axis], step = s->dilation[axis];
+  const int64_t left = s->in_size[axis] - first; /* > 0: no window begins beyond the image */
+  range r = {first < 0 ? (-first + step - 1) / step : 0, s->kernel[axis]};
+  if (mt_pool_extent(s, axis) > left) r.end = (left + step - 1) / step;
   return r;
 }
 
-/* Outputs whose window holds input i. */
+/* Outputs whose window reaches over input i (with dilation it may step over it). */
 static range outputs_over(const mt_pool_shape *s, int axis, int64_t i) {
-  const int64_t at = i + s->padding[axis], stride = s->stride[axis];
-  range r = {at < s->kernel[axis] ? 0 : (at - s->kernel[axis]) / stride + 1, at / stride + 1};
+  const int64_t at = i + s->padding[axis], stride = s->stride[axis], extent = mt_pool_extent(s, axis);
+  range r = {at < extent ? 0 : (at - extent) / stride + 1, at / stride + 1};
   if (r.end > s->out_size[axis]) r.end = s->out_size[axis];
   return r;
 }
@@ -63,7 +64,7 @@ MT_INLINE void max_window(const mt_pool_shape *s, const float *in, range ys, ran
   mt_vi position = (mt_vi){0} + (int32_t)(ys.begin * kernel_width + xs.begin);
   for (int64_t y = ys.begin; y < ys.end; y++) {
     for (int64_t x = xs.begin; x < xs.end; x++) {
-      const float *tap = in + (y * s->in_size[1] + x) * s->channels;
+      const float *tap = in + (y * s->dilation[0] * s->in_size[1] + x * s->dilation[1]) * s->channels;
       const mt_vf value = lanes == MT_VF ? mt_load(tap) : mt_load_n(tap, lanes);
       const mt_vi take = (mt_vi)(value > best) | (mt_vi)(value != value); /* a NaN wins */
       best = pick(take, value, best);
@@ -85,7 +86,8 @@ MT_INLINE void max_row(const mt_pool_shape *s, const float *in, int64_t row, flo
     const range xs = taps_inside(s, 1, o);
     const int64_t left = o * s->stride[1] - s->padding[1];
     const int64_t first = (top * s->in_size[1] + left) * channels, at = (row * s->out_size[1] + o) * channels;
-    const bool two = !wide && ys.begin == 0 && xs.begin == 0 && ys.end == 2 && xs.end == 2 && s->kernel[1] == 2;
+    const bool two = !wide && ys.begin == 0 && xs.begin == 0 && ys.end == 2 && xs.end == 2 && s->kernel[1] == 2 &&
+                     s->dilation[0] == 1 && s->dilation[1] == 1;
     int64_t c = 0;
     for (; c + MT_VF <= channels; c += MT_VF) {
       if (two) /* constants: no loops */
@@ -107,7 +109,7 @@ void MT_KERNEL(max_pool_row)(const mt_pool_shape *s, const float *in, int64_t ro
 
 /* Where windows do not overlap, every input is met at most once and its gradient is stored, not added. */
 static bool windows_overlap(const mt_pool_shape *s) {
-  return s->kernel[0] > s->stride[0] || s->kernel[1] > s->stride[1];
+  return mt_pool_extent(s, 0) > s->stride[0] || mt_pool_extent(s, 1) > s->stride[1];
 }
 
 /* The gradient of one window to one tap's input where that tap was the largest. */
@@ -132,17 +134,20 @@ MT_INLINE void max_grad_row(const mt_pool_shape *s, const float *grad_out, const
   const int64_t channels = s->channels;
   const range ys = outputs_over(s, 0, row);
   float *to = grad_in + row * s->in_size[1] * channels;
-  const bool tiled = !add && ys.begin < ys.end && s->kernel[1] == s->stride[1] && s->padding[1] == 0;
-  const int64_t written = tiled ? s->out_size[1] * s->kernel[1] : 0; /* pixels that some window writes */
+  const bool tiled = !add && ys.begin < ys.end && s->kernel[1] == s->stride[1] && s->padding[1] == 0 &&
+                     s->dilation[0] == 1 && s->dilation[1] == 1;
+  const int64_t tiles = tiled ? s->out_size[1] * s->kernel[1] : 0;
+  const int64_t written = tiles < s->in_size[1] ? tiles : s->in_size[1]; /* pixels that some window writes */
   memset(to + written * channels, 0, (size_t)((s->in_size[1] - written) * channels) * sizeof(float));
   for (int64_t y = ys.begin; y < ys.end; y++) {
-    const int64_t ky = row + s->padding[0] - y * s->stride[0];
+    const int64_t below = row + s->padding[0] - y * s->stride[0], ky = below / s->dilation[0];
+    if (below % s->dilation[0] != 0) continue;
     for (int64_t o = 0; o < s->out_size[1]; o++) {
       const range xs = taps_inside(s, 1, o);
       float *window = to + (o * s->stride[1] - s->padding[1]) * channels;
       for (int64_t kx = xs.begin; kx < xs.end; kx++)
         max_tap_grad(grad_out, index, (y * s->out_size[1] + o) * channels, (int32_t)(ky * s->kernel[1] + kx), channels,
-                     window + kx * channels, wide, add);
+                     window + kx * s->dilation[1] * channels, wide, add);
     }
   }
 }
@@ -159,7 +164,17 @@ void MT_KERNEL(max_pool_grad_row)(const mt_pool_shape *s, const float *grad_out,
 
 /* ---- average ---- */
 
-static float area(const mt_pool_shape *s) { return (float)(s->kernel[0] * s->kernel[1]); }
+/* How many pixels along an axis count for output o: those inside the image, or inside the padded image. */
+static int64_t counted(const mt_pool_shape *s, int axis, int64_t o) {
+  const range inside = taps_inside(s, axis, o);
+  if (s->ignore_pad) return inside.end - inside.begin;
+  const int64_t left = s->in_size[axis] + 2 * s->padding[axis] - o * s->stride[axis];
+  return left < s->kernel[axis] ? left : s->kernel[axis];
+}
+
+static float area(const mt_pool_shape *s, int64_t row, int64_t o) {
+  return (float)(counted(s, 0, row) * counted(s, 1, o));
+}
 
 void MT_KERNEL(avg_pool_row)(const mt_pool_shape *s, const float *in, int64_t row, float *out) {
   const int64_t channels = s->channels, top = row * s->stride[0] - s->padding[0];
@@ -175,7 +190,8 @@ void MT_KERNEL(avg_pool_row)(const mt_pool_shape *s, const float *in, int64_t ro
         for (int64_t c = 0; c < channels; c++) to[c] += from[c];
       }
     }
-    for (int64_t c = 0; c < channels; c++) to[c] /= area(s);
+    const float pixels = area(s, row, o);
+    for (int64_t c = 0; c < channels; c++) to[c] /= pixels;
   }
 }
 
@@ -188,9 +204,10 @@ void MT_KERNEL(avg_pool_grad_row)(const mt_pool_shape *s, const float *grad_out,
     for (int64_t o = 0; o < s->out_size[1]; o++) {
       const range xs = taps_inside(s, 1, o);
       const float *restrict g = grad_out + (y * s->out_size[1] + o) * channels;
+      const float pixels = area(s, y, o);
       for (int64_t kx = xs.begin; kx < xs.end; kx++) {
         float *restrict at = to + (o * s->stride[1] - s->padding[1] + kx) * channels;
-        for (int64_t c = 0; c < channels; c++) at[c] += g[c] / area(s);
+        for (int64_t c = 0; c < channels; c++) at[c] += g[c] / pixels;
       }
     }
   }

@@ -8,8 +8,14 @@
 
 typedef struct {
   int64_t in_size[2], out_size[2], channels; /* of one image */
-  int64_t kernel[2], stride[2], padding[2];
+  int64_t kernel[2], stride[2], padding[2], dilation[2];
+  bool ignore_pad; /* a mean divides by the window's pixels inside the image, not inside the padded image */
 } mt_pool_shape;
+
+/* Pixels from a window's first to its last. */
+static inline int64_t mt_pool_extent(const mt_pool_shape *s, int axis) {
+  return (s->kernel[axis] - 1) * s->dilation[axis] + 1;
+}
 
 /* Positions in the window, ky * kernel[1] + kx: one byte each where they fit, else int32. */
 static inline bool mt_pool_index_is_wide(const mt_pool_shape *s) { return s->kernel[0] * s->kernel[1] > 256; }

@@ -71,6 +71,16 @@ mt_tensor *mtl_check_tensor(lua_State *L, int arg) {
   return t;
 }
 
+mt_tensor *mtl_check_target(lua_State *L, int arg) {
+  mt_tensor *t = mtl_check_tensor(L, arg);
+  if (t->storage->copied_by)
+    luaL_error(L,
+               "in-place write: the tensor is a copy that %s made, so nothing else would change; assign to t[{...}] of "
+               "the tensor itself, or clone() the copy first",
+               t->storage->copied_by);
+  return t;
+}
+
 mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
   mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);
   return slot ? *slot : NULL;
@@ -80,8 +90,7 @@ mt_tensor *mtl_opt_tensor(lua_State *L, int arg) { return lua_isnoneornil(L, arg
 
 /* ---- arguments ---- */
 
-/* What the value at `index` is, for messages: its value where that is short, else its type. */
-static const char *describe(lua_State *L, int index) {
+const char *mtl_describe(lua_State *L, int index) {
   index = lua_absindex(L, index);
   switch (lua_type(L, index)) {
     case LUA_TNONE:
@@ -101,7 +110,7 @@ static const char *describe(lua_State *L, int index) {
 }
 
 static int argument_error(lua_State *L, int arg, const char *expected) {
-  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, describe(L, arg)));
+  return luaL_argerror(L, arg, lua_pushfstring(L, "%s expected, got %s", expected, mtl_describe(L, arg)));
 }
 
 /* An integer as a number in Lua's own sense: 3 and 3.0, not "3". */
@@ -112,15 +121,20 @@ static bool integer_at(lua_State *L, int index, int64_t *value) {
   return exact;
 }
 
-static const char *integer_range(lua_State *L, int64_t lo, int64_t hi) {
+/* Into a buffer and not on the stack, where it would take the place of an argument that is missing. */
+static const char *integer_range(int64_t lo, int64_t hi, char text[64]) {
   if (hi == INT64_MAX && lo == INT64_MIN) return "integer";
-  if (hi == INT64_MAX) return lua_pushfstring(L, "integer >= %I", (LUAI_UACINT)lo);
-  return lua_pushfstring(L, "integer in [%I, %I]", (LUAI_UACINT)lo, (LUAI_UACINT)hi);
+  if (hi == INT64_MAX)
+    snprintf(text, 64, "integer >= %lld", (long long)lo);
+  else
+    snprintf(text, 64, "integer in [%lld, %lld]", (long long)lo, (long long)hi);
+  return text;
 }
 
 int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi) {
   int64_t value = 0;
-  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(L, lo, hi));
+  char range[64];
+  if (!integer_at(L, arg, &value) || value < lo || value > hi) argument_error(L, arg, integer_range(lo, hi, range));
   return value;
 }
 
@@ -140,6 +154,14 @@ mt_dtype mtl_check_dtype(lua_State *L, int arg) {
   return (mt_dtype)dtype;
 }
 
+const char *mtl_check_path(lua_State *L, int arg) {
+  luaL_checktype(L, arg, LUA_TSTRING);
+  const char *path = lua_tostring(L, arg);
+  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
+                "path expected, got an empty string or one with a zero byte");
+  return path;
+}
+
 static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
   const lua_Integer n = luaL_len(L, arg);
   if (n > MT_MAX_DIMS)
@@ -147,8 +169,9 @@ static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
   for (int i = 0; i < (int)n; i++) {
     lua_geti(L, arg, i + 1);
     if (!integer_at(L, -1, &shape[i]) || shape[i] < 0)
-      luaL_argerror(L, arg,
-                    lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, describe(L, -1)));
+      luaL_argerror(
+          L, arg,
+          lua_pushfstring(L, "size %d of the shape: integer >= 0 expected, got %s", i + 1, mtl_describe(L, -1)));
     lua_pop(L, 1);
   }
   return (int)n;
@@ -167,8 +190,9 @@ int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
 
 int mtl_check_axis(lua_State *L, int arg, int ndim) {
   int64_t axis = 0;
-  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim)
-    argument_error(L, arg, lua_pushfstring(L, "axis in 1..%d or -1..-%d", ndim, ndim));
+  char range[64];
+  snprintf(range, sizeof range, "axis in 1..%d or -1..-%d", ndim, ndim);
+  if (!integer_at(L, arg, &axis) || axis == 0 || axis > ndim || axis < -ndim) argument_error(L, arg, range);
   return (int)(axis > 0 ? axis - 1 : ndim + axis);
 }
 
@@ -177,8 +201,12 @@ int mtl_check_axis(lua_State *L, int arg, int ndim) {
 void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
   if (lua_isnoneornil(L, arg)) return;
   if (!lua_istable(L, arg)) argument_error(L, arg, "table of options");
+  mtl_check_fields(L, arg, arg, "", known);
+}
+
+void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const char *const known[]) {
   lua_pushnil(L);
-  while (lua_next(L, arg)) {
+  while (lua_next(L, table)) {
     lua_pop(L, 1);
     int i = 0;
     if (lua_type(L, -1) == LUA_TSTRING)
@@ -187,19 +215,20 @@ void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
       while (known[i]) i++;
     if (known[i]) continue;
     luaL_Buffer list;
-    const char *got = describe(L, -1);
+    const char *got = mtl_describe(L, -1);
     luaL_buffinit(L, &list);
     for (i = 0; known[i]; i++) {
       if (i) luaL_addstring(&list, ", ");
       luaL_addstring(&list, known[i]);
     }
     luaL_pushresult(&list);
-    luaL_argerror(L, arg, lua_pushfstring(L, "unknown option %s, expected one of: %s", got, lua_tostring(L, -1)));
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "%sunknown option %s, expected one of: %s", where, got, lua_tostring(L, -1)));
   }
 }
 
 int mtl_option_error(lua_State *L, int arg, const char *name, const char *expected) {
-  const char *got = describe(L, -1);
+  const char *got = mtl_describe(L, -1);
   return luaL_argerror(L, arg, lua_pushfstring(L, "option '%s': %s expected, got %s", name, expected, got));
 }
 
@@ -221,9 +250,8 @@ int64_t mtl_option_integer(lua_State *L, int arg, const char *name, int64_t fall
   int64_t value = 0;
   if (!push_option(L, arg, name)) return fallback;
   if (!integer_at(L, -1, &value) || value < lo || value > hi) {
-    const char *expected = integer_range(L, lo, hi);
-    push_option(L, arg, name);
-    mtl_option_error(L, arg, name, expected);
+    char range[64];
+    mtl_option_error(L, arg, name, integer_range(lo, hi, range));
   }
   lua_pop(L, 1);
   return value;
@@ -300,11 +328,27 @@ void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, 
     out[1] = out[0];
   }
   if (!valid) {
-    const char *expected = lua_pushfstring(L, "%s or a table of two", integer_range(L, lo, hi));
+    char range[64];
+    const char *expected = lua_pushfstring(L, "%s or a table of two", integer_range(lo, hi, range));
     push_option(L, arg, name);
     mtl_option_error(L, arg, name, expected);
   }
   lua_pop(L, 1);
+}
+
+bool mtl_option_color(lua_State *L, int arg, const char *name, uint8_t color[3]) {
+  if (!push_option(L, arg, name)) return false;
+  bool valid = lua_istable(L, -1) && luaL_len(L, -1) == 3;
+  for (int i = 0; valid && i < 3; i++) {
+    int64_t value = 0;
+    lua_geti(L, -1, i + 1);
+    valid = integer_at(L, -1, &value) && value >= 0 && value <= 255;
+    color[i] = (uint8_t)value;
+    lua_pop(L, 1);
+  }
+  if (!valid) mtl_option_error(L, arg, name, "table of three integers in [0, 255]");
+  lua_pop(L, 1);
+  return true;
 }
 
 mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name) {

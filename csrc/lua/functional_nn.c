@@ -1,7 +1,7 @@
-/* The operations behind fully connected layers and the classification loss, as functions on tensors. */
+/* The operations behind fully connected layers and embeddings, as functions on tensors. */
 #include "lua/binding.h"
-#include "ops/cross_entropy.h"
 #include "ops/dropout.h"
+#include "ops/embedding.h"
 #include "ops/flatten.h"
 #include "ops/linear.h"
 
@@ -48,25 +48,25 @@ static int dropout(lua_State *L) {
   return 1;
 }
 
-/*** The classification loss -log softmax(logits)[label].
-@function cross_entropy
-@tparam Tensor logits {N,k}
-@tparam Tensor labels int32 {N}, 1 to k
-@tparam[opt] table options `reduction`: "mean" (default), "sum" or "none"
-@treturn Tensor a scalar, or {N} without reduction */
-static int cross_entropy(lua_State *L) {
-  static const char *const known[] = {"reduction", NULL};
-  static const char *const reductions[] = {"mean", "sum", "none", NULL}; /* in the order of mt_reduction */
-  mt_tensor *logits = mtl_check_tensor(L, 1), *labels = mtl_check_tensor(L, 2), *y;
+/*** Rows of a table.
+@function embedding
+@tparam Tensor indices {...} int32, 1 to rows
+@tparam Tensor weight {rows,D} float32
+@tparam[opt] table options `padding_idx`: a row, counted from 1, that gets no gradient
+@treturn Tensor {...,D}
+@raise on shapes, dtypes and indices that do not fit */
+static int embedding(lua_State *L) {
+  static const char *const known[] = {"padding_idx", NULL};
+  mt_tensor *indices = mtl_check_tensor(L, 1), *weight = mtl_check_tensor(L, 2), *y;
   mtl_check_options(L, 3, known);
-  const mt_reduction reduction = (mt_reduction)mtl_option_choice(L, 3, "reduction", MT_REDUCE_MEAN, reductions);
-  MTL_NEW(L, y, mt_cross_entropy(logits, labels, reduction));
+  const int64_t padding = mtl_option_integer(L, 3, "padding_idx", 0, 1, INT32_MAX);
+  MTL_NEW(L, y, mt_embedding(indices, weight, padding));
   mtl_push_tensor(L, y);
   return 1;
 }
 
 static const luaL_Reg functions[] = {
-    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"cross_entropy", cross_entropy}, {NULL, NULL},
+    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"embedding", embedding}, {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -2,8 +2,6 @@
  *
  * Images are uint8 or float32 tensors with axes N,H,W,C; a canvas to draw in is uint8 {H,W,3}, its pixels counted from
  * 0: x to the right, y down. */
-#include <string.h>
-
 #include "image/colormap.h"
 #include "image/draw.h"
 #include "image/pixels.h"
@@ -13,14 +11,6 @@
 #include "lua/binding.h"
 
 /* ---- files ---- */
-
-static const char *check_path(lua_State *L, int arg) {
-  luaL_checktype(L, arg, LUA_TSTRING);
-  const char *path = lua_tostring(L, arg);
-  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
-                "path expected, got an empty string or one with a zero byte");
-  return path;
-}
 
 static mt_tensor *read_png_file(const char *path, int channels) {
   mt_bytes bytes = {0};
@@ -38,7 +28,7 @@ static mt_tensor *read_png_file(const char *path, int channels) {
 @treturn Tensor uint8 {H,W,C} */
 static int read_png(lua_State *L) {
   static const char *const known[] = {"channels", NULL};
-  const char *path = check_path(L, 1);
+  const char *path = mtl_check_path(L, 1);
   mtl_check_options(L, 2, known);
   const int channels = (int)mtl_option_integer(L, 2, "channels", 0, 1, 4);
   if (channels == 2) luaL_argerror(L, 2, "option 'channels': 1, 3 or 4 expected, got 2");
@@ -51,9 +41,10 @@ static int read_png(lua_State *L) {
 /*** Writes a PNG file, which replaces an older one as a whole.
 @function image.write_png
 @tparam string path
-@tparam Tensor image {H,W}, {H,W,1}, {H,W,3} or {H,W,4}; uint8, or float32 in [0,1] (clamped, rounded) */
+@tparam Tensor image {H,W}, {H,W,1}, {H,W,3} or {H,W,4}, also as a batch of one {1,H,W,C}; uint8, or float32 in [0,1]
+(clamped, rounded) */
 static int write_png(lua_State *L) {
-  const char *path = check_path(L, 1);
+  const char *path = mtl_check_path(L, 1);
   const mt_tensor *image = mtl_check_tensor(L, 2);
   MTL_DO(L, mt_png_write(path, image));
   return 0;
@@ -161,14 +152,15 @@ static int colormap(lua_State *L) {
 
 /*** Images with their heatmaps over them; the heatmap is resized to the image.
 @function image.overlay
-@tparam Tensor image uint8 {H,W,C} or {N,H,W,C} with C 1 or 3
+@tparam Tensor image {H,W,C} or {N,H,W,C} with C 1 or 3; uint8, or float32 in [0,1] (clamped, rounded) as `batch` gives
 @tparam Tensor heat float32 {h,w} or {N,h,w}
 @tparam[opt] table options as for colormap, and `alpha` (0.5, the share of the heatmap's colours)
 @treturn Tensor uint8 with 3 channels */
 static int overlay(lua_State *L) {
   static const char *const known[] = {"map", "low", "high", "alpha", NULL};
   float range[2];
-  const mt_tensor *image = mtl_check_tensor(L, 1), *heat = mtl_check_tensor(L, 2);
+  mt_tensor *image = mtl_check_tensor(L, 1);
+  const mt_tensor *heat = mtl_check_tensor(L, 2);
   mtl_check_options(L, 3, known);
   const mt_colormap map = option_map(L, 3);
   const float *given = option_range(L, 3, range);
@@ -213,7 +205,7 @@ static void check_color(lua_State *L, int arg, uint8_t color[3]) {
 @tparam {integer,integer,integer} color red, green, blue, 0 to 255 */
 static int fill_rect(lua_State *L) {
   uint8_t color[3];
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const int64_t x = check_coordinate(L, 2), y = check_coordinate(L, 3);
   const int64_t width = mtl_check_integer(L, 4, 0, MT_DRAW_LIMIT), height = mtl_check_integer(L, 5, 0, MT_DRAW_LIMIT);
   check_color(L, 6, color);
@@ -232,7 +224,7 @@ static int fill_rect(lua_State *L) {
 @tparam[opt=1] integer thickness side of the square pen, 1 to 64 */
 static int draw_line(lua_State *L) {
   uint8_t color[3];
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const int64_t x0 = check_coordinate(L, 2), y0 = check_coordinate(L, 3);
   const int64_t x1 = check_coordinate(L, 4), y1 = check_coordinate(L, 5);
   check_color(L, 6, color);
@@ -249,7 +241,7 @@ static int draw_line(lua_State *L) {
 @tparam integer y top
 @tparam[opt=1] integer scale 1 to 64 */
 static int paste(lua_State *L) {
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const mt_tensor *image = mtl_check_tensor(L, 2);
   const int64_t x = check_coordinate(L, 3), y = check_coordinate(L, 4);
   const int64_t scale = opt_scale(L, 5);
@@ -268,7 +260,7 @@ static int paste(lua_State *L) {
 static int draw_text(lua_State *L) {
   uint8_t color[3];
   size_t size;
-  mt_tensor *canvas = mtl_check_tensor(L, 1);
+  mt_tensor *canvas = mtl_check_target(L, 1);
   const int64_t x = check_coordinate(L, 2), y = check_coordinate(L, 3);
   const char *text = luaL_checklstring(L, 4, &size);
   check_color(L, 5, color);

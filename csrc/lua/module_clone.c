@@ -60,12 +60,13 @@ static void push_copy(lua_State *L, mt_module *m, int memo) {
   }
 }
 
-/*** A deep copy: parameters, buffers, mode, fields; no gradients.
+/*** A deep copy: parameters, buffers, mode, what is frozen, fields; no gradients.
 @function Module:clone
 @treturn Module */
 static int clone(lua_State *L) {
-  mt_module *m = mtl_check_module(L, 1);
+  mt_module *m = mtl_check_tree(L, 1);
   lua_settop(L, 1);
+  mtl_check_reach(L, 1);
   lua_newtable(L);
   push_copy(L, m, 2);
   return 1;

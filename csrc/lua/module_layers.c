@@ -1,15 +1,23 @@
-/* mt.nn.*: the constructors of layers and containers. */
+/* mt.nn.*: the constructors of layers and containers; norms are in module_norms.c, activations in
+ * module_activations.c. */
 #include <string.h>
 
 #include "lua/module.h"
+#include "lua/windows.h"
 #include "nn/layers.h"
 
-#define MAX_SIZE ((int64_t)1 << 30)
 #define MAX_KERNEL 1024
 
-static int push_new(lua_State *L, mt_module *m) {
+int mtl_return_module(lua_State *L, mt_module *m) {
   mtl_push_module(L, m);
   return 1;
+}
+
+int mtl_plain_layer(lua_State *L, mt_module *(*make)(void)) {
+  mt_module *m;
+  if (!lua_isnone(L, 1)) luaL_argerror(L, 1, "no argument expected");
+  MTL_NEW(L, m, make());
+  return mtl_return_module(L, m);
 }
 
 /* An integer or a table of two at an argument, as (height, width). */
@@ -33,46 +41,25 @@ static void check_pair(lua_State *L, int arg, int64_t pair[2]) {
 @tparam integer inputs
 @tparam integer outputs
 @tparam integer|table kernel size, or {height, width}
-@tparam[opt] table options `stride` (1), `padding` (0): a number or {height, width}; `bias` (true)
+@tparam[opt] table options `stride` (1) and `dilation` (1): a number or {height, width}; `groups` (1): channels are cut
+into so many parts that do not see each other, the inputs themselves for a depthwise convolution; `bias` (true);
+`padding` (0): a number, {height, width}, {top = , bottom = , left = , right = }, "valid" (none), "same" (PyTorch's: as
+large as the input, for a stride of 1), or "same_upper" (TensorFlow's "SAME": ceil(size / stride)). What cannot be
+shared out evenly goes below and to the right. Files have the weight as outputs, inputs / groups, height, width, memory
+as height, width, inputs / groups, outputs.
 @treturn Module */
 static int conv2d(lua_State *L) {
-  static const char *const known[] = {"stride", "padding", "bias", NULL};
-  const int64_t inputs = mtl_check_integer(L, 1, 1, MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MAX_SIZE);
-  mt_window window;
+  static const char *const known[] = {MTL_CONV2D_OPTIONS, "bias", NULL};
+  const int64_t inputs = mtl_check_integer(L, 1, 1, MTL_MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MTL_MAX_SIZE);
+  mt_conv2d_window window;
   check_pair(L, 3, window.kernel);
   mtl_check_options(L, 4, known);
-  mtl_option_pair(L, 4, "stride", 1, 1, MAX_KERNEL, window.stride);
-  mtl_option_pair(L, 4, "padding", 0, 0, MAX_KERNEL, window.padding);
+  window.same = mtl_option_conv2d(L, 4, MAX_KERNEL, &window.params);
   const bool bias = mtl_option_boolean(L, 4, "bias", true);
   mt_module *m;
   MTL_NEW(L, m, mt_conv2d_new(inputs, outputs, window, bias));
-  return push_new(L, m);
+  return mtl_return_module(L, m);
 }
-
-static int batch_norm(lua_State *L, mt_module *(*make)(int64_t channels, double eps, double momentum)) {
-  static const char *const known[] = {"eps", "momentum", NULL};
-  const int64_t channels = mtl_check_integer(L, 1, 1, MAX_SIZE);
-  mtl_check_options(L, 2, known);
-  const double eps = mtl_option_number(L, 2, "eps", 1e-5, 0.0, 1.0);
-  const double momentum = mtl_option_number(L, 2, "momentum", 0.1, 0.0, 1.0);
-  mt_module *m;
-  MTL_NEW(L, m, make(channels, eps, momentum));
-  return push_new(L, m);
-}
-
-/*** Batch normalisation of {N,C}.
-@function nn.BatchNorm1d
-@tparam integer channels
-@tparam[opt] table options `eps` (1e-5), `momentum` (0.1)
-@treturn Module */
-static int batch_norm1d(lua_State *L) { return batch_norm(L, mt_batch_norm1d_new); }
-
-/*** Batch normalisation of {N,H,W,C}.
-@function nn.BatchNorm2d
-@tparam integer channels
-@tparam[opt] table options `eps` (1e-5), `momentum` (0.1)
-@treturn Module */
-static int batch_norm2d(lua_State *L) { return batch_norm(L, mt_batch_norm2d_new); }
 
 /*** Fully connected, {...,inputs} to {...,outputs}.
 @function nn.Linear
@@ -82,77 +69,126 @@ static int batch_norm2d(lua_State *L) { return batch_norm(L, mt_batch_norm2d_new
 @treturn Module */
 static int linear(lua_State *L) {
   static const char *const known[] = {"bias", NULL};
-  const int64_t inputs = mtl_check_integer(L, 1, 1, MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MAX_SIZE);
+  const int64_t inputs = mtl_check_integer(L, 1, 1, MTL_MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MTL_MAX_SIZE);
   mtl_check_options(L, 3, known);
   const bool bias = mtl_option_boolean(L, 3, "bias", true);
   mt_module *m;
   MTL_NEW(L, m, mt_linear_new(inputs, outputs, bias));
-  return push_new(L, m);
+  return mtl_return_module(L, m);
 }
 
-static int pool2d(lua_State *L, mt_module *(*make)(mt_window window)) {
-  static const char *const known[] = {"stride", "padding", NULL};
-  mt_window window;
-  check_pair(L, 1, window.kernel);
-  mtl_check_options(L, 2, known);
-  if (mtl_has_option(L, 2, "stride")) {
-    mtl_option_pair(L, 2, "stride", 1, 1, MAX_KERNEL, window.stride);
-  } else {
-    for (int i = 0; i < 2; i++) window.stride[i] = window.kernel[i];
-  }
-  mtl_option_pair(L, 2, "padding", 0, 0, MAX_KERNEL, window.padding);
-  mt_module *m;
-  MTL_NEW(L, m, make(window));
-  return push_new(L, m);
+/* The options start at the second argument. */
+static mt_pool2d_params check_pool2d(lua_State *L, bool maximum) {
+  static const char *const known[2][5] = {{MTL_POOL2D_OPTIONS, "count_include_pad", NULL},
+                                          {MTL_POOL2D_OPTIONS, "dilation", NULL}};
+  mt_pool2d_params p = {.ceil_mode = false};
+  check_pair(L, 1, p.kernel);
+  mtl_check_options(L, 2, known[maximum]);
+  mtl_option_pool2d(L, 2, MAX_KERNEL, maximum, &p);
+  return p;
 }
 
 /*** The largest value of each window.
 @function nn.MaxPool2d
 @tparam integer|table kernel size, or {height, width}
-@tparam[opt] table options `stride` (the kernel), `padding` (0)
+@tparam[opt] table options `stride` (the kernel), `padding` (0), `dilation` (1): a number or {height, width};
+`ceil_mode` (false): windows that reach beyond the image count too
 @treturn Module */
-static int max_pool2d(lua_State *L) { return pool2d(L, mt_max_pool2d_new); }
+static int max_pool2d(lua_State *L) {
+  const mt_pool2d_params p = check_pool2d(L, true);
+  mt_module *m;
+  MTL_NEW(L, m, mt_max_pool2d_new(p));
+  return mtl_return_module(L, m);
+}
 
-/*** The mean of each window, padding counted as zeros.
+/*** The mean of each window.
 @function nn.AvgPool2d
 @tparam integer|table kernel size, or {height, width}
-@tparam[opt] table options `stride` (the kernel), `padding` (0)
+@tparam[opt] table options `stride` (the kernel), `padding` (0): a number or {height, width}; `ceil_mode` (false) as for
+MaxPool2d; `count_include_pad` (true): padding counts as zeros
 @treturn Module */
-static int avg_pool2d(lua_State *L) { return pool2d(L, mt_avg_pool2d_new); }
-
-static int simple(lua_State *L, mt_module *(*make)(void)) {
+static int avg_pool2d(lua_State *L) {
+  const mt_pool2d_params p = check_pool2d(L, false);
   mt_module *m;
-  if (!lua_isnone(L, 1)) luaL_argerror(L, 1, "no argument expected");
-  MTL_NEW(L, m, make());
-  return push_new(L, m);
+  MTL_NEW(L, m, mt_avg_pool2d_new(p));
+  return mtl_return_module(L, m);
 }
 
 /*** The mean of each channel, {N,H,W,C} to {N,C}.
 @function nn.GlobalAvgPool2d
 @treturn Module */
-static int global_avg_pool2d(lua_State *L) { return simple(L, mt_global_avg_pool_new); }
+static int global_avg_pool2d(lua_State *L) { return mtl_plain_layer(L, mt_global_avg_pool_new); }
 
-/*** max(0, x).
-@function nn.ReLU
+/*** The mean of each channel over as many windows as the output has pixels, {N,H,W,C} to {N,height,width,C}, as PyTorch
+cuts them.
+@function nn.AdaptiveAvgPool2d
+@tparam integer|table size of the output, or {height, width}; "input" for a size keeps the input's
 @treturn Module */
-static int relu(lua_State *L) { return simple(L, mt_relu_new); }
+static int adaptive_avg_pool2d(lua_State *L) {
+  int64_t size[2];
+  mtl_check_pool_size(L, 1, MTL_MAX_SIZE, size);
+  mt_module *m;
+  MTL_NEW(L, m, mt_adaptive_avg_pool2d_new(size));
+  return mtl_return_module(L, m);
+}
+
+/*** The largest values instead of the means.
+@function nn.AdaptiveMaxPool2d
+@tparam integer|table size as for AdaptiveAvgPool2d
+@treturn Module */
+static int adaptive_max_pool2d(lua_State *L) {
+  int64_t size[2];
+  mtl_check_pool_size(L, 1, MTL_MAX_SIZE, size);
+  mt_module *m;
+  MTL_NEW(L, m, mt_adaptive_max_pool2d_new(size));
+  return mtl_return_module(L, m);
+}
+
+/*** Zeros around images {N,H,W,C}.
+@function nn.ZeroPad2d
+@tparam integer|table padding a number for all sides, {left, right, top, bottom} as in PyTorch, or {top = , bottom = ,
+left = , right = }
+@treturn Module */
+static int zero_pad2d(lua_State *L) {
+  const mt_sides sides = mtl_check_zero_pad(L, 1, MAX_KERNEL);
+  mt_module *m;
+  MTL_NEW(L, m, mt_zero_pad2d_new(sides));
+  return mtl_return_module(L, m);
+}
+
+/*** A row of a table for each index, {...} to {...,width}. Indices are int32 and count from 1: index i is PyTorch's
+i - 1, and the rows stand in the same order in files.
+@function nn.Embedding
+@tparam integer rows
+@tparam integer width
+@tparam[opt] table options `padding_idx`: a row, counted from 1, that is zero at first and gets no gradient
+@treturn Module */
+static int embedding(lua_State *L) {
+  static const char *const known[] = {"padding_idx", NULL};
+  const int64_t rows = mtl_check_integer(L, 1, 1, INT32_MAX), width = mtl_check_integer(L, 2, 1, MTL_MAX_SIZE);
+  mtl_check_options(L, 3, known);
+  const int64_t padding = mtl_option_integer(L, 3, "padding_idx", 0, 1, rows);
+  mt_module *m;
+  MTL_NEW(L, m, mt_embedding_new(rows, width, padding));
+  return mtl_return_module(L, m);
+}
 
 /*** {N,H,W,C} to {N,C*H*W}, in PyTorch's order.
 @function nn.Flatten
 @treturn Module */
-static int flatten(lua_State *L) { return simple(L, mt_flatten_new); }
+static int flatten(lua_State *L) { return mtl_plain_layer(L, mt_flatten_new); }
 
 /*** The input as it is.
 @function nn.Identity
 @treturn Module */
-static int identity(lua_State *L) { return simple(L, mt_identity_new); }
+static int identity(lua_State *L) { return mtl_plain_layer(L, mt_identity_new); }
 
 static int dropout_of(lua_State *L, mt_module *(*make)(double p)) {
   const double p = lua_isnoneornil(L, 1) ? 0.5 : mtl_check_number(L, 1);
   mt_module *m;
   if (!(p >= 0.0 && p <= 1.0)) luaL_argerror(L, 1, lua_pushfstring(L, "number in [0, 1] expected, got %f", p));
   MTL_NEW(L, m, make(p));
-  return push_new(L, m);
+  return mtl_return_module(L, m);
 }
 
 /*** In training, zeroes each element with probability p and divides the others by 1 - p.
@@ -177,12 +213,12 @@ static int dropout2d(lua_State *L) { return dropout_of(L, mt_dropout2d_new); }
 @treturn Module */
 static int shortcut(lua_State *L) {
   static const char *const known[] = {"stride", NULL};
-  const int64_t inputs = mtl_check_integer(L, 1, 1, MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MAX_SIZE);
+  const int64_t inputs = mtl_check_integer(L, 1, 1, MTL_MAX_SIZE), outputs = mtl_check_integer(L, 2, 1, MTL_MAX_SIZE);
   mtl_check_options(L, 3, known);
   const int64_t stride = mtl_option_integer(L, 3, "stride", 1, 1, MAX_KERNEL);
   mt_module *m;
   MTL_NEW(L, m, mt_shortcut_new(inputs, outputs, stride));
-  return push_new(L, m);
+  return mtl_return_module(L, m);
 }
 
 /* ---- containers ---- */
@@ -270,13 +306,14 @@ static int residual(lua_State *L) {
 
 const luaL_Reg mtl_module_constructors[] = {
     {"Conv2d", conv2d},
-    {"BatchNorm1d", batch_norm1d},
-    {"BatchNorm2d", batch_norm2d},
     {"Linear", linear},
     {"MaxPool2d", max_pool2d},
     {"AvgPool2d", avg_pool2d},
     {"GlobalAvgPool2d", global_avg_pool2d},
-    {"ReLU", relu},
+    {"AdaptiveAvgPool2d", adaptive_avg_pool2d},
+    {"AdaptiveMaxPool2d", adaptive_max_pool2d},
+    {"ZeroPad2d", zero_pad2d},
+    {"Embedding", embedding},
     {"Flatten", flatten},
     {"Identity", identity},
     {"Dropout", dropout},

@@ -41,7 +41,7 @@ static int append_tensor(mt_slot *slot, const char *path, void *context) {
 
 /* Leaves the filled table on top, which is index 3. */
 static void collect_slots(lua_State *L, int (*visit)(mt_slot *, const char *, void *), bool parameters) {
-  mt_module *m = mtl_check_module(L, 1);
+  mt_module *m = mtl_check_tree(L, 1);
   lua_settop(L, 1);
   lua_newtable(L);
   lua_newtable(L);
@@ -106,7 +106,7 @@ static int drop_gradient(mt_slot *slot, const char *path, void *context) {
 /*** Forgets the gradients of every parameter.
 @function Module:zero_grad */
 static int zero_grad(lua_State *L) {
-  MTL_DO(L, mt_module_walk_slots(mtl_check_module(L, 1), drop_gradient, NULL));
+  MTL_DO(L, mt_module_walk_slots(mtl_check_tree(L, 1), drop_gradient, NULL));
   return 0;
 }
 
@@ -248,7 +248,7 @@ static void add_report(lua_State *L, luaL_Buffer *text, int list, const char *ki
 
 static int raise_report(lua_State *L) {
   luaL_Buffer text;
-  luaL_where(L, 1);
+  mtl_push_place(L);
   luaL_buffinit(L, &text);
   luaL_addstring(&text, "load_state_dict: the names or shapes do not fit (nothing was loaded)");
   add_report(L, &text, MISSING, "missing: ");
@@ -279,7 +279,7 @@ changed; with `strict = false` what fits is loaded.
 @treturn table `missing`, `unexpected`, `mismatched`: lists of names (mismatched: with the shapes) */
 static int load_state_dict(lua_State *L) {
   static const char *const known[] = {"strict", NULL};
-  mt_module *m = mtl_check_module(L, MODULE);
+  mt_module *m = mtl_check_tree(L, MODULE);
   luaL_checktype(L, DICT, LUA_TTABLE);
   mtl_check_options(L, OPTIONS, known);
   const bool strict = mtl_option_boolean(L, OPTIONS, "strict", true);

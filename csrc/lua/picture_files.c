@@ -12,14 +12,6 @@
 
 #define TEXTS "masktune.Texts"
 
-static const char *check_path(lua_State *L, int arg) {
-  luaL_checktype(L, arg, LUA_TSTRING);
-  const char *path = lua_tostring(L, arg);
-  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
-                "path expected, got an empty string or one with a zero byte");
-  return path;
-}
-
 /* ---- one file ---- */
 
 static mt_tensor *read_jpeg_file(const char *path, int channels, const int64_t min_size[2]) {
@@ -40,7 +32,7 @@ static mt_tensor *read_jpeg_file(const char *path, int channels, const int64_t m
 static int read_jpeg(lua_State *L) {
   static const char *const known[] = {"channels", "min_size", NULL};
   int64_t min_size[2];
-  const char *path = check_path(L, 1);
+  const char *path = mtl_check_path(L, 1);
   mtl_check_options(L, 2, known);
   const int channels = (int)mtl_option_integer(L, 2, "channels", 0, 1, 4);
   if (channels == 2) luaL_argerror(L, 2, "option 'channels': 1, 3 or 4 expected, got 2");
@@ -54,11 +46,12 @@ static int read_jpeg(lua_State *L) {
 /*** Writes a JPEG file, which replaces an older one as a whole.
 @function image.write_jpeg
 @tparam string path
-@tparam Tensor image {H,W}, {H,W,1} or {H,W,3}; uint8, or float32 in [0,1] (clamped, rounded)
+@tparam Tensor image {H,W}, {H,W,1} or {H,W,3}, also as a batch of one {1,H,W,C}; uint8, or float32 in [0,1] (clamped,
+rounded)
 @tparam[opt] table options `quality` (1 to 100; 90) */
 static int write_jpeg(lua_State *L) {
   static const char *const known[] = {"quality", NULL};
-  const char *path = check_path(L, 1);
+  const char *path = mtl_check_path(L, 1);
   const mt_tensor *image = mtl_check_tensor(L, 2);
   mtl_check_options(L, 3, known);
   const int quality = (int)mtl_option_integer(L, 3, "quality", 90, 1, 100);
@@ -120,7 +113,7 @@ static int read_files(lua_State *L) {
   static const char *const known[] = {"fit", NULL};
   static const char *const fits[] = {[MT_FIT_STRETCH] = "stretch", [MT_FIT_CROP] = "crop", NULL};
   luaL_checktype(L, 1, LUA_TTABLE);
-  mt_tensor *images = mtl_check_tensor(L, 2);
+  mt_tensor *images = mtl_check_target(L, 2);
   mtl_check_options(L, 3, known);
   const mt_image_fit fit = (mt_image_fit)mtl_option_choice(L, 3, "fit", MT_FIT_STRETCH, fits);
   const int64_t count = luaL_len(L, 1);

@@ -8,8 +8,8 @@
 #include "kernels/kernels.h"
 #include "lua/binding.h"
 
-/*** Sets the number of threads used by every operation: in how many parts work is cut, and so the results' last bits. No
-more run than there are cores. At first it is what MASKTUNE_NUM_THREADS or OMP_NUM_THREADS says, else the cores.
+/*** Sets the number of threads used by every operation: in how many parts work is cut, and so the results' last bits.
+No more run than there are cores. At first it is what MASKTUNE_NUM_THREADS or OMP_NUM_THREADS says, else the cores.
 @function set_num_threads
 @tparam integer n 1 to 1024 */
 static int set_num_threads(lua_State *L) {
@@ -33,8 +33,8 @@ static void set_bytes(lua_State *L, const char *name, double bytes) {
   lua_setfield(L, -2, name);
 }
 
-/*** Memory, in bytes. Native: `live` (in use by tensors), `cached` (kept for reuse), `peak` (highest live). Of the whole
-process, as the system counts it: `resident` and `peak_resident`.
+/*** Memory, in bytes. Native: `live` (in use by tensors), `cached` (kept for reuse), `peak` (highest live). Of the
+whole process, as the system counts it: `resident` and `peak_resident`.
 @function memory
 @treturn table */
 static int memory(lua_State *L) {
@@ -49,8 +49,8 @@ static int memory(lua_State *L) {
   return 1;
 }
 
-/*** What this process may use of the machine, where affinity, control groups and other processes leave it less than there
-is: `cores`, and `memory`, the bytes that it could still get.
+/*** What this process may use of the machine, where affinity, control groups and other processes leave it less than
+there is: `cores`, and `memory`, the bytes that it could still get.
 @function machine
 @tparam[opt=""] string root folder below which the system's /proc and /sys are found (for tests)
 @treturn table */

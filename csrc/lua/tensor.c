@@ -1,7 +1,7 @@
 /* The tensor userdata: what it is, its values, and the list of its methods. Operations are in the other
  * tensor_*.c files, whose tables are registered here.
  *
- * The metatable's __index is a function: strings find methods, integers find rows (tensor_index.c). */
+ * The metatable's __index is a function: strings find methods, everything else finds parts (tensor_index.c). */
 #include "lua/tensor.h"
 
 #include "ops/cast.h"
@@ -162,7 +162,9 @@ void mtl_open_tensor(lua_State *L) {
   luaL_setfuncs(L, mtl_tensor_creators, 0);
   luaL_setfuncs(L, mtl_tensor_autograd_functions, 0);
   luaL_setfuncs(L, mtl_tensor_arithmetic_functions, 0);
+  luaL_setfuncs(L, mtl_tensor_activations, 0);
   luaL_setfuncs(L, mtl_tensor_joining_functions, 0);
+  luaL_setfuncs(L, mtl_tensor_product_functions, 0);
 
   mtl_new_class(L, MTL_TENSOR, methods, meta);
   luaL_getmetatable(L, MTL_TENSOR);
@@ -170,10 +172,14 @@ void mtl_open_tensor(lua_State *L) {
   lua_getfield(L, -1, "__index");
   luaL_setfuncs(L, mtl_tensor_autograd_methods, 0);
   luaL_setfuncs(L, mtl_tensor_arithmetic_methods, 0);
+  luaL_setfuncs(L, mtl_tensor_activations, 0);
   luaL_setfuncs(L, mtl_tensor_reduction_methods, 0);
   luaL_setfuncs(L, mtl_tensor_shape_methods, 0);
+  luaL_setfuncs(L, mtl_tensor_part_methods, 0);
+  luaL_setfuncs(L, mtl_tensor_choice_methods, 0);
   luaL_setfuncs(L, mtl_tensor_writing_methods, 0);
   lua_pushcclosure(L, mtl_tensor_index, 1);
+  mtl_name_function(L, "index");
   lua_setfield(L, -2, "__index");
   lua_pop(L, 1);
 }

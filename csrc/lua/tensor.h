@@ -21,16 +21,34 @@ extern const luaL_Reg mtl_tensor_operators[];
 extern const luaL_Reg mtl_tensor_arithmetic_methods[];
 extern const luaL_Reg mtl_tensor_arithmetic_functions[];
 
+/* tensor_activation.c: sigmoid, gelu ..., as methods and as functions */
+extern const luaL_Reg mtl_tensor_activations[];
+
 /* tensor_reduce.c: sum, max, softmax, matmul ... */
 extern const luaL_Reg mtl_tensor_reduction_methods[];
+extern const luaL_Reg mtl_tensor_product_functions[];
 
-/* tensor_shape.c: reshape, permute, slice, index, cat ... */
+/* One axis, a table of axes, or none or nil for all, as bits. */
+unsigned mtl_check_axes(lua_State *L, int arg, const mt_tensor *t);
+
+/* tensor_shape.c: reshape, permute, cat ... */
 extern const luaL_Reg mtl_tensor_shape_methods[];
 extern const luaL_Reg mtl_tensor_joining_functions[];
 /* The value at stack index `index`, member number `member` of the list of axes that starts at arg, as 0-based. */
 int mtl_check_listed_axis(lua_State *L, int arg, int member, int index, int ndim);
 
-/* tensor_index.c: t[i], t[i] = v, fill, copy */
+/* tensor_part.c: slice, narrow, index, flip */
+extern const luaL_Reg mtl_tensor_part_methods[];
+/* Pushes part of t or its elements in another order. Where the storage is not t's, in-place writes to it are refused
+ * from now on, because they would look as if they changed t. Returns 1. */
+int mtl_push_part(lua_State *L, mt_tensor *result, const mt_tensor *t, const char *method);
+/* An int32 tensor's values as 0-based positions, in a userdata left on the stack. */
+const int64_t *mtl_push_places(lua_State *L, const mt_tensor *list);
+
+/* tensor_choice.c: sort, topk, gather, masked_select ... */
+extern const luaL_Reg mtl_tensor_choice_methods[];
+
+/* tensor_index.c: t[key], t[key] = v, fill, copy */
 extern const luaL_Reg mtl_tensor_writing_methods[];
 int mtl_tensor_index(lua_State *L);
 int mtl_tensor_newindex(lua_State *L);

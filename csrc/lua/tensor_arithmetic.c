@@ -6,6 +6,7 @@
 #include "ops/binary.h"
 #include "ops/compare.h"
 #include "ops/elementwise.h"
+#include "ops/rounding.h"
 
 /* ---- operands ---- */
 
@@ -54,7 +55,7 @@ static int apply_binary(lua_State *L, binary_function f, bool keeps_type) {
   return 1;
 }
 
-/* ---- arithmetic: t + u, t - u, t * u, t / u, -t, t ^ number ---- */
+/* ---- arithmetic: t + u, t - u, t * u, t / u, -t, t ^ u ---- */
 
 static int add(lua_State *L) { return apply_binary(L, mt_add, false); }
 static int subtract(lua_State *L) { return apply_binary(L, mt_sub, false); }
@@ -114,13 +115,59 @@ static int absolute(lua_State *L) { return apply_unary(L, mt_abs); }
 @treturn Tensor */
 static int relu(lua_State *L) { return apply_unary(L, mt_relu); }
 
-/*** Each element to the power of a number; also `t ^ exponent`.
+/*** e to the power of each element, minus 1; exact near 0.
+@function Tensor:expm1
+@treturn Tensor float32 */
+static int exponential_minus_one(lua_State *L) { return apply_unary(L, mt_expm1); }
+
+/*** Natural logarithm of 1 + each element; exact near 0.
+@function Tensor:log1p
+@treturn Tensor float32 */
+static int logarithm_of_one_plus(lua_State *L) { return apply_unary(L, mt_log1p); }
+
+/*** Sine, of radians.
+@function Tensor:sin
+@treturn Tensor float32 */
+static int sine(lua_State *L) { return apply_unary(L, mt_sin); }
+
+/*** Cosine, of radians.
+@function Tensor:cos
+@treturn Tensor float32 */
+static int cosine(lua_State *L) { return apply_unary(L, mt_cos); }
+
+/*** The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
+@function Tensor:erf
+@treturn Tensor float32 */
+static int error_function(lua_State *L) { return apply_unary(L, mt_erf); }
+
+/*** The next whole number below. The gradient of floor, ceil, round and sign is 0.
+@function Tensor:floor
+@treturn Tensor */
+static int round_down(lua_State *L) { return apply_unary(L, mt_floor); }
+
+/*** The next whole number above.
+@function Tensor:ceil
+@treturn Tensor */
+static int round_up(lua_State *L) { return apply_unary(L, mt_ceil); }
+
+/*** The nearest whole number, of two equally near ones the even one.
+@function Tensor:round
+@treturn Tensor */
+static int round_to_nearest(lua_State *L) { return apply_unary(L, mt_round); }
+
+/*** -1, 0 or 1; 0 for NaN.
+@function Tensor:sign
+@treturn Tensor */
+static int sign(lua_State *L) { return apply_unary(L, mt_sign); }
+
+/*** Each element to the power of a number or of another tensor's element; also `t ^ exponent` and `number ^ t`.
 @function Tensor:pow
-@tparam number exponent
+@tparam number|Tensor exponent
 @treturn Tensor float32 */
 static int power(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const double exponent = mtl_check_number(L, 2);
+  mt_tensor *result, *t = mtl_test_tensor(L, 1);
+  if (!t || lua_type(L, 2) != LUA_TNUMBER) return apply_binary(L, mt_power, false);
+  const double exponent = lua_tonumber(L, 2);
   MTL_NEW(L, result, mt_pow(t, exponent));
   mtl_push_tensor(L, result);
   return 1;
@@ -186,10 +233,31 @@ const luaL_Reg mtl_tensor_arithmetic_functions[] = {
     {"maximum", maximum}, {"minimum", minimum}, {"where", where}, {NULL, NULL}};
 
 const luaL_Reg mtl_tensor_arithmetic_methods[] = {
-    {"neg", neg},         {"exp", exponential},  {"log", logarithm}, {"sqrt", square_root},
-    {"abs", absolute},    {"relu", relu},        {"pow", power},     {"clamp", clamp},
-    {"maximum", maximum}, {"minimum", minimum},  {"eq", equal},      {"ne", not_equal},
-    {"lt", less},         {"le", less_or_equal}, {"gt", greater},    {"ge", greater_or_equal},
+    {"neg", neg},
+    {"exp", exponential},
+    {"expm1", exponential_minus_one},
+    {"log", logarithm},
+    {"sqrt", square_root},
+    {"log1p", logarithm_of_one_plus},
+    {"abs", absolute},
+    {"relu", relu},
+    {"pow", power},
+    {"sin", sine},
+    {"cos", cosine},
+    {"erf", error_function},
+    {"floor", round_down},
+    {"ceil", round_up},
+    {"round", round_to_nearest},
+    {"sign", sign},
+    {"clamp", clamp},
+    {"maximum", maximum},
+    {"minimum", minimum},
+    {"eq", equal},
+    {"ne", not_equal},
+    {"lt", less},
+    {"le", less_or_equal},
+    {"gt", greater},
+    {"ge", greater_or_equal},
     {NULL, NULL},
 };
 

@@ -1,9 +1,17 @@
 /* Reductions, softmax and matrix products. */
+#include <math.h>
+
 #include "lua/tensor.h"
+#include "ops/cumsum.h"
 #include "ops/extremum.h"
+#include "ops/logical.h"
+#include "ops/logsumexp.h"
 #include "ops/matmul.h"
+#include "ops/product.h"
 #include "ops/reduce.h"
 #include "ops/softmax.h"
+#include "ops/variance.h"
+#include "ops/vector_norm.h"
 
 /* ---- axes and options ---- */
 
@@ -26,8 +34,7 @@ static unsigned axes_from_table(lua_State *L, int arg, const mt_tensor *t) {
   return axes;
 }
 
-/* One axis, a table of axes, or none or nil for all. */
-static unsigned check_axes(lua_State *L, int arg, const mt_tensor *t) {
+unsigned mtl_check_axes(lua_State *L, int arg, const mt_tensor *t) {
   if (lua_isnoneornil(L, arg)) return mt_all_axes(t);
   if (lua_istable(L, arg)) return axes_from_table(L, arg, t);
   return 1u << mtl_check_axis(L, arg, t->ndim);
@@ -47,7 +54,7 @@ static bool check_keepdim(lua_State *L, int arg) {
 @treturn Tensor */
 static int sum(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   const bool keepdim = check_keepdim(L, 3);
   MTL_NEW(L, result, mt_sum(t, axes, keepdim));
   mtl_push_tensor(L, result);
@@ -61,9 +68,20 @@ static int sum(lua_State *L) {
 @treturn Tensor float32 */
 static int mean(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   const bool keepdim = check_keepdim(L, 3);
   MTL_NEW(L, result, mt_mean(t, axes, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+static int variation(lua_State *L, mt_tensor *(*f)(mt_tensor *, unsigned, bool, bool)) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = mtl_check_axes(L, 2, t);
+  mtl_check_options(L, 3, std_options);
+  const bool keepdim = mtl_option_boolean(L, 3, "keepdim", false);
+  const bool unbiased = mtl_option_boolean(L, 3, "unbiased", true);
+  MTL_NEW(L, result, f(t, axes, keepdim, unbiased));
   mtl_push_tensor(L, result);
   return 1;
 }
@@ -73,20 +91,99 @@ static int mean(lua_State *L) {
 @tparam[opt] integer|table axes as of sum
 @tparam[opt] table options {keepdim = false, unbiased = true}: unbiased divides by n - 1, otherwise by n
 @treturn Tensor float32 */
-static int standard_deviation(lua_State *L) {
+static int standard_deviation(lua_State *L) { return variation(L, mt_std); }
+
+/*** Variance.
+@function Tensor:var
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options as of std
+@treturn Tensor float32 */
+static int variance(lua_State *L) { return variation(L, mt_var); }
+
+/*** The norm of the vectors along some axes: (sum |x|^p)^(1/p). p = math.huge gives the largest |x|, -math.huge the
+smallest, 0 the number of elements that are not 0.
+@function Tensor:norm
+@tparam[opt=2] number p
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor float32 */
+static int norm(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
-  mtl_check_options(L, 3, std_options);
-  const bool keepdim = mtl_option_boolean(L, 3, "keepdim", false);
-  const bool unbiased = mtl_option_boolean(L, 3, "unbiased", true);
-  MTL_NEW(L, result, mt_std(t, axes, keepdim, unbiased));
+  const double p = lua_isnoneornil(L, 2) ? 2.0 : mtl_check_number(L, 2);
+  if (isnan(p)) return luaL_argerror(L, 2, "a number other than NaN expected");
+  const unsigned axes = mtl_check_axes(L, 3, t);
+  const bool keepdim = check_keepdim(L, 4);
+  MTL_NEW(L, result, mt_vector_norm(t, p, axes, keepdim));
   mtl_push_tensor(L, result);
   return 1;
 }
 
+/*** log(sum(exp(x))), without overflow.
+@function Tensor:logsumexp
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor float32 */
+static int logsumexp(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = mtl_check_axes(L, 2, t);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, mt_logsumexp(t, axes, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Product. Of integers an int32, which must hold it.
+@function Tensor:prod
+@tparam[opt] integer axis nil for all
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor */
+static int product(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const int axis = lua_isnoneornil(L, 2) ? -1 : mtl_check_axis(L, 2, t->ndim);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, mt_prod(t, axis, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Running sums along an axis. Of integers int32, which must hold them.
+@function Tensor:cumsum
+@tparam integer axis
+@treturn Tensor of the same shape */
+static int running_sum(lua_State *L) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const int axis = mtl_check_axis(L, 2, t->ndim);
+  MTL_NEW(L, result, mt_cumsum(t, axis));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+static int quantified(lua_State *L, mt_tensor *(*f)(mt_tensor *, unsigned, bool)) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = mtl_check_axes(L, 2, t);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, f(t, axes, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Whether any element is not 0 (NaN is not); of none: 0.
+@function Tensor:any
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor uint8 */
+static int any(lua_State *L) { return quantified(L, mt_any); }
+
+/*** Whether all elements are not 0; of none: 1.
+@function Tensor:all
+@tparam[opt] integer|table axes as of sum
+@tparam[opt] table options {keepdim = false}
+@treturn Tensor uint8 */
+static int all(lua_State *L) { return quantified(L, mt_all); }
+
 static int extreme(lua_State *L, bool largest) {
   mt_tensor *result, *positions = NULL, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = check_axes(L, 2, t);
+  const unsigned axes = mtl_check_axes(L, 2, t);
   const bool keepdim = check_keepdim(L, 3);
   if (lua_isnoneornil(L, 2) || lua_istable(L, 2)) {
     MTL_NEW(L, result, mt_extreme(t, largest, axes, keepdim));
@@ -159,8 +256,9 @@ static int log_softmax(lua_State *L) {
   return 1;
 }
 
-/*** Matrix product: {M,K} and {K,N} give {M,N}; {B,M,K} and {B,K,N} give {B,M,N} (a matrix on either side serves all
-B).
+/*** Matrix product: {M,K} and {K,N} give {M,N}. Axes in front are a batch of matrices, and broadcast: {B,M,K} and {K,N}
+give {B,M,N}. A vector {K} is a row on the left and a column on the right, without that axis in the result. Also
+`mt.matmul(a, b)`.
 @function Tensor:matmul
 @tparam Tensor other
 @treturn Tensor */
@@ -171,8 +269,24 @@ static int matmul(lua_State *L) {
   return 1;
 }
 
+const luaL_Reg mtl_tensor_product_functions[] = {{"matmul", matmul}, {NULL, NULL}};
+
 const luaL_Reg mtl_tensor_reduction_methods[] = {
-    {"sum", sum},          {"mean", mean},     {"std", standard_deviation}, {"max", maximum_over},
-    {"min", minimum_over}, {"argmax", argmax}, {"softmax", softmax},        {"log_softmax", log_softmax},
-    {"matmul", matmul},    {NULL, NULL},
+    {"sum", sum},
+    {"mean", mean},
+    {"std", standard_deviation},
+    {"var", variance},
+    {"norm", norm},
+    {"logsumexp", logsumexp},
+    {"prod", product},
+    {"cumsum", running_sum},
+    {"any", any},
+    {"all", all},
+    {"max", maximum_over},
+    {"min", minimum_over},
+    {"argmax", argmax},
+    {"softmax", softmax},
+    {"log_softmax", log_softmax},
+    {"matmul", matmul},
+    {NULL, NULL},
 };

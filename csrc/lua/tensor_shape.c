@@ -1,6 +1,6 @@
-/* Other shapes of the same values, parts of a tensor, and tensors joined. */
+/* Other shapes of the same values, and tensors joined. */
 #include "lua/tensor.h"
-#include "ops/index.h"
+#include "ops/join.h"
 #include "ops/shape.h"
 
 static int push_result(lua_State *L, mt_tensor *result) {
@@ -48,7 +48,8 @@ static int reshape(lua_State *L) {
   return push_result(L, result);
 }
 
-/*** Repeats axes of length 1, and adds axes in front, until the shape is the given one. Copies.
+/*** Repeats axes of length 1, and adds axes in front, until the shape is the given one. Copies, not to be written to in
+place.
 @function Tensor:expand
 @tparam integer|table ... the sizes; -1 keeps an axis as it is
 @treturn Tensor */
@@ -63,7 +64,7 @@ static int expand(lua_State *L) {
     sizes[i] = t->shape[own];
   }
   MTL_NEW(L, result, mt_expand(t, ndim, sizes));
-  return push_result(L, result);
+  return mtl_push_part(L, result, t, "expand");
 }
 
 /*** Without axes of length 1: all of them, or one (which stays where it is longer).
@@ -117,7 +118,7 @@ static void check_order(lua_State *L, int arg, const mt_tensor *t, int order[MT_
   }
 }
 
-/*** The axes in another order. Copies.
+/*** The axes in another order. Copies, not to be written to in place.
 @function Tensor:permute
 @tparam integer|table ... for each axis of the result, the axis it was
 @treturn Tensor */
@@ -126,10 +127,10 @@ static int permute(lua_State *L) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
   check_order(L, 2, t, order);
   MTL_NEW(L, result, mt_permute(t, order));
-  return push_result(L, result);
+  return mtl_push_part(L, result, t, "permute");
 }
 
-/*** Two axes exchanged. Copies.
+/*** Two axes exchanged. Copies, not to be written to in place.
 @function Tensor:transpose
 @tparam[opt=-2] integer axis1
 @tparam[opt=-1] integer axis2
@@ -142,100 +143,7 @@ static int transpose(lua_State *L) {
   const int b = lua_isnoneornil(L, 3) ? t->ndim - 1 : mtl_check_axis(L, 3, t->ndim);
   for (int i = 0; i < t->ndim; i++) order[i] = i == a ? b : i == b ? a : i;
   MTL_NEW(L, result, mt_permute(t, order));
-  return push_result(L, result);
-}
-
-/* ---- parts ---- */
-
-/* A position, negative from the end, as counted from 1; 0 and n + 1 pass, as ends of an empty range. */
-static int64_t check_position(lua_State *L, int arg, int64_t n, int64_t fallback) {
-  if (lua_isnoneornil(L, arg)) return fallback;
-  const int64_t position = mtl_check_integer(L, arg, -n - 1, n + 1);
-  return position < 0 ? n + 1 + position : position;
-}
-
-/*** Elements first, first + step, ... up to last of an axis.
-@function Tensor:slice
-@tparam integer axis
-@tparam[opt=1] integer first negative from the end
-@tparam[opt=-1] integer last included; negative from the end; first - 1 gives none
-@tparam[opt=1] integer step >= 1
-@treturn Tensor sharing the storage on the first axis with step 1, a copy otherwise */
-static int slice(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const int axis = mtl_check_axis(L, 2, t->ndim);
-  const int64_t n = t->shape[axis];
-  const int64_t first = check_position(L, 3, n, 1), last = check_position(L, 4, n, n);
-  const int64_t step = lua_isnoneornil(L, 5) ? 1 : mtl_check_integer(L, 5, 1, INT64_MAX);
-  if (first < 1 || last > n || first > last + 1)
-    return luaL_error(L, "slice: from %I to %I, expected a range in 1..%I", (LUAI_UACINT)first, (LUAI_UACINT)last,
-                      (LUAI_UACINT)n);
-  MTL_NEW(L, result, mt_slice(t, axis, first - 1, last < first ? 0 : (last - first) / step + 1, step));
-  return push_result(L, result);
-}
-
-/*** `length` elements of an axis from `start` on.
-@function Tensor:narrow
-@tparam integer axis
-@tparam integer start negative from the end
-@tparam integer length >= 0
-@treturn Tensor sharing the storage on the first axis, a copy otherwise */
-static int narrow(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const int axis = mtl_check_axis(L, 2, t->ndim);
-  const int64_t n = t->shape[axis], given = mtl_check_integer(L, 3, -n, n + 1);
-  const int64_t start = given < 0 ? n + 1 + given : given;
-  if (start < 1) return luaL_argerror(L, 3, "a position from 1 on expected, got 0");
-  const int64_t length = mtl_check_integer(L, 4, 0, n - start + 1);
-  MTL_NEW(L, result, mt_slice(t, axis, start - 1, length, 1));
-  return push_result(L, result);
-}
-
-/* The list at arg as 0-based positions, in a userdata left on the stack. */
-static const int64_t *check_positions(lua_State *L, int arg, int64_t *n) {
-  const mt_tensor *list = mtl_test_tensor(L, arg);
-  if (!list && !lua_istable(L, arg)) luaL_typeerror(L, arg, "table of positions or int32 tensor");
-  if (list && (list->dtype != MT_INT32 || list->ndim != 1)) {
-    char text[MT_SHAPE_TEXT];
-    luaL_argerror(L, arg,
-                  lua_pushfstring(L, "int32 tensor {n} expected, got %s %s", mt_dtype_name(list->dtype),
-                                  mt_shape_text(list->ndim, list->shape, text)));
-  }
-  *n = list ? list->count : (int64_t)lua_rawlen(L, arg);
-  int64_t *positions = lua_newuserdatauv(L, (size_t)*n * sizeof *positions, 0);
-  for (int64_t i = 0; i < *n; i++) {
-    int exact = 1;
-    if (list) {
-      positions[i] = (int64_t)mt_i32(list)[i] - 1;
-      continue;
-    }
-    if (lua_rawgeti(L, arg, i + 1) != LUA_TNUMBER) exact = 0;
-    const lua_Integer value = exact ? lua_tointegerx(L, -1, &exact) : 0;
-    if (!exact || value < 1)
-      luaL_argerror(L, arg,
-                    lua_pushfstring(L, "element %I of the list: integer >= 1 expected, got %s", (LUAI_UACINT)(i + 1),
-                                    luaL_tolstring(L, -1, NULL)));
-    positions[i] = value - 1;
-    lua_pop(L, 1);
-  }
-  return positions;
-}
-
-/*** The elements of an axis that a list names, in its order. Copies.
-@function Tensor:index
-@tparam[opt=1] integer axis
-@tparam table|Tensor list 1-based positions: a table or an int32 tensor {n}
-@treturn Tensor */
-static int index_by_list(lua_State *L) {
-  int64_t n;
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const bool has_axis = lua_type(L, 2) == LUA_TNUMBER;
-  lua_settop(L, 3);
-  if (t->ndim == 0) return luaL_argerror(L, 1, "a tensor with at least one axis expected, got one without");
-  const int axis = has_axis ? mtl_check_axis(L, 2, t->ndim) : 0;
-  const int64_t *positions = check_positions(L, has_axis ? 3 : 2, &n);
-  MTL_NEW(L, result, mt_index_select(t, axis, positions, n));
-  return push_result(L, result);
+  return mtl_push_part(L, result, t, "transpose");
 }
 
 /* ---- joined ---- */
@@ -292,6 +200,6 @@ static int stack(lua_State *L) {
 const luaL_Reg mtl_tensor_joining_functions[] = {{"cat", cat}, {"stack", stack}, {NULL, NULL}};
 
 const luaL_Reg mtl_tensor_shape_methods[] = {
-    {"reshape", reshape},     {"expand", expand}, {"squeeze", squeeze}, {"unsqueeze", unsqueeze}, {"permute", permute},
-    {"transpose", transpose}, {"slice", slice},   {"narrow", narrow},   {"index", index_by_list}, {NULL, NULL},
+    {"reshape", reshape}, {"expand", expand},       {"squeeze", squeeze}, {"unsqueeze", unsqueeze},
+    {"permute", permute}, {"transpose", transpose}, {NULL, NULL},
 };

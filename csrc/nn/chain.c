@@ -19,7 +19,7 @@ static mt_module *follower(const mt_child *chain, int count, int i) {
 static group group_at(const mt_child *chain, int count, int i) {
   group g = {.length = 1};
   mt_module *m = chain[i].module;
-  if (mt_is_conv2d(m)) {
+  if (mt_is_plain_conv2d(m)) {
     g.conv = m;
     mt_module *next = follower(chain, count, i);
     if (next && mt_is_batch_norm2d(next)) {

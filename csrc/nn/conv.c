@@ -1,4 +1,4 @@
-/* Conv2d: x {N,H,W,I} -> {N,OH,OW,O}. Slots weight {kH,kW,I,O} and, unless left out, bias {O}. */
+/* Conv2d: x {N,H,W,I} -> {N,OH,OW,O}. Slots weight {kH,kW,I/groups,O} and, unless left out, bias {O}. */
 #include <stdio.h>
 
 #include "nn/layers.h"
@@ -8,18 +8,21 @@
 
 typedef struct {
   int64_t inputs, outputs;
-  mt_window window;
+  mt_conv2d_window window;
   bool bias;
 } conv_state;
 
 static mt_conv2d_params params_of(const mt_module *conv, bool relu) {
-  const mt_window *w = &((const conv_state *)conv->state)->window;
-  return (mt_conv2d_params){
-      .stride = {w->stride[0], w->stride[1]}, .padding = {w->padding[0], w->padding[1]}, .relu = relu};
+  mt_conv2d_params p = ((const conv_state *)conv->state)->window.params;
+  p.relu = relu;
+  return p;
 }
 
 mt_tensor *mt_conv2d_run(mt_module *conv, mt_tensor *input, bool relu) {
-  return mt_conv2d(input, mt_module_slot(conv, "weight"), mt_module_slot(conv, "bias"), params_of(conv, relu));
+  const mt_conv2d_window *w = &((const conv_state *)conv->state)->window;
+  mt_conv2d_params p = params_of(conv, relu);
+  if (w->same && input->ndim == 4) mt_conv2d_pad_same(&p, input->shape + 1, w->kernel);
+  return mt_conv2d(input, mt_module_slot(conv, "weight"), mt_module_slot(conv, "bias"), p);
 }
 
 mt_tensor *mt_conv2d_batch_norm_run(mt_module *conv, mt_module *norm, mt_tensor *input, mt_tensor *residual,
@@ -35,25 +38,64 @@ mt_conv2d_params mt_conv2d_params_of(const mt_module *conv) { return params_of(c
 
 static mt_tensor *forward(mt_module *self, mt_tensor *input) { return mt_conv2d_run(self, input, false); }
 
+/* ", padding 1x1", or what else it is. */
+static int describe_padding(const mt_conv2d_window *w, char *text, size_t size) {
+  const int64_t *before = w->params.padding, *more = w->params.surplus;
+  if (w->same) return snprintf(text, size, ", padding same_upper");
+  if (more[0] == 0 && more[1] == 0)
+    return snprintf(text, size, ", padding %lldx%lld", (long long)before[0], (long long)before[1]);
+  return snprintf(text, size, ", padding top %lld bottom %lld left %lld right %lld", (long long)before[0],
+                  (long long)(before[0] + more[0]), (long long)before[1], (long long)(before[1] + more[1]));
+}
+
 static void describe(const mt_module *self, char *text, size_t size) {
   const conv_state *s = self->state;
-  const mt_window *w = &s->window;
-  snprintf(text, size, "%lld, %lld, kernel %lldx%lld, stride %lldx%lld, padding %lldx%lld%s", (long long)s->inputs,
-           (long long)s->outputs, (long long)w->kernel[0], (long long)w->kernel[1], (long long)w->stride[0],
-           (long long)w->stride[1], (long long)w->padding[0], (long long)w->padding[1], s->bias ? "" : ", no bias");
+  const mt_conv2d_window *w = &s->window;
+  const mt_conv2d_params *p = &w->params;
+  int used = snprintf(text, size, "%lld, %lld, kernel %lldx%lld, stride %lldx%lld", (long long)s->inputs,
+                      (long long)s->outputs, (long long)w->kernel[0], (long long)w->kernel[1], (long long)p->stride[0],
+                      (long long)p->stride[1]);
+  used += describe_padding(w, text + used, size - (size_t)used);
+  if (p->dilation[0] > 1 || p->dilation[1] > 1)
+    used += snprintf(text + used, size - (size_t)used, ", dilation %lldx%lld", (long long)p->dilation[0],
+                     (long long)p->dilation[1]);
+  if (p->groups > 1) used += snprintf(text + used, size - (size_t)used, ", groups %lld", (long long)p->groups);
+  snprintf(text + used, size - (size_t)used, "%s", s->bias ? "" : ", no bias");
 }
 
 static const mt_module_class conv2d_class = {.name = "Conv2d", .forward = forward, .describe = describe};
 
-bool mt_is_conv2d(const mt_module *m) { return m->cls == &conv2d_class; }
+bool mt_is_plain_conv2d(const mt_module *m) {
+  if (m->cls != &conv2d_class) return false;
+  const mt_conv2d_window *w = &((const conv_state *)m->state)->window;
+  const mt_conv2d_params *p = &w->params;
+  return !w->same && p->groups == 1 && p->dilation[0] == 1 && p->dilation[1] == 1 && p->surplus[0] == 0 &&
+         p->surplus[1] == 0;
+}
 
-mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_window window, bool bias) {
-  const int64_t shape[] = {window.kernel[0], window.kernel[1], inputs, outputs};
+/* At stride 1 the padding that keeps the size does not depend on it. */
+static mt_conv2d_window resolved(mt_conv2d_window w) {
+  if (!w.same || w.params.stride[0] > 1 || w.params.stride[1] > 1) return w;
+  mt_conv2d_pad_same(&w.params, w.kernel, w.kernel);
+  w.same = false;
+  return w;
+}
+
+static int check_groups(int64_t inputs, int64_t outputs, int64_t groups) {
+  if (inputs % groups == 0 && outputs % groups == 0) return 0;
+  return mt_fail(MT_ERROR_ARGUMENT, "Conv2d: groups is %lld, expected a divisor of inputs (%lld) and outputs (%lld)",
+                 (long long)groups, (long long)inputs, (long long)outputs);
+}
+
+mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_conv2d_window window, bool bias) {
+  if (check_groups(inputs, outputs, window.params.groups) < 0) return NULL;
+  const int64_t shape[] = {window.kernel[0], window.kernel[1], inputs / window.params.groups, outputs};
   if (mt_shape_count("Conv2d", 4, shape) < 0) return NULL;
   mt_module *m = mt_module_new(&conv2d_class, sizeof(conv_state));
   if (!m) return NULL;
-  *(conv_state *)m->state = (conv_state){.inputs = inputs, .outputs = outputs, .window = window, .bias = bias};
-  const int64_t fan_in = window.kernel[0] * window.kernel[1] * inputs;
+  *(conv_state *)m->state =
+      (conv_state){.inputs = inputs, .outputs = outputs, .window = resolved(window), .bias = bias};
+  const int64_t fan_in = shape[0] * shape[1] * shape[2];
   mt_tensor *weight = mt_init_fan_in(mt_tensor_new(MT_FLOAT32, 4, shape), fan_in);
   if (mt_module_add_slot(m, "weight", weight, MT_LAYOUT_CONV, false) == 0 &&
       (!bias || mt_module_add_slot(m, "bias", mt_init_fan_in(mt_tensor_new(MT_FLOAT32, 1, &outputs), fan_in),

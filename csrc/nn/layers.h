@@ -4,31 +4,57 @@
 #define MT_NN_LAYERS_H
 
 #include "nn/module.h"
-
-typedef struct {
-  int64_t kernel[2], stride[2], padding[2]; /* height, width */
-} mt_window;
+#include "ops/conv2d.h"
+#include "ops/pool.h"
+#include "ops/zero_pad.h"
 
 /* ---- conv.c: x {N,H,W,inputs} -> {N,OH,OW,outputs} ---- */
-mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_window window, bool bias);
+typedef struct {
+  int64_t kernel[2];
+  mt_conv2d_params params;
+  bool same; /* padding and surplus follow from each input (mt_conv2d_pad_same) */
+} mt_conv2d_window;
+mt_module *mt_conv2d_new(int64_t inputs, int64_t outputs, mt_conv2d_window window, bool bias);
 
 /* ---- norm.c: x {N,C} (1d) or {N,H,W,C} (2d) ---- */
 mt_module *mt_batch_norm1d_new(int64_t channels, double eps, double momentum);
 mt_module *mt_batch_norm2d_new(int64_t channels, double eps, double momentum);
 
+/* ---- group_norm.c. tracks: running statistics, used in evaluation ---- */
+mt_module *mt_layer_norm_new(int ndim, const int64_t *shape, double eps, bool weight, bool bias); /* x {...,shape} */
+mt_module *mt_group_norm_new(int64_t groups, int64_t channels, double eps, bool affine);          /* x {N,...,C} */
+mt_module *mt_instance_norm2d_new(int64_t channels, double eps, double momentum, bool affine, bool tracks);
+
 /* ---- linear.c: x {...,inputs} -> {...,outputs} ---- */
 mt_module *mt_linear_new(int64_t inputs, int64_t outputs, bool bias);
 
+/* ---- embedding.c: x {...} int32, 1..rows -> {...,width}; padding: a row without gradient, 0 for none ---- */
+mt_module *mt_embedding_new(int64_t rows, int64_t width, int64_t padding);
+
 /* ---- pooling.c ---- */
-mt_module *mt_max_pool2d_new(mt_window window);
-mt_module *mt_avg_pool2d_new(mt_window window);
-mt_module *mt_global_avg_pool_new(void); /* {N,H,W,C} -> {N,C} */
+mt_module *mt_max_pool2d_new(mt_pool2d_params params);
+mt_module *mt_avg_pool2d_new(mt_pool2d_params params);
+mt_module *mt_global_avg_pool_new(void);                      /* {N,H,W,C} -> {N,C} */
+mt_module *mt_adaptive_avg_pool2d_new(const int64_t size[2]); /* 0: the input's own size */
+mt_module *mt_adaptive_max_pool2d_new(const int64_t size[2]);
+
+/* ---- activations.c; axis: 1, 2, ... or -1, -2, ... from the end ---- */
+mt_module *mt_relu6_new(void);
+mt_module *mt_sigmoid_new(void);
+mt_module *mt_tanh_new(void);
+mt_module *mt_silu_new(void);
+mt_module *mt_gelu_new(bool by_tanh);
+mt_module *mt_softplus_new(double beta, double threshold);
+mt_module *mt_leaky_relu_new(double slope);
+mt_module *mt_softmax_new(int axis);
+mt_module *mt_log_softmax_new(int axis);
 
 /* ---- simple.c ---- */
 mt_module *mt_relu_new(void);
 mt_module *mt_flatten_new(void); /* {N,H,W,C} -> {N,C*H*W} */
 mt_module *mt_identity_new(void);
 mt_module *mt_dropout_new(double p);
+mt_module *mt_zero_pad2d_new(mt_sides sides); /* {N,H,W,C} */
 
 /* ---- dropout2d.c: x {N,H,W,C}, whole channels, or {N,C} ---- */
 mt_module *mt_dropout2d_new(double p);
@@ -37,8 +63,12 @@ mt_module *mt_dropout2d_new(double p);
 mt_module *mt_shortcut_new(int64_t inputs, int64_t outputs, int64_t stride);
 
 /* ---- containers: empty at first; children are added with mt_module_add_child ---- */
-mt_module *mt_sequential_new(void);       /* sequential.c */
-mt_module *mt_residual_new(bool relu);    /* residual.c */
+mt_module *mt_sequential_new(void);    /* sequential.c */
+mt_module *mt_residual_new(bool relu); /* residual.c */
+/* container.c: names without a forward of their own */
+typedef enum { MT_MODULE_LIST, MT_MODULE_DICT, MT_PARAMETER_LIST, MT_PARAMETER_DICT } mt_container_kind;
+mt_module *mt_container_new(mt_container_kind kind);
+bool mt_is_container(const mt_module *m);
 #define MT_RESIDUAL_SHORTCUT "downsample" /* the child that makes the shortcut; the identity where it is missing */
 
 /* ---- chain.c: children one after the other, neighbours fused where that changes nothing but the time ---- */
@@ -47,7 +77,7 @@ mt_tensor *mt_chain_run(const mt_child *chain, int count, mt_tensor *input);
 mt_tensor *mt_chain_run_residual(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, bool relu);
 
 /* ---- what chain.c fuses. relu: a ReLU follows; residual: added before it, may be NULL ---- */
-bool mt_is_conv2d(const mt_module *m);
+bool mt_is_plain_conv2d(const mt_module *m); /* one group, no dilation, the same padding on opposite sides */
 bool mt_is_batch_norm(const mt_module *m);
 bool mt_is_batch_norm2d(const mt_module *m);
 bool mt_is_relu(const mt_module *m);

@@ -7,10 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "autograd/tape.h"
-
 /* A script's forward may call modules of any tree, so nesting is bounded apart from the height. */
 #define MAX_NESTING (2 * MT_MODULE_HEIGHT)
+#define ROOM 4 /* the height, at least, of a module that may grow where it stands */
 
 /* ---- life ---- */
 
@@ -113,18 +112,21 @@ static bool contains(const mt_module *tree, const mt_module *m) {
   return false;
 }
 
-/* Whether child may stand below m; if so, m's height allows for it. */
+/* Whether child may stand below m; if so, their heights allow for it. A child that grows gets room, as far as there is
+ * any. */
 static int check_fits(mt_module *m, mt_module *child) {
+  const int most = m->attached ? m->height - 1 : MT_MODULE_HEIGHT - 1;
+  const int wanted = child->grows && !child->attached && child->height < ROOM ? ROOM : child->height;
   if (contains(child, m)) return mt_fail(MT_ERROR_ARGUMENT, "%s: a module cannot stand inside itself", m->cls->name);
-  if (child->height < m->height) return 0;
   if (child->height >= MT_MODULE_HEIGHT)
     return mt_fail(MT_ERROR_ARGUMENT, "%s: modules are nested %d deep, expected at most %d", m->cls->name,
                    child->height + 1, MT_MODULE_HEIGHT);
-  if (m->attached)
+  if (child->height > most)
     return mt_fail(MT_ERROR_ARGUMENT,
                    "%s: the new child is %d levels deep, expected at most %d below a module that already has a parent",
-                   m->cls->name, child->height, m->height - 1);
-  m->height = child->height + 1;
+                   m->cls->name, child->height, most);
+  child->height = wanted < most ? wanted : most;
+  if (m->height <= child->height) m->height = child->height + 1;
   return 0;
 }
 
@@ -156,6 +158,8 @@ mt_module *mt_module_copy_bare(const mt_module *m) {
   if (!copy) return NULL;
   memcpy(copy->state, m->state, m->state_size);
   copy->training = m->training;
+  copy->grows = m->grows;
+  copy->frozen = m->frozen;
   for (int i = 0; i < m->n_slots; i++) {
     const mt_slot *slot = &m->slots[i];
     if (mt_module_add_slot(copy, slot->name, mt_tensor_copy(slot->tensor), slot->layout, slot->is_buffer) < 0) {
@@ -249,27 +253,6 @@ mt_module *mt_module_find(mt_module *root, const char *path) {
 }
 
 /* ---- forward ---- */
-
-static mt_capture *capture;
-
-mt_capture *mt_module_set_capture(mt_capture *next) {
-  mt_capture *before = capture;
-  capture = next;
-  return before;
-}
-
-bool mt_module_is_captured(const mt_module *m) { return capture && capture->target == m && !capture->activation; }
-
-mt_tensor *mt_module_finish(mt_module *m, mt_tensor *output) {
-  if (!output || !mt_module_is_captured(m)) return output;
-  mt_tensor *leaf = mt_tensor_detach(output);
-  mt_release(output);
-  if (!leaf) return NULL;
-  leaf->requires_grad = true;
-  capture->activation = mt_retain(leaf);
-  mt_grad_mode_set(MT_GRAD_ACTIVATIONS);
-  return leaf;
-}
 
 mt_tensor *mt_module_forward(mt_module *m, mt_tensor *input) {
   static int nesting;

@@ -2,6 +2,7 @@
  * of an operand is computed at the result's shape and summed over the axes along which it was repeated. */
 #include "ops/binary.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "autograd/tape.h"
@@ -161,6 +162,7 @@ INT_ROW(minimum_ints, x < y ? x : y)
 /* x != x: NaN wins on either side. */
 FLOAT_ROW(maximum_floats, x > y || x != x ? x : y)
 FLOAT_ROW(minimum_floats, x < y || x != x ? x : y)
+FLOAT_ROW(power_floats, powf(x, y))
 
 static void multiply_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
                               int64_t stride_b, int64_t n) {
@@ -208,6 +210,18 @@ static void minimum_gradient(int which, float *out, const float *g, const float 
   }
 }
 
+/* 0 where the exponent is 0, and (for the exponent) where 0 is raised to something >= 0, as in PyTorch. */
+static void power_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
+                           int64_t stride_b, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const float x = a[i * stride_a], y = b[i * stride_b];
+    if (which == 0)
+      out[i] = y == 0.0f ? 0.0f : g[i] * y * powf(x, y - 1.0f);
+    else
+      out[i] = x == 0.0f && y >= 0.0f ? 0.0f : g[i] * powf(x, y) * logf(x);
+  }
+}
+
 enum { USES_BOTH = USES_A | USES_B };
 
 static const binary_op add_op = {{.name = "add", .backward = binary_backward}, NULL, {0, 0}, true};
@@ -221,10 +235,15 @@ static const binary_op maximum_op = {
 static const binary_op minimum_op = {
     {.name = "minimum", .backward = binary_backward}, minimum_gradient, {USES_BOTH, USES_BOTH}, true};
 
+static const binary_op power_op = {
+    {.name = "pow", .backward = binary_backward}, power_gradient, {USES_BOTH, USES_BOTH}, false};
+
 mt_tensor *mt_add(mt_tensor *a, mt_tensor *b) { return binary(&add_op, mt_kernels->add, add_ints, a, b); }
 mt_tensor *mt_sub(mt_tensor *a, mt_tensor *b) { return binary(&sub_op, mt_kernels->subtract, subtract_ints, a, b); }
 mt_tensor *mt_mul(mt_tensor *a, mt_tensor *b) { return binary(&mul_op, mt_kernels->multiply, multiply_ints, a, b); }
 mt_tensor *mt_div(mt_tensor *a, mt_tensor *b) { return binary(&div_op, mt_kernels->divide, NULL, a, b); }
+
+mt_tensor *mt_power(mt_tensor *a, mt_tensor *b) { return binary(&power_op, power_floats, NULL, a, b); }
 
 /* The result of an int32 maximum of two uint8 tensors fits in uint8 again. */
 static mt_tensor *narrowed(mt_tensor *result, const mt_tensor *a, const mt_tensor *b) {

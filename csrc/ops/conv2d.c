@@ -1,7 +1,7 @@
 /* Convolution. Forward is one correlation (ops/correlate.h). The gradient for the input is one correlation of the
  * output's gradient per phase of the stride (ops/conv_phase.h): for stride 1 one convolution with the flipped kernel.
  * The gradient for the weights is in ops/conv2d_weight_grad.c. Where Winograd pays, all three go through
- * ops/conv2d_blocks.c instead. */
+ * ops/conv2d_blocks.c instead; with groups or dilation through ops/conv2d_grouped.c. */
 #include "ops/conv2d.h"
 
 #include "autograd/tape.h"
@@ -9,32 +9,63 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv2d_blocks.h"
+#include "ops/conv2d_grouped.h"
 #include "ops/conv2d_internal.h"
 #include "ops/conv_phase.h"
 #include "ops/correlate.h"
 
 #define MAX_EXTENT ((int64_t)1 << 30) /* of stride and padding: keeps sums of them from overflowing */
 
-static int check_params(const mt_tensor *input, const mt_tensor *weight, const mt_conv2d_params *p, int64_t out[2]) {
+void mt_conv2d_pad_same(mt_conv2d_params *p, const int64_t size[2], const int64_t kernel[2]) {
   for (int i = 0; i < 2; i++) {
-    if (p->stride[i] < 1 || p->stride[i] > MAX_EXTENT)
-      return mt_fail(MT_ERROR_ARGUMENT, "conv2d: stride is {%lld,%lld}, expected at least 1", (long long)p->stride[0],
-                     (long long)p->stride[1]);
-    if (p->padding[i] < 0 || p->padding[i] > MAX_EXTENT)
-      return mt_fail(MT_ERROR_ARGUMENT, "conv2d: padding is {%lld,%lld}, expected at least 0", (long long)p->padding[0],
-                     (long long)p->padding[1]);
-    const int64_t padded = input->shape[1 + i] + 2 * p->padding[i], kernel = weight->shape[i];
-    if (kernel < 1)
+    if (p->stride[i] < 1 || p->dilation[i] > MAX_EXTENT || kernel[i] > MAX_EXTENT) continue; /* refused later */
+    const int64_t out = (size[i] + p->stride[i] - 1) / p->stride[i];
+    const int64_t total = (out - 1) * p->stride[i] + (kernel[i] - 1) * mt_conv2d_dilation(p, i) + 1 - size[i];
+    p->padding[i] = total > 0 ? total / 2 : 0;
+    p->surplus[i] = total > 0 ? total % 2 : 0;
+  }
+}
+
+static int pair_error(const char *name, const int64_t pair[2], const char *expected) {
+  return mt_fail(MT_ERROR_ARGUMENT, "conv2d: %s is {%lld,%lld}, expected %s", name, (long long)pair[0],
+                 (long long)pair[1], expected);
+}
+
+static int check_params(const mt_tensor *input, const mt_tensor *weight, const mt_conv2d_params *p, int64_t out[2]) {
+  int64_t padded[2], extent[2]; /* of the kernel, with the pixels it leaves out */
+  for (int i = 0; i < 2; i++) {
+    if (p->stride[i] < 1 || p->stride[i] > MAX_EXTENT) return pair_error("stride", p->stride, "at least 1");
+    if (p->dilation[i] < 0 || p->dilation[i] > MAX_EXTENT) return pair_error("dilation", p->dilation, "at least 1");
+    if (p->padding[i] < 0 || p->padding[i] > MAX_EXTENT || p->surplus[i] < -p->padding[i] || p->surplus[i] > MAX_EXTENT)
+      return pair_error("padding", p->padding, "at least 0");
+    if (weight->shape[i] < 1 || weight->shape[i] > MAX_EXTENT)
       return mt_fail(MT_ERROR_ARGUMENT, "conv2d: weight has a kernel of %lld x %lld, expected at least 1 x 1",
                      (long long)weight->shape[0], (long long)weight->shape[1]);
-    if (padded < kernel)
-      return mt_fail(MT_ERROR_ARGUMENT,
-                     "conv2d: weight has a kernel of %lld x %lld, expected at most the padded input's %lld x %lld",
-                     (long long)weight->shape[0], (long long)weight->shape[1],
-                     (long long)(input->shape[1] + 2 * p->padding[0]),
-                     (long long)(input->shape[2] + 2 * p->padding[1]));
-    out[i] = (padded - kernel) / p->stride[i] + 1;
+    padded[i] = input->shape[1 + i] + 2 * p->padding[i] + p->surplus[i];
+    extent[i] = (weight->shape[i] - 1) * mt_conv2d_dilation(p, i) + 1;
   }
+  if (padded[0] < extent[0] || padded[1] < extent[1])
+    return mt_fail(MT_ERROR_ARGUMENT,
+                   "conv2d: weight has a kernel of %lld x %lld, expected at most the padded input's %lld x %lld",
+                   (long long)extent[0], (long long)extent[1], (long long)padded[0], (long long)padded[1]);
+  for (int i = 0; i < 2; i++) out[i] = (padded[i] - extent[i]) / p->stride[i] + 1;
+  return 0;
+}
+
+static int check_channels(const mt_tensor *input, const mt_tensor *weight, const mt_conv2d_params *p) {
+  const int64_t groups = mt_conv2d_groups(p), inputs = input->shape[3], outputs = weight->shape[3];
+  if (groups == 1 && inputs != weight->shape[2])
+    return mt_fail(MT_ERROR_ARGUMENT, "conv2d: input has %lld channels, expected the weight's %lld", (long long)inputs,
+                   (long long)weight->shape[2]);
+  if (inputs % groups != 0 || outputs % groups != 0)
+    return mt_fail(MT_ERROR_ARGUMENT,
+                   "conv2d: groups is %lld, expected a divisor of the input's %lld channels and the weight's %lld "
+                   "outputs",
+                   (long long)groups, (long long)inputs, (long long)outputs);
+  if (weight->shape[2] * groups != inputs)
+    return mt_fail(MT_ERROR_ARGUMENT,
+                   "conv2d: weight has %lld channels, expected %lld (the input's %lld in %lld groups)",
+                   (long long)weight->shape[2], (long long)(inputs / groups), (long long)inputs, (long long)groups);
   return 0;
 }
 
@@ -43,11 +74,8 @@ int mt_conv2d_check(const mt_tensor *input, const mt_tensor *weight, const mt_te
   if (mt_expect_dtype(input, MT_FLOAT32, "conv2d", "input") < 0 ||
       mt_expect_dtype(weight, MT_FLOAT32, "conv2d", "weight") < 0 ||
       mt_expect_ndim(input, 4, "conv2d", "input", "{N,H,W,I}") < 0 ||
-      mt_expect_ndim(weight, 4, "conv2d", "weight", "{kH,kW,I,O}") < 0)
+      mt_expect_ndim(weight, 4, "conv2d", "weight", "{kH,kW,I,O}") < 0 || check_channels(input, weight, p) < 0)
     return -1;
-  if (input->shape[3] != weight->shape[2])
-    return mt_fail(MT_ERROR_ARGUMENT, "conv2d: input has %lld channels, expected the weight's %lld",
-                   (long long)input->shape[3], (long long)weight->shape[2]);
   if (bias && (mt_expect_dtype(bias, MT_FLOAT32, "conv2d", "bias") < 0 ||
                mt_expect_shape(bias, 1, &weight->shape[3], "conv2d", "bias") < 0))
     return -1;
@@ -101,7 +129,8 @@ mt_tensor *mt_conv2d_compute(mt_correlation *c, const mt_tensor *weight, const i
   mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
   if (!output) return NULL;
   c->output = mt_f32(output);
-  const bool by_blocks = !c->strip_moments && mt_conv2d_blocks_plan(input, weight->shape, &p, &plan);
+  const bool by_blocks = !c->strip_moments && mt_conv2d_blocks_plan(input, weight->shape, &p, &plan) &&
+                         plan.out_h == out_shape[1] && plan.out_w == out_shape[2]; /* padded evenly */
   if ((by_blocks ? mt_conv2d_blocks_forward(&plan, c, mt_f32(weight)) : correlate_packed(c, weight)) == 0)
     return output;
   mt_release(output);
@@ -189,13 +218,16 @@ static int fill_grads(const mt_node *node, const mt_tensor *g, mt_tensor **grads
   if (node->needs[INPUT] && !(grads[INPUT] = mt_tensor_new(MT_FLOAT32, 4, c->in_shape))) return -1;
   if (node->needs[WEIGHT] && !(grads[WEIGHT] = mt_tensor_new(MT_FLOAT32, 4, c->weight_shape))) return -1;
   if (node->needs[BIAS] && !(grads[BIAS] = mt_tensor_new(MT_FLOAT32, 1, &c->weight_shape[3]))) return -1;
-  const bool by_blocks = mt_conv2d_blocks_plan(c->in_shape, c->weight_shape, &c->params, &plan);
-  if (by_blocks) {
+  const bool grouped = mt_conv2d_is_grouped(&c->params);
+  const bool by_blocks = !grouped && mt_conv2d_blocks_plan(c->in_shape, c->weight_shape, &c->params, &plan);
+  if (grouped) {
+    if (mt_conv2d_grouped_backward(input, weight, g, &c->params, grads[INPUT], grads[WEIGHT]) < 0) return -1;
+  } else if (by_blocks) {
     if (mt_conv2d_blocks_backward(&plan, &c->params, input, weight, g, grads[INPUT], grads[WEIGHT]) < 0) return -1;
   } else if (grads[INPUT] && fill_grad_input(g, weight, &c->params, grads[INPUT]) < 0) {
     return -1;
   }
-  mt_tensor *grad_weight = by_blocks ? NULL : grads[WEIGHT];
+  mt_tensor *grad_weight = grouped || by_blocks ? NULL : grads[WEIGHT];
   if (!grad_weight && !grads[BIAS]) return 0;
   return mt_conv2d_weight_grad(input, g, &c->params, c->weight_shape, grad_weight, grads[BIAS]);
 }
@@ -230,6 +262,8 @@ mt_tensor *mt_conv2d_recorded(mt_tensor *output, mt_tensor *input, mt_tensor *we
 mt_tensor *mt_conv2d(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_conv2d_params p) {
   int64_t out_shape[4];
   if (mt_conv2d_check(input, weight, bias, &p, out_shape) < 0) return NULL;
+  if (mt_conv2d_is_grouped(&p))
+    return mt_conv2d_recorded(mt_conv2d_grouped(input, weight, bias, &p, out_shape), input, weight, bias, &p);
   mt_correlation c = mt_conv2d_correlation(input, weight, bias, &p, out_shape);
   return mt_conv2d_recorded(mt_conv2d_compute(&c, weight, out_shape), input, weight, bias, &p);
 }

@@ -18,7 +18,7 @@ bool mt_conv2d_blocks_plan(const int64_t input[4], const int64_t weight[4], cons
   int64_t padded[2], out[2];
   for (int i = 0; i < 2; i++) {
     padded[i] = input[1 + i] + 2 * p->padding[i];
-    if (p->padding[i] >= weight[i] || padded[i] < weight[i]) return false;
+    if (p->padding[i] >= weight[i] || padded[i] < weight[i] || p->surplus[i] != 0) return false;
     out[i] = (padded[i] - weight[i]) / p->stride[i] + 1;
   }
   *plan = mt_block_conv_plan(weight, p->stride, padded, input[3], out, weight[3]);

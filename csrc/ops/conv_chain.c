@@ -87,12 +87,14 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   return 0;
 }
 
-static bool wants_gradients(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual) {
-  bool wants = mt_needs_grad(input) || mt_needs_grad(residual);
-  for (int i = 0; i < count; i++)
-    wants = wants || mt_needs_grad(stages[i].weight) || mt_needs_grad(stages[i].bias) ||
-            mt_needs_grad(stages[i].gamma) || mt_needs_grad(stages[i].beta);
-  return wants;
+/* The stage where the way back ends, as mt_chain_plan says. */
+static int first_wanted(const mt_tensor *input, const mt_conv_stage *stages, int count) {
+  int first = 0;
+  if (mt_needs_grad(input)) return 0;
+  while (first < count && !mt_needs_grad(stages[first].weight) && !mt_needs_grad(stages[first].bias) &&
+         !mt_needs_grad(stages[first].gamma) && !mt_needs_grad(stages[first].beta))
+    first++;
+  return first;
 }
 
 /* The way back knows no padding beyond which a kernel sees nothing but zeros. */
@@ -113,7 +115,7 @@ static bool blocks_belong_together(const mt_chain_plan *plan) {
 bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
                         bool training) {
   /* First what is quickly known: callers ask again and again, with fewer and fewer stages. */
-  const bool gradients = wants_gradients(input, stages, count, residual);
+  const bool gradients = first_wanted(input, stages, count) < count || mt_needs_grad(residual);
   if ((gradients && !training) || input->ndim != 4 || input->shape[0] < mt_num_threads()) return false;
   mt_chain_plan plan;
   if (make_plan(&plan, input, stages, count, residual) < 0) return false;
@@ -347,7 +349,8 @@ static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *i
                          mt_tensor *residual, mt_tensor *const *z, mt_tensor *const *statistics) {
   mt_tensor *inputs[MT_CHAIN_STAGES + MT_STAGE_INPUTS * MT_CHAIN_MAX_STAGES] = {input,
                                                                                 plan->adds_input ? NULL : residual};
-  mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {input, residual ? out : NULL};
+  mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {plan->first == 0 ? input : NULL,
+                                                                              residual ? out : NULL};
   for (int s = 0; s < plan->count; s++) {
     mt_tensor **in = inputs + MT_CHAIN_STAGES + s * MT_STAGE_INPUTS;
     in[MT_STAGE_WEIGHT] = stages[s].weight;
@@ -355,12 +358,18 @@ static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *i
     in[MT_STAGE_GAMMA] = stages[s].gamma;
     in[MT_STAGE_BETA] = stages[s].beta;
     mt_tensor **keep = saved + MT_SAVED_STAGES + s * MT_STAGE_SAVED;
+    if (!mt_stage_is_kept(plan, s)) continue;
     keep[MT_SAVED_Z] = plan->recomputes && s == plan->count - 1 ? NULL : z[s];
     keep[MT_SAVED_STATISTICS] = statistics[s];
     keep[MT_SAVED_WEIGHT] = stages[s].weight;
   }
   return mt_recorded(out, &conv_chain_op, MT_CHAIN_STAGES + plan->count * MT_STAGE_INPUTS, inputs,
                      MT_SAVED_STAGES + plan->count * MT_STAGE_SAVED, saved, plan, sizeof *plan);
+}
+
+static void drop(mt_tensor **t) {
+  mt_release(*t);
+  *t = NULL;
 }
 
 static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const mt_conv_stage *stages,
@@ -375,6 +384,10 @@ static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const
     status = statistics[s] ? train_stage(plan, s, &stages[s], s ? z[s - 1] : input, s ? statistics[s - 1] : NULL, z[s],
                                          statistics[s])
                            : -1;
+    if (s > 0 && !mt_stage_is_kept(plan, s - 1)) {
+      drop(&z[s - 1]);
+      drop(&statistics[s - 1]);
+    }
   }
   if (status == 0) out = mt_chain_new_output(plan);
   if (out && materialise(plan, z[plan->count - 1], statistics[plan->count - 1], residual, out) < 0) {
@@ -393,6 +406,7 @@ mt_tensor *mt_conv_chain(mt_tensor *input, const mt_conv_stage *stages, int coun
   mt_chain_plan plan;
   if (make_plan(&plan, input, stages, count, residual) < 0 || plan.images == 0)
     return mt_fail_null(MT_ERROR_ARGUMENT, "conv_chain: the stages' shapes do not fit together");
+  plan.first = first_wanted(input, stages, count);
   return training ? train_chain(&plan, input, stages, residual)
                   : mt_conv_chain_evaluate(&plan, input, stages, residual);
 }

@@ -340,7 +340,7 @@ static int weight_result(const backward_pass *b, mt_tensor **grad) {
 /* Stage b->s; *grad_input receives the gradient of its input where that is needed. */
 static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_input) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const bool input_needed = b->s > 0 || b->node->needs[MT_CHAIN_INPUT];
+  const bool input_needed = b->s > b->plan->first || b->node->needs[MT_CHAIN_INPUT];
   mt_tensor **mine = grads + MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS;
   const bool weight_needed = b->node->needs[MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS + MT_STAGE_WEIGHT];
   if (finish_sums(b, mine) < 0) return -1;
@@ -398,14 +398,14 @@ int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gr
   b.sums = mt_alloc(sums_bytes);
   b.factors = mt_alloc(2 * channels * sizeof(float));
   int status = b.sums && b.factors ? 0 : -1;
-  if (status == 0) {
+  if (status == 0 && plan->first < plan->count) {
     memset(b.sums, 0, sums_bytes);
     status = last_stage_sums(&b);
   }
   if (status == 0 && node->needs[MT_CHAIN_RESIDUAL])
     status = residual_gradient(&b, grad_output, &grads[MT_CHAIN_RESIDUAL]);
   mt_tensor *grad = NULL; /* of the current stage's output; the last stage's is the caller's */
-  for (; status == 0 && b.s >= 0; b.s--) {
+  for (; status == 0 && b.s >= plan->first; b.s--) {
     mt_tensor *grad_input = NULL;
     status = backward_stage(&b, grads, &grad_input);
     mt_free(b.last_z);

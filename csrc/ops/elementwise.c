@@ -1,36 +1,21 @@
-/* Functions of one tensor. Each row of the table below is an operation: how values and gradients are computed over
- * a range, and what the gradient needs (its input or its output). Ranges are spread over threads in one place. */
+/* Functions of one tensor. An operation is how values and gradients are computed over a range, and what the gradient
+ * needs (ops/elementwise_op.h); ranges are spread over threads in one place. */
 #include "ops/elementwise.h"
 
 #include <math.h>
 
-#include "autograd/tape.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/cast.h"
+#include "ops/elementwise_op.h"
 
 #define CHUNK 32768 /* elements a thread takes at a time */
-
-/* What an operation has besides its tensor: the two ends of clamp, or the exponent of pow. */
-typedef struct {
-  double first, second;
-} scalars;
-
-typedef void (*forward_range)(const scalars *s, float *y, const float *x, int64_t n);
-typedef void (*backward_range)(const scalars *s, float *dx, const float *saved, const float *dy, int64_t n);
-
-typedef struct {
-  mt_op op; /* first: a node's op pointer is a pointer to the whole */
-  forward_range forward;
-  backward_range backward;
-  bool saves_output;
-} elementwise_op;
 
 /* ---- over a whole tensor ---- */
 
 typedef struct {
-  const elementwise_op *op;
-  const scalars *scalars;
+  const mt_elementwise_op *op;
+  const mt_scalars *scalars;
   float *to;
   const float *from, *grad; /* backward: `from` is what was saved */
 } whole;
@@ -45,22 +30,23 @@ static void backward_chunk(const void *context, int64_t begin, int64_t end) {
   w->op->backward(w->scalars, w->to + begin, w->from + begin, w->grad + begin, end - begin);
 }
 
-static int elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
-  const elementwise_op *op = (const elementwise_op *)node->op;
+int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const mt_elementwise_op *op = (const mt_elementwise_op *)node->op;
   mt_tensor *dx = grads[0] = mt_tensor_like(grad_output);
   if (!dx) return -1;
-  mt_parallel(dx->count, CHUNK, backward_chunk,
-              &(whole){op, node->context, mt_f32(dx), mt_f32(node->saved[0]), mt_f32(grad_output)});
+  const float *dy = mt_f32(grad_output);
+  const float *saved = node->saved[0] ? mt_f32(node->saved[0]) : dy; /* not looked at where nothing was saved */
+  mt_parallel(dx->count, CHUNK, backward_chunk, &(whole){op, node->context, mt_f32(dx), saved, dy});
   return 0;
 }
 
-static mt_tensor *apply(const elementwise_op *op, mt_tensor *t, double first, double second) {
-  const scalars s = {first, second};
+mt_tensor *mt_elementwise(const mt_elementwise_op *op, mt_tensor *t, double first, double second) {
+  const mt_scalars s = {first, second};
   mt_tensor *x = mt_cast(t, MT_FLOAT32);
   mt_tensor *y = x ? mt_tensor_like(x) : NULL;
   if (y)
     mt_parallel(y->count, CHUNK, forward_chunk, &(whole){.op = op, .scalars = &s, .to = mt_f32(y), .from = mt_f32(x)});
-  mt_tensor *saved = op->saves_output ? y : x;
+  mt_tensor *saved = op->saves == MT_SAVES_OUTPUT ? y : op->saves == MT_SAVES_INPUT ? x : NULL;
   y = mt_recorded(y, &op->op, 1, &t, 1, &saved, &s, sizeof s);
   mt_release(x);
   return y;
@@ -68,85 +54,80 @@ static mt_tensor *apply(const elementwise_op *op, mt_tensor *t, double first, do
 
 /* ---- the operations: y = f(x), dx = f'(x) dy ---- */
 
-#define FORWARD(name, value)                                                                 \
-  static void name##_forward(const scalars *s, float *y, const float *x_values, int64_t n) { \
-    (void)s;                                                                                 \
-    for (int64_t i = 0; i < n; i++) {                                                        \
-      const float x = x_values[i];                                                           \
-      y[i] = value;                                                                          \
-    }                                                                                        \
-  }
-/* `saved` is x or y, as the table says. */
-#define BACKWARD(name, value)                                                                                 \
-  static void name##_backward(const scalars *s, float *dx, const float *saved_values, const float *dy_values, \
-                              int64_t n) {                                                                    \
-    (void)s;                                                                                                  \
-    for (int64_t i = 0; i < n; i++) {                                                                         \
-      const float saved = saved_values[i], dy = dy_values[i];                                                 \
-      (void)saved;                                                                                            \
-      dx[i] = value;                                                                                          \
-    }                                                                                                         \
-  }
+MT_FORWARD(neg, -x)
+MT_BACKWARD(neg, -dy)
 
-FORWARD(neg, -x)
-BACKWARD(neg, -dy)
+MT_FORWARD(exp, expf(x))
+MT_BACKWARD(exp, saved *dy)
 
-FORWARD(exp, expf(x))
-BACKWARD(exp, saved *dy)
+MT_FORWARD(expm1, expm1f(x))
+MT_BACKWARD(expm1, (saved + 1.0f) * dy)
 
-FORWARD(log, logf(x))
-BACKWARD(log, dy / saved)
+MT_FORWARD(log, logf(x))
+MT_BACKWARD(log, dy / saved)
 
-FORWARD(sqrt, sqrtf(x))
-BACKWARD(sqrt, dy / (2.0f * saved))
+MT_FORWARD(log1p, log1pf(x))
+MT_BACKWARD(log1p, dy / (1.0f + saved))
 
-FORWARD(abs, fabsf(x))
-BACKWARD(abs, saved > 0.0f ? dy : saved < 0.0f ? -dy : 0.0f)
+MT_FORWARD(sqrt, sqrtf(x))
+MT_BACKWARD(sqrt, dy / (2.0f * saved))
+
+MT_FORWARD(sin, sinf(x))
+MT_BACKWARD(sin, cosf(saved) * dy)
+
+MT_FORWARD(cos, cosf(x))
+MT_BACKWARD(cos, -sinf(saved) * dy)
+
+#define TWO_OVER_SQRT_PI 1.12837916709551257390f
+MT_FORWARD(erf, erff(x))
+MT_BACKWARD(erf, TWO_OVER_SQRT_PI *expf(-saved *saved) * dy)
+
+MT_FORWARD(abs, fabsf(x))
+MT_BACKWARD(abs, saved > 0.0f ? dy : saved < 0.0f ? -dy : 0.0f)
 
 /* `high` wins where the ends are the wrong way round; NaN passes both comparisons' else branches. */
-static float clamp_value(const scalars *s, float x) {
+static float clamp_value(const mt_scalars *s, float x) {
   const float low = (float)s->first, high = (float)s->second, raised = x < low ? low : x;
   return raised > high ? high : raised;
 }
 
-FORWARD(clamp, clamp_value(s, x))
+MT_FORWARD(clamp, clamp_value(s, x))
 /* Strictly inside, as in PyTorch 2.15; an infinite end is no end. */
-static bool passes_clamp(const scalars *s, float x) {
+static bool passes_clamp(const mt_scalars *s, float x) {
   const bool above = s->first == -INFINITY || x > (float)s->first;
   return above && (s->second == INFINITY || x < (float)s->second);
 }
 
-BACKWARD(clamp, passes_clamp(s, saved) ? dy : 0.0f)
+MT_BACKWARD(clamp, passes_clamp(s, saved) ? dy : 0.0f)
 
-FORWARD(pow, s->first == 2.0 ? x * x : powf(x, (float)s->first))
-BACKWARD(pow, s->first == 0.0   ? 0.0f
-              : s->first == 2.0 ? 2.0f * saved * dy
-                                : (float)s->first * powf(saved, (float)(s->first - 1.0)) * dy)
+MT_FORWARD(pow, s->first == 2.0 ? x * x : powf(x, (float)s->first))
+MT_BACKWARD(pow, s->first == 0.0   ? 0.0f
+                 : s->first == 2.0 ? 2.0f * saved * dy
+                                   : (float)s->first * powf(saved, (float)(s->first - 1.0)) * dy)
 
-static void relu_forward(const scalars *s, float *y, const float *x, int64_t n) {
+static void relu_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {
   (void)s;
   mt_kernels->relu(y, x, n);
 }
 
-static void relu_backward(const scalars *s, float *dx, const float *saved, const float *dy, int64_t n) {
+static void relu_backward(const mt_scalars *s, float *dx, const float *saved, const float *dy, int64_t n) {
   (void)s;
   mt_kernels->relu_backward(dx, saved, dy, n);
 }
 
-#define OPERATION(function, saves)              \
-  static const elementwise_op function##_op = { \
-      {.name = #function, .backward = elementwise_backward}, function##_forward, function##_backward, saves}
-#define SAVES_INPUT false
-#define SAVES_OUTPUT true
-
-OPERATION(neg, SAVES_INPUT);
-OPERATION(exp, SAVES_OUTPUT);
-OPERATION(log, SAVES_INPUT);
-OPERATION(sqrt, SAVES_OUTPUT);
-OPERATION(abs, SAVES_INPUT);
-OPERATION(relu, SAVES_OUTPUT);
-OPERATION(clamp, SAVES_INPUT);
-OPERATION(pow, SAVES_INPUT);
+MT_ELEMENTWISE_OP(neg, MT_SAVES_NOTHING);
+MT_ELEMENTWISE_OP(exp, MT_SAVES_OUTPUT);
+MT_ELEMENTWISE_OP(expm1, MT_SAVES_OUTPUT);
+MT_ELEMENTWISE_OP(log, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(log1p, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(sqrt, MT_SAVES_OUTPUT);
+MT_ELEMENTWISE_OP(sin, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(cos, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(erf, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(abs, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(relu, MT_SAVES_OUTPUT);
+MT_ELEMENTWISE_OP(clamp, MT_SAVES_INPUT);
+MT_ELEMENTWISE_OP(pow, MT_SAVES_INPUT);
 
 /* ---- integers ---- */
 
@@ -185,19 +166,24 @@ static mt_tensor *clamp_integers(mt_tensor *t, double low, double high) {
 
 /* ---- public ---- */
 
-mt_tensor *mt_exp(mt_tensor *t) { return apply(&exp_op, t, 0, 0); }
-mt_tensor *mt_log(mt_tensor *t) { return apply(&log_op, t, 0, 0); }
-mt_tensor *mt_sqrt(mt_tensor *t) { return apply(&sqrt_op, t, 0, 0); }
-mt_tensor *mt_pow(mt_tensor *t, double exponent) { return apply(&pow_op, t, exponent, 0); }
+mt_tensor *mt_exp(mt_tensor *t) { return mt_elementwise(&exp_op, t, 0, 0); }
+mt_tensor *mt_log(mt_tensor *t) { return mt_elementwise(&log_op, t, 0, 0); }
+mt_tensor *mt_sqrt(mt_tensor *t) { return mt_elementwise(&sqrt_op, t, 0, 0); }
+mt_tensor *mt_expm1(mt_tensor *t) { return mt_elementwise(&expm1_op, t, 0, 0); }
+mt_tensor *mt_log1p(mt_tensor *t) { return mt_elementwise(&log1p_op, t, 0, 0); }
+mt_tensor *mt_sin(mt_tensor *t) { return mt_elementwise(&sin_op, t, 0, 0); }
+mt_tensor *mt_cos(mt_tensor *t) { return mt_elementwise(&cos_op, t, 0, 0); }
+mt_tensor *mt_erf(mt_tensor *t) { return mt_elementwise(&erf_op, t, 0, 0); }
+mt_tensor *mt_pow(mt_tensor *t, double exponent) { return mt_elementwise(&pow_op, t, exponent, 0); }
 
-mt_tensor *mt_neg(mt_tensor *t) { return t->dtype == MT_FLOAT32 ? apply(&neg_op, t, 0, 0) : neg_int32(t); }
+mt_tensor *mt_neg(mt_tensor *t) { return t->dtype == MT_FLOAT32 ? mt_elementwise(&neg_op, t, 0, 0) : neg_int32(t); }
 
-mt_tensor *mt_abs(mt_tensor *t) { return t->dtype == MT_FLOAT32 ? apply(&abs_op, t, 0, 0) : abs_integers(t); }
+mt_tensor *mt_abs(mt_tensor *t) { return t->dtype == MT_FLOAT32 ? mt_elementwise(&abs_op, t, 0, 0) : abs_integers(t); }
 
 mt_tensor *mt_clamp(mt_tensor *t, double low, double high) {
-  return t->dtype == MT_FLOAT32 ? apply(&clamp_op, t, low, high) : clamp_integers(t, low, high);
+  return t->dtype == MT_FLOAT32 ? mt_elementwise(&clamp_op, t, low, high) : clamp_integers(t, low, high);
 }
 
 mt_tensor *mt_relu(mt_tensor *t) {
-  return t->dtype == MT_FLOAT32 ? apply(&relu_op, t, 0, 0) : clamp_integers(t, 0, INT32_MAX);
+  return t->dtype == MT_FLOAT32 ? mt_elementwise(&relu_op, t, 0, 0) : clamp_integers(t, 0, INT32_MAX);
 }

@@ -1,6 +1,6 @@
-/* Functions of one tensor, element by element; any shape, also empty. exp, log, sqrt and pow give float32 (integers
- * are converted first); neg, abs, relu and clamp keep the type, except that neg of uint8 gives int32. float32
- * results are differentiable. NaN stays NaN. */
+/* Functions of one tensor, element by element; any shape, also empty. neg, abs, relu and clamp keep the type, except
+ * that neg of uint8 gives int32; the others give float32 (integers are converted first). float32 results are
+ * differentiable. NaN stays NaN. */
 #ifndef MT_OPS_ELEMENTWISE_H
 #define MT_OPS_ELEMENTWISE_H
 
@@ -10,6 +10,11 @@ mt_tensor *mt_neg(mt_tensor *t);
 mt_tensor *mt_exp(mt_tensor *t);
 mt_tensor *mt_log(mt_tensor *t);
 mt_tensor *mt_sqrt(mt_tensor *t);
+mt_tensor *mt_expm1(mt_tensor *t); /* exp(x) - 1, exact near 0 */
+mt_tensor *mt_log1p(mt_tensor *t); /* log(1 + x), exact near 0 */
+mt_tensor *mt_sin(mt_tensor *t);
+mt_tensor *mt_cos(mt_tensor *t);
+mt_tensor *mt_erf(mt_tensor *t);
 mt_tensor *mt_abs(mt_tensor *t);
 /* max(0, x); the gradient at 0 is 0. */
 mt_tensor *mt_relu(mt_tensor *t);

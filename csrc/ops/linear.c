@@ -67,16 +67,26 @@ static void sum_rows(const float *dy, int64_t rows, int64_t outputs, float *db) 
               &(row_sums){dy, rows, outputs, db});
 }
 
+/* The shape of t with another last axis. */
+static mt_tensor *new_with_last(const mt_tensor *t, int64_t last) {
+  int64_t shape[MT_MAX_DIMS];
+  memcpy(shape, t->shape, sizeof shape);
+  shape[t->ndim - 1] = last;
+  return mt_tensor_new(MT_FLOAT32, t->ndim, shape);
+}
+
 static int linear_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs) {
   const mt_tensor *x = node->saved[SAVED_X], *weight = node->saved[SAVED_WEIGHT];
   const float *dy = mt_f32(grad_output);
-  const int64_t outputs = weight->shape[0], inputs = weight->shape[1], rows = row_count(x);
+  const int64_t outputs = grad_output->shape[grad_output->ndim - 1], rows = row_count(grad_output);
   if (node->needs[INPUT_X]) {
-    mt_tensor *dx = grad_inputs[INPUT_X] = mt_tensor_like(x);
+    const int64_t inputs = weight->shape[1];
+    mt_tensor *dx = grad_inputs[INPUT_X] = new_with_last(grad_output, inputs);
     if (!dx || mt_gemm(MT_GEMM_NN, rows, inputs, outputs, dy, mt_f32(weight), false, mt_f32(dx)) < 0) return -1;
   }
   if (node->needs[INPUT_WEIGHT]) {
-    mt_tensor *dw = grad_inputs[INPUT_WEIGHT] = mt_tensor_like(weight);
+    const int64_t inputs = x->shape[x->ndim - 1];
+    mt_tensor *dw = grad_inputs[INPUT_WEIGHT] = mt_tensor_new(MT_FLOAT32, 2, (const int64_t[2]){outputs, inputs});
     if (!dw || mt_gemm(MT_GEMM_TN, outputs, inputs, rows, dy, mt_f32(x), false, mt_f32(dw)) < 0) return -1;
   }
   if (node->n_inputs > INPUT_BIAS && node->needs[INPUT_BIAS]) {
@@ -92,16 +102,17 @@ static const mt_op linear_op = {.name = "linear", .backward = linear_backward};
 mt_tensor *mt_linear(mt_tensor *x, mt_tensor *weight, mt_tensor *bias) {
   if (check_arguments(x, weight, bias) < 0) return NULL;
   const int64_t outputs = weight->shape[0], inputs = weight->shape[1], rows = row_count(x);
-  int64_t shape[MT_MAX_DIMS];
-  memcpy(shape, x->shape, sizeof shape);
-  shape[x->ndim - 1] = outputs;
-  mt_tensor *y = mt_tensor_new(MT_FLOAT32, x->ndim, shape);
+  mt_tensor *y = new_with_last(x, outputs);
   if (!y) return NULL;
   if (bias) fill_rows(mt_f32(y), rows, outputs, mt_f32(bias));
   if (mt_gemm(MT_GEMM_NT, rows, outputs, inputs, mt_f32(x), mt_f32(weight), bias != NULL, mt_f32(y)) < 0) {
     mt_release(y);
     return NULL;
   }
-  mt_tensor *tensors[INPUT_COUNT] = {[INPUT_X] = x, [INPUT_WEIGHT] = weight, [INPUT_BIAS] = bias};
-  return mt_recorded(y, &linear_op, bias ? INPUT_COUNT : INPUT_BIAS, tensors, SAVED_COUNT, tensors, NULL, 0);
+  mt_tensor *inputs_of[INPUT_COUNT] = {[INPUT_X] = x, [INPUT_WEIGHT] = weight, [INPUT_BIAS] = bias};
+  mt_tensor *saved[SAVED_COUNT] = {
+      [SAVED_X] = mt_needs_grad(weight) ? x : NULL,
+      [SAVED_WEIGHT] = mt_needs_grad(x) ? weight : NULL,
+  };
+  return mt_recorded(y, &linear_op, bias ? INPUT_COUNT : INPUT_BIAS, inputs_of, SAVED_COUNT, saved, NULL, 0);
 }

@@ -1,69 +1,160 @@
-/* Matrix products. A batch is a loop over matrices; a side without a batch axis steps by 0, and its gradient adds up
- * over the batch. */
+/* Matrix products. A batch is a loop over matrices, a side that does not have one for every step stays where it is: its
+ * gradient adds up. Where only the left side has a batch, its matrices are one tall matrix. */
 #include "ops/matmul.h"
 
 #include "autograd/tape.h"
 #include "ops/gemm.h"
 
-/* {batch,M,K} x {batch,K,N}: step_a and step_b are the distances between a side's matrices, 0 for a single one. */
 typedef struct {
-  int64_t batch, m, k, n, step_a, step_b;
+  int64_t m, k, n;
+  int n_batch;                                                          /* axes of the batch */
+  int64_t batch[MT_MAX_DIMS], step_a[MT_MAX_DIMS], step_b[MT_MAX_DIMS]; /* in matrices; 0 where a side repeats */
+  int64_t matrices;                                                     /* products of the batch */
+  bool repeats_a, repeats_b;
+  int ndim_a, ndim_b;
+  int64_t shape_a[MT_MAX_DIMS], shape_b[MT_MAX_DIMS]; /* as they were given */
 } product;
 
 static int shapes_error(const mt_tensor *a, const mt_tensor *b) {
   char left[MT_SHAPE_TEXT], right[MT_SHAPE_TEXT];
-  return mt_fail(MT_ERROR_ARGUMENT, "matmul: shapes %s and %s, expected {M,K} and {K,N}, or {B,M,K} and {B,K,N}",
-                 mt_shape_text(a->ndim, a->shape, left), mt_shape_text(b->ndim, b->shape, right));
+  return mt_fail(
+      MT_ERROR_ARGUMENT,
+      "matmul: shapes %s and %s, expected {...,M,K} and {...,K,N} with batches that broadcast, or vectors {K}",
+      mt_shape_text(a->ndim, a->shape, left), mt_shape_text(b->ndim, b->shape, right));
 }
 
-static int product_of(const mt_tensor *a, const mt_tensor *b, product *p) {
+/* The number of batch axes of a tensor. */
+static int batch_axes(const mt_tensor *t) { return t->ndim > 2 ? t->ndim - 2 : 0; }
+
+/* Steps through a side's matrices along the axes of the whole batch; whether one serves several. */
+static bool batch_steps(const mt_tensor *t, const product *p, int64_t *steps) {
+  const int own = batch_axes(t);
+  bool repeats = false;
+  int64_t step = 1;
+  for (int i = 1; i <= p->n_batch; i++) {
+    const int64_t size = i <= own ? t->shape[own - i] : 1;
+    steps[p->n_batch - i] = size == 1 ? 0 : step;
+    repeats = repeats || size != p->batch[p->n_batch - i];
+    step *= size;
+  }
+  return repeats;
+}
+
+/* One tall matrix instead of a batch on the left. */
+static void fold(product *p) {
+  if (p->repeats_a || p->matrices == 0) return;
+  for (int i = 0; i < p->n_batch; i++)
+    if (p->step_b[i] != 0) return;
+  if (p->m * p->matrices > INT32_MAX) return;
+  p->m *= p->matrices;
+  p->matrices = 1;
+  p->n_batch = 0;
+  p->repeats_b = false;
+}
+
+/* False where the batches do not broadcast. */
+static bool batch_of(const mt_tensor *a, const mt_tensor *b, product *p) {
+  const int own_a = batch_axes(a), own_b = batch_axes(b);
+  p->n_batch = own_a > own_b ? own_a : own_b;
+  p->matrices = 1;
+  for (int i = 1; i <= p->n_batch; i++) {
+    const int64_t left = i <= own_a ? a->shape[own_a - i] : 1, right = i <= own_b ? b->shape[own_b - i] : 1;
+    if (left != right && left != 1 && right != 1) return false;
+    p->batch[p->n_batch - i] = left == 1 ? right : left;
+    p->matrices *= p->batch[p->n_batch - i];
+  }
+  p->repeats_a = batch_steps(a, p, p->step_a);
+  p->repeats_b = batch_steps(b, p, p->step_b);
+  return true;
+}
+
+/* The product and, in shape, its result; the number of the result's axes or -1. */
+static int product_of(const mt_tensor *a, const mt_tensor *b, product *p, int64_t shape[MT_MAX_DIMS]) {
   if (mt_expect_dtype(a, MT_FLOAT32, "matmul", "left side") < 0 ||
       mt_expect_dtype(b, MT_FLOAT32, "matmul", "right side") < 0)
     return -1;
-  if (a->ndim < 2 || a->ndim > 3 || b->ndim < 2 || b->ndim > 3) return shapes_error(a, b);
-  p->m = a->shape[a->ndim - 2];
+  if (a->ndim == 0 || b->ndim == 0) return shapes_error(a, b);
+  p->m = a->ndim == 1 ? 1 : a->shape[a->ndim - 2];
   p->k = a->shape[a->ndim - 1];
-  p->n = b->shape[b->ndim - 1];
-  p->batch = a->ndim == 3 ? a->shape[0] : b->ndim == 3 ? b->shape[0] : 1;
-  if (b->shape[b->ndim - 2] != p->k || (b->ndim == 3 && b->shape[0] != p->batch)) return shapes_error(a, b);
+  p->n = b->ndim == 1 ? 1 : b->shape[b->ndim - 1];
+  if (b->shape[b->ndim == 1 ? 0 : b->ndim - 2] != p->k || !batch_of(a, b, p)) return shapes_error(a, b);
   if (p->m > INT32_MAX || p->k > INT32_MAX || p->n > INT32_MAX) return shapes_error(a, b);
-  p->step_a = a->ndim == 3 ? p->m * p->k : 0;
-  p->step_b = b->ndim == 3 ? p->k * p->n : 0;
+  int ndim = p->n_batch;
+  for (int i = 0; i < ndim; i++) shape[i] = p->batch[i];
+  if (a->ndim > 1) shape[ndim++] = p->m;
+  if (b->ndim > 1) shape[ndim++] = p->n;
+  p->ndim_a = a->ndim;
+  p->ndim_b = b->ndim;
+  for (int i = 0; i < MT_MAX_DIMS; i++) {
+    p->shape_a[i] = a->shape[i];
+    p->shape_b[i] = b->shape[i];
+  }
+  fold(p);
+  return ndim;
+}
+
+/* Which matrix of each side belongs to product number i. */
+static void matrices_of(const product *p, int64_t i, int64_t *a, int64_t *b) {
+  *a = *b = 0;
+  for (int axis = p->n_batch - 1; axis >= 0; axis--) {
+    const int64_t place = i % p->batch[axis];
+    *a += place * p->step_a[axis];
+    *b += place * p->step_b[axis];
+    i /= p->batch[axis];
+  }
+}
+
+static int multiply(const product *p, const float *a, const float *b, float *c) {
+  int64_t at_a, at_b;
+  for (int64_t i = 0; i < p->matrices; i++) {
+    matrices_of(p, i, &at_a, &at_b);
+    if (mt_gemm(MT_GEMM_NN, p->m, p->n, p->k, a + at_a * p->m * p->k, b + at_b * p->k * p->n, false,
+                c + i * p->m * p->n) < 0)
+      return -1;
+  }
   return 0;
 }
 
-/* C_i (m,n) (+)= A_i B_i for every matrix of the batch, adding up where `add`; returns c, or NULL after releasing it.
- */
-static mt_tensor *products(int64_t batch, mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a,
-                           int64_t step_a, const float *b, int64_t step_b, bool add, mt_tensor *c, int64_t step_c) {
-  for (int64_t i = 0; c && i < batch; i++) {
-    if (mt_gemm(form, m, n, k, a + i * step_a, b + i * step_b, add, mt_f32(c) + i * step_c) == 0) continue;
-    mt_release(c);
-    return NULL;
+/* dA = dC B^T */
+static int gradient_a(const product *p, const float *g, const float *b, mt_tensor *da) {
+  int64_t at_a, at_b;
+  for (int64_t i = 0; i < p->matrices; i++) {
+    matrices_of(p, i, &at_a, &at_b);
+    if (mt_gemm(MT_GEMM_NT, p->m, p->k, p->n, g + i * p->m * p->n, b + at_b * p->k * p->n, p->repeats_a,
+                mt_f32(da) + at_a * p->m * p->k) < 0)
+      return -1;
   }
-  return c;
+  return 0;
 }
 
-/* dA = dC B^T, summed over the batch where A is one matrix. */
-static mt_tensor *gradient_a(const product *p, const mt_tensor *g, const mt_tensor *b) {
-  const int64_t shape[] = {p->batch, p->m, p->k};
-  mt_tensor *da = p->step_a ? mt_tensor_new(MT_FLOAT32, 3, shape) : mt_tensor_zeros(MT_FLOAT32, 2, shape + 1);
-  return products(p->batch, MT_GEMM_NT, p->m, p->k, p->n, mt_f32(g), p->m * p->n, mt_f32(b), p->step_b, !p->step_a, da,
-                  p->step_a);
+/* dB = A^T dC */
+static int gradient_b(const product *p, const float *g, const float *a, mt_tensor *db) {
+  int64_t at_a, at_b;
+  for (int64_t i = 0; i < p->matrices; i++) {
+    matrices_of(p, i, &at_a, &at_b);
+    if (mt_gemm(MT_GEMM_TN, p->k, p->n, p->m, a + at_a * p->m * p->k, g + i * p->m * p->n, p->repeats_b,
+                mt_f32(db) + at_b * p->k * p->n) < 0)
+      return -1;
+  }
+  return 0;
 }
 
-/* dB = A^T dC, summed over the batch where B is one matrix. */
-static mt_tensor *gradient_b(const product *p, const mt_tensor *g, const mt_tensor *a) {
-  const int64_t shape[] = {p->batch, p->k, p->n};
-  mt_tensor *db = p->step_b ? mt_tensor_new(MT_FLOAT32, 3, shape) : mt_tensor_zeros(MT_FLOAT32, 2, shape + 1);
-  return products(p->batch, MT_GEMM_TN, p->k, p->n, p->m, mt_f32(a), p->step_a, mt_f32(g), p->m * p->n, !p->step_b, db,
-                  p->step_b);
+/* Sides that add up start from zero. */
+static mt_tensor *new_gradient(bool adds_up, int ndim, const int64_t *shape) {
+  return adds_up ? mt_tensor_zeros(MT_FLOAT32, ndim, shape) : mt_tensor_new(MT_FLOAT32, ndim, shape);
 }
 
 static int matmul_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const product *p = node->context;
-  if (node->needs[0] && !(grads[0] = gradient_a(p, grad_output, node->saved[1]))) return -1;
-  if (node->needs[1] && !(grads[1] = gradient_b(p, grad_output, node->saved[0]))) return -1;
+  const float *g = mt_f32(grad_output);
+  if (node->needs[0]) {
+    grads[0] = new_gradient(p->repeats_a, p->ndim_a, p->shape_a);
+    if (!grads[0] || gradient_a(p, g, mt_f32(node->saved[1]), grads[0]) < 0) return -1;
+  }
+  if (node->needs[1]) {
+    grads[1] = new_gradient(p->repeats_b, p->ndim_b, p->shape_b);
+    if (!grads[1] || gradient_b(p, g, mt_f32(node->saved[0]), grads[1]) < 0) return -1;
+  }
   return 0;
 }
 
@@ -71,11 +162,14 @@ static const mt_op matmul_op = {.name = "matmul", .backward = matmul_backward};
 
 mt_tensor *mt_matmul(mt_tensor *a, mt_tensor *b) {
   product p;
-  if (product_of(a, b, &p) < 0) return NULL;
-  const int64_t shape[] = {p.batch, p.m, p.n};
-  const bool batched = a->ndim == 3 || b->ndim == 3;
-  mt_tensor *c = mt_tensor_new(MT_FLOAT32, batched ? 3 : 2, batched ? shape : shape + 1);
-  c = products(p.batch, MT_GEMM_NN, p.m, p.n, p.k, mt_f32(a), p.step_a, mt_f32(b), p.step_b, false, c, p.m * p.n);
+  int64_t shape[MT_MAX_DIMS];
+  const int ndim = product_of(a, b, &p, shape);
+  if (ndim < 0) return NULL;
+  mt_tensor *c = mt_tensor_new(MT_FLOAT32, ndim, shape);
+  if (c && multiply(&p, mt_f32(a), mt_f32(b), mt_f32(c)) < 0) {
+    mt_release(c);
+    return NULL;
+  }
   mt_tensor *inputs[] = {a, b}, *saved[] = {mt_needs_grad(b) ? a : NULL, mt_needs_grad(a) ? b : NULL};
   return mt_recorded(c, &matmul_op, 2, inputs, 2, saved, &p, sizeof p);
 }

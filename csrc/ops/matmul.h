@@ -4,7 +4,8 @@
 
 #include "core/tensor.h"
 
-/* {M,K} x {K,N} -> {M,N}; {B,M,K} x {B,K,N} -> {B,M,N}, where either side may also be a matrix, used for every B. */
+/* {...,M,K} x {...,K,N} -> {...,M,N}: the axes in front are a batch and broadcast. A vector {K} stands for {1,K} on the
+ * left and for {K,1} on the right, and the axis of length 1 is not in the result. As torch.matmul. */
 mt_tensor *mt_matmul(mt_tensor *a, mt_tensor *b);
 
 #endif

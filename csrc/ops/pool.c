@@ -19,33 +19,42 @@ static int pair_error(const char *op, const char *name, const int64_t pair[2], c
                  (long long)pair[1], expected);
 }
 
-static int check_axis(const char *op, mt_pool_shape *s, int axis) {
-  const int64_t padded = s->in_size[axis] + 2 * s->padding[axis];
+static int64_t output_size(const mt_pool_shape *s, int axis, bool ceil_mode) {
+  const int64_t padded = s->in_size[axis] + 2 * s->padding[axis], stride = s->stride[axis];
+  const int64_t span = padded - mt_pool_extent(s, axis), size = (span + (ceil_mode ? stride - 1 : 0)) / stride + 1;
+  const bool outside = (size - 1) * stride >= s->in_size[axis] + s->padding[axis];
+  return ceil_mode && outside ? size - 1 : size;
+}
+
+static int check_axis(const char *op, mt_pool_shape *s, int axis, bool ceil_mode) {
   if (s->kernel[axis] < 1 || s->kernel[axis] > MAX_EXTENT) return pair_error(op, "kernel", s->kernel, "at least 1");
   if (s->stride[axis] < 1 || s->stride[axis] > MAX_EXTENT) return pair_error(op, "stride", s->stride, "at least 1");
+  if (s->dilation[axis] < 1 || s->dilation[axis] > MAX_EXTENT)
+    return pair_error(op, "dilation", s->dilation, "at least 1");
   if (s->padding[axis] < 0 || s->padding[axis] > s->kernel[axis] / 2)
     return pair_error(op, "padding", s->padding, "0 to half the kernel");
-  if (padded < s->kernel[axis])
+  if (s->in_size[axis] + 2 * s->padding[axis] < mt_pool_extent(s, axis))
     return mt_fail(MT_ERROR_ARGUMENT, "%s: kernel is {%lld,%lld}, expected at most the padded input's %lld x %lld", op,
-                   (long long)s->kernel[0], (long long)s->kernel[1], (long long)(s->in_size[0] + 2 * s->padding[0]),
-                   (long long)(s->in_size[1] + 2 * s->padding[1]));
-  s->out_size[axis] = (padded - s->kernel[axis]) / s->stride[axis] + 1;
+                   (long long)mt_pool_extent(s, 0), (long long)mt_pool_extent(s, 1),
+                   (long long)(s->in_size[0] + 2 * s->padding[0]), (long long)(s->in_size[1] + 2 * s->padding[1]));
+  s->out_size[axis] = output_size(s, axis, ceil_mode);
   return 0;
 }
 
-static int pool_shape(const char *op, const mt_tensor *input, const int64_t kernel[2], const int64_t stride[2],
-                      const int64_t padding[2], mt_pool_shape *s) {
+static int pool_shape(const char *op, const mt_tensor *input, const mt_pool2d_params *p, mt_pool_shape *s) {
   if (mt_expect_dtype(input, MT_FLOAT32, op, "input") < 0 || mt_expect_ndim(input, 4, op, "input", "{N,H,W,C}") < 0)
     return -1;
   s->channels = input->shape[3];
+  s->ignore_pad = p->ignore_pad;
   for (int i = 0; i < 2; i++) {
     s->in_size[i] = input->shape[1 + i];
-    s->kernel[i] = kernel[i];
-    s->stride[i] = stride[i];
-    s->padding[i] = padding[i];
+    s->kernel[i] = p->kernel[i];
+    s->stride[i] = p->stride[i];
+    s->padding[i] = p->padding[i];
+    s->dilation[i] = p->dilation[i] == 0 ? 1 : p->dilation[i];
   }
   for (int i = 0; i < 2; i++)
-    if (check_axis(op, s, i) < 0) return -1;
+    if (check_axis(op, s, i, p->ceil_mode) < 0) return -1;
   return 0;
 }
 
@@ -124,9 +133,9 @@ static int max_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads
 
 static const mt_op max_op = {"max_pool2d", max_backward, NULL};
 
-mt_tensor *mt_max_pool2d(mt_tensor *input, const int64_t kernel[2], const int64_t stride[2], const int64_t padding[2]) {
+mt_tensor *mt_max_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
   pool_context p = {0};
-  if (pool_shape("max_pool2d", input, kernel, stride, padding, &p.shape) < 0) return NULL;
+  if (pool_shape("max_pool2d", input, params, &p.shape) < 0) return NULL;
   p.images = input->shape[0];
   mt_tensor *index = NULL;
   if (mt_needs_grad(input)) {
@@ -175,9 +184,9 @@ static int avg_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads
 
 static const mt_op avg_op = {"avg_pool2d", avg_backward, NULL};
 
-mt_tensor *mt_avg_pool2d(mt_tensor *input, const int64_t kernel[2], const int64_t stride[2], const int64_t padding[2]) {
+mt_tensor *mt_avg_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
   pool_context p = {0};
-  if (pool_shape("avg_pool2d", input, kernel, stride, padding, &p.shape) < 0) return NULL;
+  if (pool_shape("avg_pool2d", input, params, &p.shape) < 0) return NULL;
   p.images = input->shape[0];
   return mt_recorded(avg_forward(&p, input), &avg_op, 1, &input, 0, NULL, &p, sizeof p);
 }

@@ -1,4 +1,4 @@
-/* Sum, mean and standard deviation. Everything is brought to (outer, n, inner), n being what is reduced; that
+/* Sum and mean. Everything is brought to (outer, n, inner), n being what is reduced; that
  * block is cut into pieces whose partial sums are added in order, whoever computed them. */
 #include "ops/reduce.h"
 
@@ -8,8 +8,8 @@
 #include "autograd/tape.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "ops/reduce_internal.h"
 #include "ops/shape.h"
-#include "ops/walk.h"
 
 #define PIECE 32768 /* elements summed by one call */
 #define COLUMNS 256 /* columns summed side by side */
@@ -151,8 +151,7 @@ static void sum_units(const void *context, int64_t begin, int64_t end) {
   for (int64_t unit = begin; unit < end; unit++) sum_unit(s->view, s->cut, unit, s->centre, s->partial);
 }
 
-/* outer * inner sums in double precision, from the pool; NULL on error. */
-static double *sums_of(const mt_reduction_view *view, const double *centre) {
+double *mt_reduction_sums(const mt_reduction_view *view, const double *centre) {
   const int64_t outputs = view->outer * view->inner;
   if (outputs == 0 || view->n == 0) {
     double *nothing = mt_alloc((size_t)outputs * sizeof *nothing);
@@ -190,7 +189,7 @@ static void store_float32(mt_tensor *result, const double *sums, double factor) 
 static mt_tensor *reduced_sum(const mt_reduction_view *view, mt_dtype dtype, int ndim, const int64_t *shape,
                               double factor) {
   mt_tensor *result = mt_tensor_new(dtype, ndim, shape);
-  double *sums = result ? sums_of(view, NULL) : NULL;
+  double *sums = result ? mt_reduction_sums(view, NULL) : NULL;
   int status = sums ? 0 : -1;
   if (status == 0 && dtype == MT_INT32)
     status = store_int32(result, sums);
@@ -204,21 +203,13 @@ static mt_tensor *reduced_sum(const mt_reduction_view *view, mt_dtype dtype, int
 
 /* ---- sum and mean ---- */
 
-typedef struct {
-  int ndim;
-  int64_t size[MT_MAX_DIMS]; /* of the input */
-  unsigned axes;
-  double factor; /* each input element's share in the output */
-} reduction;
-
-static reduction reduction_of(const mt_tensor *t, unsigned axes, double factor) {
-  reduction r = {.ndim = t->ndim, .axes = axes, .factor = factor};
+mt_reduction mt_reduction_of(const mt_tensor *t, unsigned axes, double factor) {
+  mt_reduction r = {.ndim = t->ndim, .axes = axes, .factor = factor};
   memcpy(r.size, t->shape, sizeof r.size);
   return r;
 }
 
-/* g under the shape that broadcasts to the input, scaled; shares nothing with g. */
-static mt_tensor *keepdim_scaled(const mt_tensor *g, const reduction *r) {
+mt_tensor *mt_keepdim_scaled(const mt_tensor *g, const mt_reduction *r) {
   int64_t shape[MT_MAX_DIMS];
   for (int i = 0; i < r->ndim; i++) shape[i] = r->axes >> i & 1 ? 1 : r->size[i];
   mt_tensor *scaled = mt_tensor_new(MT_FLOAT32, r->ndim, shape);
@@ -229,8 +220,8 @@ static mt_tensor *keepdim_scaled(const mt_tensor *g, const reduction *r) {
 }
 
 static int sum_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
-  const reduction *r = node->context;
-  mt_tensor *scaled = keepdim_scaled(grad_output, r);
+  const mt_reduction *r = node->context;
+  mt_tensor *scaled = mt_keepdim_scaled(grad_output, r);
   if (!scaled) return -1;
   grads[0] = mt_expand(scaled, r->ndim, r->size);
   mt_release(scaled);
@@ -247,7 +238,7 @@ mt_tensor *mt_sum(mt_tensor *t, unsigned axes, bool keepdim) {
   const int ndim = mt_reduced_shape(t, axes, keepdim, shape);
   mt_tensor *result = reduced_sum(&view, t->dtype == MT_FLOAT32 ? MT_FLOAT32 : MT_INT32, ndim, shape, 1.0);
   mt_release(view.values);
-  const reduction r = reduction_of(t, axes, 1.0);
+  const mt_reduction r = mt_reduction_of(t, axes, 1.0);
   return mt_recorded(result, &sum_op, 1, &t, 0, NULL, &r, sizeof r);
 }
 
@@ -259,7 +250,7 @@ mt_tensor *mt_mean(mt_tensor *t, unsigned axes, bool keepdim) {
   const double factor = view.n > 0 ? 1.0 / (double)view.n : NAN;
   mt_tensor *result = reduced_sum(&view, MT_FLOAT32, ndim, shape, factor);
   mt_release(view.values);
-  const reduction r = reduction_of(t, axes, factor);
+  const mt_reduction r = mt_reduction_of(t, axes, factor);
   return mt_recorded(result, &mean_op, 1, &t, 0, NULL, &r, sizeof r);
 }
 
@@ -273,77 +264,5 @@ mt_tensor *mt_sum_to_shape(mt_tensor *t, int ndim, const int64_t *shape) {
   if (mt_view_reduction(t, axes, &view) < 0) return NULL;
   mt_tensor *result = reduced_sum(&view, MT_FLOAT32, ndim, shape, 1.0);
   mt_release(view.values);
-  return result;
-}
-
-/* ---- standard deviation ---- */
-
-typedef struct {
-  float *grad;
-  const float *x, *mean, *coefficient;
-} std_rows;
-
-static void std_backward_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
-  const std_rows *rows = context;
-  for (int64_t i = 0; i < n; i++)
-    rows->grad[offset[0] + i] =
-        rows->coefficient[offset[3] + i * stride[3]] * (rows->x[offset[1] + i] - rows->mean[offset[2] + i * stride[2]]);
-}
-
-/* d std / d x = (x - mean) / (std * divisor); 0 where std is 0, as its subgradient there. */
-static int std_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
-  const reduction *r = node->context;
-  mt_tensor *x = node->saved[0], *mean = node->saved[1], *std = node->saved[2];
-  mt_tensor *coefficient = keepdim_scaled(grad_output, r);
-  grads[0] = coefficient ? mt_tensor_like(x) : NULL;
-  if (grads[0]) {
-    for (int64_t i = 0; i < coefficient->count; i++)
-      mt_f32(coefficient)[i] = mt_f32(std)[i] == 0.0f ? 0.0f : mt_f32(coefficient)[i] / mt_f32(std)[i];
-    mt_walk walk = mt_walk_over(x->ndim, x->shape);
-    mt_walk_add(&walk, grads[0]);
-    mt_walk_add(&walk, x);
-    mt_walk_add(&walk, mean);
-    mt_walk_add(&walk, coefficient);
-    const std_rows rows = {mt_f32(grads[0]), mt_f32(x), mt_f32(mean), mt_f32(coefficient)};
-    mt_walk_run(&walk, std_backward_row, &rows);
-  }
-  mt_release(coefficient);
-  return grads[0] ? 0 : -1;
-}
-
-static const mt_op std_op = {.name = "std", .backward = std_backward};
-
-/* Fills mean and std (both of `count` values); -1 when memory runs out. */
-static int mean_and_std(const mt_reduction_view *view, double divisor, mt_tensor *mean, mt_tensor *std) {
-  double *centre = sums_of(view, NULL);
-  if (!centre) return -1;
-  for (int64_t i = 0; i < std->count; i++) {
-    centre[i] /= (double)view->n;
-    mt_f32(mean)[i] = (float)centre[i];
-  }
-  double *squares = sums_of(view, centre);
-  mt_free(centre);
-  if (!squares) return -1;
-  for (int64_t i = 0; i < std->count; i++) mt_f32(std)[i] = divisor > 0.0 ? (float)sqrt(squares[i] / divisor) : NAN;
-  mt_free(squares);
-  return 0;
-}
-
-mt_tensor *mt_std(mt_tensor *t, unsigned axes, bool keepdim, bool unbiased) {
-  int64_t shape[MT_MAX_DIMS], kept[MT_MAX_DIMS];
-  mt_reduction_view view;
-  if (mt_view_reduction(t, axes, &view) < 0) return NULL;
-  const double divisor = (double)view.n - (unbiased ? 1.0 : 0.0);
-  mt_tensor *mean = mt_tensor_new(MT_FLOAT32, mt_reduced_shape(t, axes, true, kept), kept);
-  mt_tensor *result = mt_tensor_new(MT_FLOAT32, mt_reduced_shape(t, axes, keepdim, shape), shape);
-  if (!mean || !result || mean_and_std(&view, divisor, mean, result) < 0) {
-    mt_release(result);
-    result = NULL;
-  }
-  mt_release(view.values);
-  const reduction r = reduction_of(t, axes, 1.0 / divisor);
-  mt_tensor *saved[] = {t, mean, result};
-  result = mt_recorded(result, &std_op, 1, &t, 3, saved, &r, sizeof r);
-  mt_release(mean);
   return result;
 }

@@ -1,4 +1,4 @@
-/* Reductions over any axes: sum, mean, standard deviation.
+/* Reductions over any axes: sum and mean, and what the others are made with.
  *
  * Sums are gathered in double precision, in pieces fixed by the shape alone: the result is the same at every
  * thread count. `axes` is a set of bits (bit i: axis i, 0-based) and may be any subset; an empty set of a scalar
@@ -14,8 +14,6 @@ static inline unsigned mt_all_axes(const mt_tensor *t) { return (1u << t->ndim) 
 mt_tensor *mt_sum(mt_tensor *t, unsigned axes, bool keepdim);
 /* float32. Of nothing: NaN. */
 mt_tensor *mt_mean(mt_tensor *t, unsigned axes, bool keepdim);
-/* float32; divides by n - 1 where unbiased, by n otherwise. NaN where nothing is left to divide by. */
-mt_tensor *mt_std(mt_tensor *t, unsigned axes, bool keepdim, bool unbiased);
 
 /* Sums a float32 tensor over the axes along which `shape` was broadcast to t's: the gradient of broadcasting.
  * A new reference to t itself where the shapes agree. Not recorded. */

@@ -1,5 +1,4 @@
-/* Operations that rename or move elements without computing on them. Tensors are always contiguous, so a
- * result shares storage exactly when its elements are a contiguous range of the input's. */
+/* Operations that rename or move elements without computing on them. */
 #include "ops/shape.h"
 
 #include <string.h>
@@ -179,62 +178,4 @@ mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape) {
   }
   const extent input = extent_of(t);
   return mt_recorded(strided_copy(t, ndim, shape, strides), &expand_op, 1, &t, 0, NULL, &input, sizeof input);
-}
-
-/* ---- ranges of an axis ---- */
-
-typedef struct {
-  extent input;
-  int axis;
-  int64_t start, step;
-} range;
-
-/* Copies the selected elements out of `whole`, or (`back`) back to their places in it. */
-static void move_range(mt_tensor *whole, mt_tensor *part, const range *r, int64_t length, bool back) {
-  const mt_axis_view view = mt_view_axis(whole, r->axis);
-  const size_t bytes = (size_t)view.inner * mt_dtype_size(whole->dtype);
-  for (int64_t o = 0; o < view.outer; o++) {
-    char *in = (char *)whole->data + (size_t)(o * view.n + r->start) * bytes;
-    char *out = (char *)part->data + (size_t)(o * length) * bytes;
-    const int64_t runs = r->step == 1 ? (length > 0) : length;
-    const size_t run = r->step == 1 ? bytes * (size_t)length : bytes;
-    for (int64_t i = 0; i < runs; i++) {
-      char *a = in + (size_t)(i * r->step) * bytes, *b = out + (size_t)i * bytes;
-      memcpy(back ? a : b, back ? b : a, run);
-    }
-  }
-}
-
-static int range_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
-  const range *r = node->context;
-  grads[0] = mt_tensor_zeros(MT_FLOAT32, r->input.ndim, r->input.size);
-  if (!grads[0]) return -1;
-  const mt_axis_view view = mt_view_axis(grads[0], r->axis);
-  const int64_t each = view.outer * view.inner;
-  if (each > 0) move_range(grads[0], grad_output, r, grad_output->count / each, true);
-  return 0;
-}
-
-static const mt_op slice_op = {.name = "slice", .backward = range_backward};
-static const mt_op select_op = {.name = "select", .backward = range_backward};
-
-static mt_tensor *sliced(mt_tensor *t, const range *r, const int64_t *shape) {
-  const mt_axis_view view = mt_view_axis(t, r->axis);
-  if (r->axis == 0 && r->step == 1) return mt_tensor_alias(t, r->start * view.inner, t->ndim, shape);
-  mt_tensor *result = mt_tensor_new(t->dtype, t->ndim, shape);
-  if (result) move_range(t, result, r, shape[r->axis], false);
-  return result;
-}
-
-mt_tensor *mt_slice(mt_tensor *t, int axis, int64_t start, int64_t length, int64_t step) {
-  int64_t shape[MT_MAX_DIMS];
-  const range r = {.input = extent_of(t), .axis = axis, .start = start, .step = step};
-  for (int i = 0; i < t->ndim; i++) shape[i] = i == axis ? length : t->shape[i];
-  return mt_recorded(sliced(t, &r, shape), &slice_op, 1, &t, 0, NULL, &r, sizeof r);
-}
-
-mt_tensor *mt_select(mt_tensor *t, int64_t index) {
-  const range r = {.input = extent_of(t), .axis = 0, .start = index, .step = 1};
-  mt_tensor *row = mt_tensor_alias(t, index * mt_view_axis(t, 0).inner, t->ndim - 1, t->shape + 1);
-  return mt_recorded(row, &select_op, 1, &t, 0, NULL, &r, sizeof r);
 }

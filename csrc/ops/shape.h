@@ -1,6 +1,6 @@
 /* Operations that rename or move elements without computing on them. All are differentiable, take any
- * element type and return a new reference. reshape, squeeze, unsqueeze, and narrow and select on the first
- * axis share the input's storage; everything else copies. Axes are 0-based here. */
+ * element type and return a new reference. reshape, squeeze and unsqueeze share the input's storage; everything else
+ * copies. Axes are 0-based here. */
 #ifndef MT_OPS_SHAPE_H
 #define MT_OPS_SHAPE_H
 
@@ -16,10 +16,6 @@ mt_tensor *mt_unsqueeze(mt_tensor *t, int axis);
 mt_tensor *mt_permute(mt_tensor *t, const int *order);
 /* Repeats axes that are 1 long (or missing in front) until the shape is `shape`. */
 mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape);
-/* Elements start, start + step, ... (length of them) of an axis; step >= 1. */
-mt_tensor *mt_slice(mt_tensor *t, int axis, int64_t start, int64_t length, int64_t step);
-/* Element `index` of the first axis, which is dropped. */
-mt_tensor *mt_select(mt_tensor *t, int64_t index);
 /* The same values; a node of its own in the graph, a buffer of its own. */
 mt_tensor *mt_clone(mt_tensor *t);
 

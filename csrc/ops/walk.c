@@ -135,5 +135,9 @@ void mt_walk_run(mt_walk *walk, mt_row row, const void *context) {
   const int64_t length = walk->size[walk->ndim - 1];
   const int64_t pieces = (length + ROW_PIECE - 1) / ROW_PIECE;
   const int64_t units = count / length * pieces;
+  if (walk->in_order) {
+    walk_units(walk, 0, units, pieces, row, context);
+    return;
+  }
   mt_parallel(units, mt_chunk(units, count / units, PARALLEL_FROM), run_units, &(run){walk, pieces, row, context});
 }

@@ -2,7 +2,8 @@
  *
  * Each operand gives a stride per axis of the common shape (0 where it is repeated). Neighbouring axes that all
  * operands step through evenly are joined, so that the usual cases become one long row; rows are cut into pieces
- * that threads share. Rows write disjoint places, hence the result does not depend on the threads. */
+ * that threads share. Rows write disjoint places (or are walked in order), hence the result does not depend on the
+ * threads. */
 #ifndef MT_OPS_WALK_H
 #define MT_OPS_WALK_H
 
@@ -12,6 +13,7 @@
 
 typedef struct {
   int ndim, n_operands;
+  bool in_order; /* rows may write the same places: one thread takes them one after the other */
   int64_t size[MT_MAX_DIMS];
   int64_t stride[MT_WALK_OPERANDS][MT_MAX_DIMS];
 } mt_walk;

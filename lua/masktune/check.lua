@@ -1,8 +1,25 @@
 --- Arguments checked at the door.
 -- Every public Lua function describes its options once, in a schema; missing ones get their defaults, unknown ones and
--- wrong values are refused with the option's name, what was expected and what came. Errors point at the caller's line.
+-- wrong values are refused with the option's name, what was expected and what came. Errors point at the line of the
+-- user's that led here, never at one of masktune's own.
 -- @module masktune.check
 local check = {}
+
+--- The beginning of the paths of masktune's own files, as debug.getinfo gives them.
+local own_files = debug.getinfo(1, "S").source:match("^(.*)check%.lua$")
+
+--- Raises an error at the first line on the stack that is no line of masktune's.
+-- @string format as in string.format
+-- @param ...
+function check.fail(format, ...)
+  local message, level = select("#", ...) > 0 and format:format(...) or format, 2
+  local info = debug.getinfo(level, "Sl")
+  while info and (info.what == "C" or info.source:sub(1, #own_files) == own_files) do
+    level = level + 1
+    info = debug.getinfo(level, "Sl")
+  end
+  error(message, info and level or 0)
+end
 
 local function type_name(value)
   local meta = getmetatable(value)
@@ -23,7 +40,9 @@ end
 -- @treturn boolean
 function check.is_tensor(value) return type(value) == "userdata" and type_name(value) == "masktune.Tensor" end
 
-local function is_callable(value)
+--- Whether a value can be called.
+-- @treturn boolean
+function check.is_callable(value)
   local meta = getmetatable(value)
   return type(value) == "function" or type(meta) == "table" and meta.__call ~= nil
 end
@@ -32,7 +51,7 @@ end
 -- @treturn boolean
 function check.is_module(value)
   if type(value) == "userdata" then return type_name(value) == "masktune.Module" end
-  return type(value) == "table" and is_callable(value.forward)
+  return type(value) == "table" and check.is_callable(value.forward)
 end
 
 local function in_range(value, rule)
@@ -61,7 +80,7 @@ end
 plain_kind("boolean", function(value) return type(value) == "boolean" end)
 plain_kind("string", function(value) return type(value) == "string" end)
 plain_kind("table", function(value) return type(value) == "table" end)
-plain_kind("function", is_callable)
+plain_kind("function", check.is_callable)
 plain_kind("tensor", check.is_tensor)
 plain_kind("module", check.is_module, "module (or table with a forward)")
 plain_kind("any", function(value) return value ~= nil end, "value")
@@ -119,14 +138,14 @@ kinds.list = {
 }
 
 --- One value against one rule, with the default for nil.
-local function resolve(rule, value, prefix, level)
+local function resolve(rule, value, prefix)
   if value == nil then
     if rule.default ~= nil then return rule.default end
     if rule.optional then return nil end
   end
   local result = accepted(value, rule)
   if result == nil then
-    error(("%s: %s expected, got %s"):format(prefix, expectation(rule), check.describe(value)), level + 1)
+    check.fail("%s: %s expected, got %s", prefix, expectation(rule), check.describe(value))
   end
   return result
 end
@@ -149,23 +168,20 @@ end
 -- @string where the public function's name, which begins every message
 -- @tparam ?table options nil counts as {}
 -- @tparam table schema option name -> rule
--- @tparam[opt=1] integer level whom to blame: 1 is the caller of the function that calls check.options, 2 its caller
 -- @treturn table a new table with every option of the schema
-function check.options(where, options, schema, level)
-  level = (level or 1) + 2
+function check.options(where, options, schema)
   if options == nil then options = {} end
   if type(options) ~= "table" then
-    error(("%s: table of options expected, got %s"):format(where, check.describe(options)), level)
+    check.fail("%s: table of options expected, got %s", where, check.describe(options))
   end
   for name in pairs(options) do
     if not schema[name] then
-      local known = known_names(schema)
-      error(("%s: unknown option %s, expected one of: %s"):format(where, check.describe(name), known), level)
+      check.fail("%s: unknown option %s, expected one of: %s", where, check.describe(name), known_names(schema))
     end
   end
   local result = {}
   for name, rule in pairs(schema) do
-    result[name] = resolve(rule, options[name], ("%s: option '%s'"):format(where, name), level)
+    result[name] = resolve(rule, options[name], ("%s: option '%s'"):format(where, name))
   end
   return result
 end
@@ -175,10 +191,9 @@ end
 -- @string name the argument's name
 -- @param value
 -- @tparam table rule as in check.options
--- @tparam[opt=1] integer level as in check.options
 -- @return the value, or the rule's default
-function check.argument(where, name, value, rule, level)
-  return resolve(rule, value, ("%s: argument '%s'"):format(where, name), (level or 1) + 2)
+function check.argument(where, name, value, rule)
+  return resolve(rule, value, ("%s: argument '%s'"):format(where, name))
 end
 
 return check

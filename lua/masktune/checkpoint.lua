@@ -7,6 +7,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local json = require "masktune.json"
+local streamed = require "masktune.data.streamed"
 
 local checkpoint = {}
 
@@ -93,14 +94,14 @@ function checkpoint.load(path, settings)
   check.argument("checkpoint.load", "path", path, { type = "string" })
   local tensors, metadata = core.load(path)
   if metadata.format ~= FORMAT then
-    error(("checkpoint.load: '%s' is no checkpoint (format is %s, expected '%s')"):format(path,
-      check.describe(metadata.format), FORMAT), 2)
+    check.fail("checkpoint.load: '%s' is no checkpoint (format is %s, expected '%s')", path,
+      check.describe(metadata.format), FORMAT)
   end
   local saved = json.decode(metadata.settings)
   local difference = settings and differences(saved, settings) or ""
   if difference ~= "" then
-    error(("checkpoint.load: '%s' was written with other settings: %s. Use the same settings, or start anew in "
-      .. "another place"):format(path, difference), 2)
+    check.fail("checkpoint.load: '%s' was written with other settings: %s. Use the same settings, or start anew in "
+      .. "another place", path, difference)
   end
   local state = json.decode(metadata.state)
   for name, tensor in pairs(tensors) do
@@ -141,20 +142,26 @@ function checkpoint.digest(value)
   return core.md5(table.concat(names, "\n")):sub(1, 12)
 end
 
---- The digest of a data set's images and labels.
+--- The digest of a data set: its inputs, labels and every other per-image tensor.
 -- @tparam table set
 -- @treturn string
 function checkpoint.dataset_digest(set)
-  return checkpoint.digest { images = set.images, labels = set.labels }
+  local rows = {}
+  for name, value in pairs(set) do
+    if check.is_tensor(value) or streamed.is(value) then rows[name] = value end
+  end
+  return checkpoint.digest(rows)
 end
 
---- What settings say of the random changes of training images: their own text, "custom" for a plain function, which has
--- none that would be the same in another run, "none" for nil.
--- @param augment as in mt.train
+--- What settings say of an option that may be a function: its own text where it has one, "custom" for a plain function,
+-- which has none that would be the same in another run, "none" for nil.
+-- @param value
 -- @treturn string
-function checkpoint.augment_text(augment)
-  if augment == nil then return "none" end
-  return type(augment) == "function" and "custom" or tostring(augment)
+function checkpoint.text(value)
+  if value == nil then return "none" end
+  local meta = getmetatable(value)
+  if type(value) == "function" or type(value) == "table" and not (meta and meta.__tostring) then return "custom" end
+  return tostring(value)
 end
 
 return checkpoint

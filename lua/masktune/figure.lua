@@ -127,8 +127,8 @@ function figure.comparison(options)
   })
   for _, name in ipairs { "before", "after", "keep", "captions" } do
     if #o[name] ~= #o.images then
-      error(("mt.figure.comparison: option '%s': %d entries expected (one per image), got %d"):format(name, #o.images,
-        #o[name]), 2)
+      check.fail("mt.figure.comparison: option '%s': %d entries expected (one per image), got %d", name, #o.images,
+        #o[name])
     end
   end
   local rows = {}

@@ -2,6 +2,8 @@
 -- Encoding is stable: keys are sorted and a number is written with the fewest digits that read back as the same
 -- number, so equal values give equal files. Decoding is strict: what the RFC forbids is an error with its place.
 -- @module masktune.json
+local check = require "masktune.check"
+
 local json = {}
 
 local MAX_DEPTH = 200
@@ -99,7 +101,7 @@ end
 function json.encode(value, indent)
   indent = indent or 0
   local ok, result = pcall(encode_value, value, 1, indent > 0 and "\n" or nil, (" "):rep(indent))
-  if not ok then error(result, 2) end
+  if not ok then check.fail(result) end
   return result
 end
 
@@ -228,7 +230,7 @@ end
 -- @return the value: json.null for null, arrays marked as by json.array
 -- @raise with line and column on anything RFC 8259 forbids, on keys that stand twice and on nesting deeper than 200
 function json.decode(text)
-  if type(text) ~= "string" then error("json.decode: string expected, got " .. type(text), 2) end
+  if type(text) ~= "string" then check.fail("json.decode: string expected, got " .. type(text)) end
   local ok, result = pcall(function()
     local valid, at = utf8.len(text)
     if not valid then fail(text, at, "not UTF-8") end
@@ -236,7 +238,7 @@ function json.decode(text)
     if stop <= #text then fail(text, stop, "text after the value: " .. found(text, stop)) end
     return value
   end)
-  if not ok then error(result, 2) end
+  if not ok then check.fail(result) end
   return result
 end
 

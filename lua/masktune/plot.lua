@@ -241,17 +241,17 @@ local function checked_series(list)
   local series = {}
   for i, line in ipairs(list) do
     local where = ("mt.plot.lines: option 'series'[%d]"):format(i)
-    local o = check.options(where, line, series_schema, 2)
+    local o = check.options(where, line, series_schema)
     for _, name in ipairs { "y", "low", "high" } do
       if o[name] and #o[name] ~= #o.x then
-        error(("%s: option '%s': %d numbers expected (one per x), got %d"):format(where, name, #o.x, #o[name]), 3)
+        check.fail("%s: option '%s': %d numbers expected (one per x), got %d", where, name, #o.x, #o[name])
       end
     end
     if (o.low == nil) ~= (o.high == nil) then
-      error(where .. ": options 'low' and 'high': both or neither expected", 3)
+      check.fail(where .. ": options 'low' and 'high': both or neither expected")
     end
     for n = 2, o.low and #o.x or 0 do
-      if o.x[n] <= o.x[n - 1] then error(where .. ": option 'x': rising numbers expected (for a band)", 3) end
+      if o.x[n] <= o.x[n - 1] then check.fail(where .. ": option 'x': rising numbers expected (for a band)") end
     end
     o.color = o.color or palette[(i - 1) % #palette + 1]
     o.legend_color = o.legend_color or o.color

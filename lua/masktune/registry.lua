@@ -1,5 +1,6 @@
 --- Parts that are found by name: methods, CAMs, losses, data sets, nets. Each is a file in a folder of its own, and
--- nothing else: `masktune/cam/mine.lua` anywhere on package.path makes `mt.cam.mine`. Files are loaded when first asked
+-- nothing else: `masktune/cam/mine.lua` anywhere on package.path makes `mt.cam.mine`. A file returns its entry, or
+-- several as `{entries = {name = entry, ...}, summary = text or {name = text, ...}}`. Files are loaded when first asked
 -- for; listing one (`pairs`, `print`) looks through the folders of package.path.
 -- In a session, assigning does the same without a file: `mt.cam.mine = {...}`.
 -- @module masktune.registry
@@ -21,53 +22,53 @@ local function files_of(place)
   return names
 end
 
-local function sorted(names)
-  local list = {}
-  for name in pairs(names) do
-    list[#list + 1] = name
+--- What a file's value defines: name -> entry, and name -> summary where the file tells them apart from the entries.
+local function contents(value, file)
+  if type(value) ~= "table" or type(value.entries) ~= "table" then return { [file] = value }, {} end
+  local summaries = value.summary or {}
+  if type(summaries) == "string" then
+    local one = summaries
+    summaries = setmetatable({}, { __index = function() return one end })
   end
-  table.sort(list)
-  return list
+  return value.entries, summaries
+end
+
+--- What a file defines, name -> entry; each file is loaded once.
+local function load_file(state, file)
+  local module = state.place .. "." .. file
+  if state.files[file] then return state.files[file] end
+  local found = {}
+  local entries, summaries = contents(require(module), file)
+  for name, value in pairs(entries) do
+    found[name] = state.accept(value, name, module)
+    if state.entries[name] == nil then
+      state.entries[name], state.summaries[name] = found[name], summaries[name]
+    end
+  end
+  state.files[file] = found
+  return found
 end
 
 --- The names a registry knows, sorted.
 local function names_of(state)
   local names = {}
-  for name in pairs(state.entries) do
-    names[name] = true
-  end
   for file in pairs(files_of(state.place)) do
-    for name in pairs(state.load(file)) do
-      names[name] = true
-    end
+    load_file(state, file)
   end
-  return sorted(names)
-end
-
---- What a file defines, name -> entry; each file is loaded once.
-local function loader(state, read)
-  return function(file)
-    local module = state.place .. "." .. file
-    if not state.files[file] then
-      local found = {}
-      for name, value in pairs(read(require(module), file)) do
-        found[name] = state.accept(value, name, module)
-        if state.entries[name] == nil then state.entries[name] = found[name] end
-      end
-      state.files[file] = found
-    end
-    return state.files[file]
+  for name in pairs(state.entries) do
+    names[#names + 1] = name
   end
+  table.sort(names)
+  return names
 end
-
-local function by_own_name(value, file) return { [file] = value } end
 
 --- The entry called `name`: from the file of that name, else from whichever file defines it.
 local function find(state, name)
   if state.entries[name] ~= nil or type(name) ~= "string" then return state.entries[name] end
-  if not name:find("^[%a_][%w_]*$") then return nil end
-  if package.searchpath(state.place .. "." .. name, package.path) then state.load(name) end
-  if state.entries[name] == nil and state.several then names_of(state) end
+  if name:find("^[%a_][%w_]*$") and package.searchpath(state.place .. "." .. name, package.path) then
+    load_file(state, name)
+  end
+  if state.entries[name] == nil then names_of(state) end
   return state.entries[name]
 end
 
@@ -78,7 +79,8 @@ local function text_of(state)
     widest = math.max(widest, #name)
   end
   for i, name in ipairs(names) do
-    local line = ("%-" .. widest .. "s  %s"):format(name, state.describe(find(state, name), name))
+    local summary = state.summaries[name] or state.describe(find(state, name)) or ""
+    local line = ("%-" .. widest .. "s  %s"):format(name, summary)
     lines[i] = line:gsub("%s+$", "")
   end
   return table.concat(lines, "\n")
@@ -90,21 +92,19 @@ local registry = {}
 -- the list of them.
 -- @string place the folder, as the beginning of module names ("masktune.cam")
 -- @tparam table options `kind` ("CAM", for messages); `accept` (function (value, name, module) -> entry, raising where
--- it is none; default: the value); `describe` (function (entry) -> a line; default: its field `summary`); `read`
--- (function (what a file returns, its name) -> table name -> value: for files that define several entries)
+-- it is none; default: the value); `describe` (function (entry) -> a line; default: its field `summary`)
 -- @treturn table
 function registry.new(place, options)
   local o = check.options("masktune.registry", options, {
     kind = { type = "string" },
     accept = { type = "function", default = function(value) return value end },
     describe = { type = "function", default = function(entry)
-      return type(entry) == "table" and entry.summary or ""
+      return type(entry) == "table" and entry.summary or nil
     end },
-    read = { type = "function", optional = true },
   })
-  local state = { place = place, entries = {}, files = {}, accept = o.accept, describe = o.describe,
-    several = o.read ~= nil }
-  state.load = loader(state, o.read or by_own_name)
+  local state = {
+    place = place, entries = {}, summaries = {}, files = {}, accept = o.accept, describe = o.describe,
+  }
   local meta = { __name = "masktune.Registry", kind = o.kind }
   function meta.__index(_, name) return find(state, name) end
   function meta.__newindex(_, name, value)
@@ -137,12 +137,11 @@ end
 -- @param name
 -- @string where the public function, for the message
 -- @string what "option 'cam'"
--- @tparam[opt=1] integer level as in check.options
-function registry.get(entries, name, where, what, level)
+function registry.get(entries, name, where, what)
   local entry = type(name) == "string" and entries[name] or nil
   if entry ~= nil then return entry end
-  error(("%s: %s: %s expected (one of %s), got %s"):format(where, what, getmetatable(entries).kind,
-    table.concat(registry.names(entries), ", "), check.describe(name)), (level or 1) + 2)
+  check.fail("%s: %s: %s expected (one of %s), got %s", where, what, getmetatable(entries).kind,
+    table.concat(registry.names(entries), ", "), check.describe(name))
 end
 
 return registry

@@ -111,7 +111,7 @@ local function csv_row(where, columns, row)
   for name in pairs(row) do
     if not known[name] then
       local expected = table.concat(columns, ", ")
-      error(("%s: row has %s, expected columns: %s"):format(where, check.describe(name), expected), 3)
+      check.fail("%s: row has %s, expected columns: %s", where, check.describe(name), expected)
     end
   end
   return report.csv_line(cells, #columns)
@@ -146,8 +146,8 @@ function report.append_csv(path, columns, row)
   local header = report.csv_line(columns)
   local content = core.file_exists(path) and core.read_file(path) or header
   if content:sub(1, #header) ~= header then
-    error(("report.append_csv: '%s' begins with '%s', expected the columns %s"):format(
-      path, content:match("^[^\r\n]*"), table.concat(columns, ",")), 2)
+    check.fail("report.append_csv: '%s' begins with '%s', expected the columns %s",
+      path, content:match("^[^\r\n]*"), table.concat(columns, ","))
   end
   core.write_file(path, content .. csv_row("report.append_csv", columns, row))
 end
@@ -173,7 +173,7 @@ end
 --- The columns of a file with the epochs of runs.
 report.epoch_columns = {
   "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-  "seconds",
+  "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
 }
 
 --- Rows for epoch_columns.
@@ -185,7 +185,7 @@ function report.epoch_rows(seed, stage, history)
   local rows = {}
   for i, epoch in ipairs(history) do
     rows[i] = tables.merged({ epoch = 1 }, epoch, { seed = seed, stage = stage })
-    rows[i].judged = nil -- a list; its mean is there
+    rows[i] = tables.without(rows[i], { "judged", "problem" }) -- a list, whose mean is there; and words
   end
   return rows
 end

@@ -22,4 +22,13 @@ function tables.picked(source, names)
   return result
 end
 
+--- The fields of `source` whose names are not in the list.
+function tables.without(source, names)
+  local result = tables.merged(source)
+  for _, name in ipairs(names) do
+    result[name] = nil
+  end
+  return result
+end
+
 return tables

@@ -1,5 +1,5 @@
 local mt = require "masktune"
-local cifar10 = require "masktune.data.cifar10"
+local cifar10 = require "masktune.data.sets.cifar10"
 local files = require "data.files"
 local loopback = require "data.loopback"
 local tarfile = require "support.tarfile"

@@ -122,14 +122,16 @@ describe("mt.data.split", function()
   it("refuses more images than there are", function()
     assert.error_matches(function() mt.data.split(numbered(5), { count = 6 }) end,
       "mt.data.split: option 'count': integer in %[0, 5%] expected, got 6")
-    assert.error_matches(function() mt.data.split(numbered(5)) end, "option 'count': .* expected, got nil")
+    assert.error_matches(function() mt.data.split(numbered(5)) end,
+      "options 'count' and 'share': one of them expected, got none")
   end)
 end)
 
 describe("mt.data.loader", function()
   local function positions(loader, epoch)
     local list, sizes = {}, {}
-    for images, labels, indices in loader:epoch(epoch) do
+    for batch in loader:epoch(epoch) do
+      local images, labels, indices = batch.images, batch.labels, batch.indices
       assert.equal("float32", images:dtype())
       assert.equal("int32", labels:dtype())
       sizes[#sizes + 1] = images:size(1)
@@ -184,16 +186,18 @@ describe("mt.data.loader", function()
   it("applies a transform to every batch", function()
     local loader = mt.data.loader {
       dataset = numbered(4), batch = 2, shuffle = false,
-      transform = function(images, labels, indices)
-        assert.equal(2, #labels)
-        assert.equal(2, #indices)
-        return images * 2
+      transform = function(batch)
+        assert.equal(2, #batch.labels)
+        assert.equal(2, #batch.indices)
+        batch.images = batch.images * 2
+        return batch
       end,
     }
-    for images in loader:epoch(1) do
+    for batch in loader:epoch(1) do
+      local images = batch.images
       assert.is_true(math.abs(images:totable()[1][1][2][1] / images:totable()[1][1][1][1] - 2) < 1e-6)
     end
-    local images = loader:epoch(1)()
+    local images = loader:epoch(1)().images
     assert.is_true(math.abs(images:totable()[1][1][1][1] - 2 / 255) < 1e-7)
   end)
 

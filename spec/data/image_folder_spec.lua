@@ -126,11 +126,11 @@ describe("mt.data.image_folder", function()
         local augment = mt.data.augment { { "affine", degrees = 20 } }
         local function options(set) return { dataset = set, batch = 7, seed = 4, augment = augment } end
         local a, b = mt.data.loader(options(memory)):epoch(epoch), mt.data.loader(options(streamed)):epoch(epoch)
-        for images, labels, indices in a do
-          local other_images, other_labels, other_indices = b()
-          assert.equal(images:bytes(), other_images:bytes())
-          assert.equal(labels:bytes(), other_labels:bytes())
-          assert.equal(indices:bytes(), other_indices:bytes())
+        for batch in a do
+          local other = b()
+          for _, name in ipairs { "images", "labels", "indices", "file" } do
+            assert.equal(batch[name]:bytes(), other[name]:bytes())
+          end
         end
         assert.is_nil((b()))
       end

@@ -1,6 +1,6 @@
 local mt = require "masktune"
 local files = require "data.files"
-local mnist = require "masktune.data.mnist"
+local mnist = require "masktune.data.sets.mnist"
 
 describe("mt.data.mnist", function()
   local folder

@@ -2,7 +2,7 @@ local mt = require "masktune"
 local files = require "data.files"
 local loopback = require "data.loopback"
 local matfile = require "support.matfile"
-local svhn = require "masktune.data.svhn"
+local svhn = require "masktune.data.sets.svhn"
 
 local function array(name, sizes, values, class, kind)
   return matfile.array { name = name, sizes = sizes, values = values, class = class, kind = kind }

@@ -4,6 +4,8 @@ local process = require "support.process"
 local example = ("%s examples/biased_mnist.lua"):format(process.quoted(process.lua))
 local small = "--synthetic --limit 300 --epochs 3 --batch 32 --threads 1"
 
+local METHODS = { "erm", "continue", "randmask", "randmask_area", "masktune" }
+
 local function command(folder, options, out)
   return ("%s --out %s %s %s"):format(example, process.quoted(folder .. "/" .. (out or "out")), small, options or "")
 end
@@ -19,8 +21,8 @@ local function result_of(folder, out) return mt.json.decode(mt.read_file(folder 
 --- The bytes of all final weights of a run.
 local function final_weights(folder, out)
   local parts = {}
-  for i, method in ipairs { "erm", "randmask", "masktune" } do
-    parts[i] = mt.read_file(("%s/%s/seed-1/%s/final.safetensors"):format(folder, out, method))
+  for i, method in ipairs(METHODS) do
+    parts[i] = mt.read_file(("%s/%s/seed-1/final-%s.safetensors"):format(folder, out, method))
   end
   return table.concat(parts)
 end
@@ -54,14 +56,14 @@ describe("examples/biased_mnist.lua", function()
     process.with_folder(function(folder)
       local output = run(folder, "--seeds 1,2 --protocol paper --finetune-lr last", "out")
       assert.truthy(output:find("SYNTHETIC", 1, true))
-      assert.truthy(output:find("\nMaskTune +%d+%.%d %+%- %d+%.%d +%d+%.%d %+%- %d+%.%d\n"), output)
+      assert.truthy(output:find("\nMaskTune +%d+%.%d %+%- %d+%.%d +%d+%.%d %+%- %d+%.%d +class\n"), output)
 
       local result = result_of(folder, "out")
       assert.equal("paper", result.protocol)
       assert.equal(3, result.epochs)
       assert.same({ 1, 2 }, { table.unpack(result.seeds) })
       assert.equal("synthetic digits", result.data)
-      for _, method in ipairs { "erm", "randmask", "masktune" } do
+      for _, method in ipairs(METHODS) do
         assert.is_number(result.seconds[method])
         for _, test in ipairs { "original", "biased" } do
           local list = result.methods[method][test]
@@ -77,15 +79,16 @@ describe("examples/biased_mnist.lua", function()
       for line in mt.read_file(folder .. "/out/metrics.csv"):gmatch("[^\r\n]+") do
         lines[#lines + 1] = line
       end
-      assert.equal("seed,stage,iteration,epoch,lr,k,train_loss,train_accuracy,val_loss,val_accuracy,seconds", lines[1])
-      assert.equal(1 + 2 * (3 + 1 + 1), #lines)
+      assert.equal(table.concat(mt.report.epoch_columns, ","), lines[1])
+      assert.equal(1 + 2 * (3 + 4), #lines)
       assert.truthy(lines[2]:find("^1,erm,,1,0.01,,"))
-      assert.truthy(lines[5]:find("^1,randmask,1,1,0.0025,2,"))
-      assert.truthy(lines[11]:find("^2,masktune,1,1,0.0025,2,"))
+      assert.truthy(lines[5]:find("^1,continue,1,1,0.0025,"))
+      assert.truthy(lines[6]:find("^1,randmask,1,1,0.0025,2,"))
+      assert.truthy(lines[15]:find("^2,masktune,1,1,0.0025,2,"))
 
       local figure = mt.image.read_png(folder .. "/out/figure.png")
       assert.is_true(figure:size(1) > 500 and figure:size(2) > 800)
-      local weights = mt.load(folder .. "/out/seed-2/masktune/final.safetensors")
+      local weights = mt.load(folder .. "/out/seed-2/final-masktune.safetensors")
       local model = mt.models.small_cnn { classes = 2 }
       assert.has_no.errors(function() model:load_state_dict(weights) end)
     end)

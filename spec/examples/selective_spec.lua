@@ -74,11 +74,11 @@ end
 
 local function result_of(folder, out) return mt.json.decode(mt.read_file(folder .. "/" .. out .. "/results.json")) end
 
---- The bytes of both models of a run.
+--- The bytes of all models of a run.
 local function weights(folder, out)
   local parts = {}
-  for i, part in ipairs { "erm", "masktune" } do
-    parts[i] = mt.read_file(("%s/%s/seed-1/%s/final.safetensors"):format(folder, out, part))
+  for i, part in ipairs { "erm", "continue", "randmask_area", "masktune" } do
+    parts[i] = mt.read_file(("%s/%s/seed-1/final-%s.safetensors"):format(folder, out, part))
   end
   return table.concat(parts)
 end
@@ -121,8 +121,10 @@ describe("examples/selective.lua", function()
     with_images(function(folder, data)
       local output = run(folder, data, "--seeds 1,2 --coverage 50,90,100")
       local number = "%d+%.%d%d %+%- %d+%.%d%d"
-      assert.truthy(output:find("\ntarget +SR cov. +SR err. +MaskTune cov. +MaskTune err.\n"), output)
-      assert.truthy(output:find("\n90%% +" .. (number .. " +"):rep(3) .. number .. "\n"), output)
+      assert.truthy(output:find("\nmethod %(labels used: class%) +wanted +coverage +error\n"), output)
+      for _, title in ipairs { "SR", "ERM x one more epoch", "ERM x RandMask, same area", "MaskTune" } do
+        assert.truthy(output:find("\n" .. title .. " +90%% +" .. number .. " +" .. number .. "\n"), output)
+      end
 
       local result = result_of(folder, "out")
       assert.equal("images in images", result.data)
@@ -130,7 +132,7 @@ describe("examples/selective.lua", function()
       assert.same({ 1, 2 }, { table.unpack(result.validation_split.seeds) })
       assert.equal(20, result.validation_split.count)
       assert.is_nil(result.test_split)
-      for _, method in ipairs { "sr", "masktune", "masktune_softmax" } do
+      for _, method in ipairs { "sr", "continue", "randmask_area", "masktune", "masktune_softmax" } do
         local found = result.methods[method]
         assert.equal(2, #found.aurc)
         assert.same({ 100, 100 }, { table.unpack(found.coverage["100"]) })
@@ -142,17 +144,17 @@ describe("examples/selective.lua", function()
       for line in mt.read_file(folder .. "/out/metrics.csv"):gmatch("[^\r\n]+") do
         lines[#lines + 1] = line
       end
-      assert.equal(1 + 2 * (2 + 1), #lines)
+      assert.equal(1 + 2 * (2 + 3), #lines)
       assert.truthy(lines[2]:find("^1,erm,,1,0.1,,"))
       assert.truthy(lines[3]:find("^1,erm,,2,0.05,,"))
-      assert.truthy(lines[7]:find("^2,masktune,1,1,0.05,2,"))
+      assert.truthy(lines[11]:find("^2,masktune,1,1,0.05,2,"))
 
       local plot = mt.image.read_png(folder .. "/out/risk_coverage.png")
       assert.same({ 840, 1200, 3 }, plot:shape())
       local gallery = mt.image.read_png(folder .. "/out/kept_and_rejected.png")
       assert.is_true(gallery:size(1) > 600 and gallery:size(2) > 1000)
 
-      local _, settings = mt.checkpoint.load(folder .. "/out/seed-2/erm/erm.safetensors")
+      local _, settings = mt.checkpoint.load(folder .. "/out/seed-2/erm.safetensors")
       assert.equal(2, settings.validation_split_seed)
     end)
   end)
@@ -218,7 +220,7 @@ describe("examples/selective.lua", function()
   it("starts from given weights instead of training", function()
     with_images(function(folder, data)
       run(folder, data, "", "trained")
-      local file = folder .. "/trained/seed-1/erm/final.safetensors"
+      local file = folder .. "/trained/seed-1/final-erm.safetensors"
       run(folder, data, "--init " .. process.quoted(file), "given")
       assert.equal(weights(folder, "trained"):sub(1, 1000), weights(folder, "given"):sub(1, 1000))
       assert.same(result_of(folder, "trained").methods.sr, result_of(folder, "given").methods.sr)
@@ -241,8 +243,10 @@ describe("examples/selective.lua", function()
     with_images(function(folder, data)
       run(folder, data, "--limit 30")
       assert.truthy(refused(folder, data, "--limit 40 --resume"):find("limit is 30 there, 40 in this run", 1, true))
-      assert.truthy(refused(folder, data, "--limit 30 --protocol paper --resume")
-        :find("protocol is reference there, paper in this run", 1, true))
+      local erm = mt.read_file(folder .. "/out/seed-1/final-erm.safetensors")
+      run(folder, data, "--limit 30 --protocol paper --resume") -- other masks go on from the same ERM
+      assert.equal("paper", result_of(folder, "out").protocol)
+      assert.equal(erm, mt.read_file(folder .. "/out/seed-1/final-erm.safetensors"))
     end)
   end)
 

@@ -172,8 +172,19 @@ describe("write_jpeg", function()
     end)
   end)
 
+  it("takes a batch of one, as image.batch gives it", function()
+    process.with_folder(function(folder)
+      local images = mt.full({ 2, 8, 9, 3 }, 200, "uint8")
+      mt.image.write_jpeg(folder .. "/a.jpg", mt.image.batch(images, { 2 }), { quality = 100 })
+      local image = mt.image.read_jpeg(folder .. "/a.jpg")
+      assert.same({ 8, 9, 3 }, image:shape())
+      assert.near(200, image:to("float32"):mean():item(), 1)
+    end)
+  end)
+
   it("refuses what is no image and leaves the old file", function()
     contents.assert_refused(mt.image.write_jpeg, {
+      ["write_jpeg: image has shape {3,2,2,1}, a batch of 3; expected one image"] = mt.zeros(3, 2, 2, 1),
       ["write_jpeg: image has shape {2,2,4}, expected {H,W}, {H,W,1} or {H,W,3}"] = mt.zeros(2, 2, 4),
       ["write_jpeg: image has shape {0,4}, expected 1 to 65500 pixels a side"] = mt.zeros(0, 4),
       ["write_jpeg: image has shape {1,65501}, expected 1 to"] = mt.zeros(1, 65501),

@@ -130,8 +130,23 @@ describe("write_png", function()
     end)
   end)
 
+  it("takes a batch of one, as image.batch gives it", function()
+    process.with_folder(function(folder)
+      local path = folder .. "/a.png"
+      local images = mt.tensor({ { { { 1, 2, 3 }, { 4, 5, 6 } } }, { { { 7, 8, 9 }, { 255, 0, 128 } } } }, "uint8")
+      mt.image.write_png(path, mt.image.batch(images, { 2 }))
+      assert.same(images[2]:totable(), mt.image.read_png(path):totable())
+      mt.image.write_png(path, images:narrow(1, 1, 1))
+      assert.same(images[1]:totable(), mt.image.read_png(path):totable())
+    end)
+  end)
+
   it("refuses what is no image and leaves the old file", function()
     contents.assert_refused(mt.image.write_png, {
+      ["write_png: image has shape {3,2,2,1}, a batch of 3; expected one image: batch[i], or save_grid for all"] =
+        mt.zeros(3, 2, 2, 1),
+      ["write_png: image has shape {0,2,2,1}, a batch of 0"] = mt.zeros(0, 2, 2, 1),
+      ["write_png: image has shape {2,2,2}, expected {H,W}"] = mt.zeros(1, 2, 2, 2),
       ["write_png: image has shape {2,2,2}, expected {H,W}, {H,W,1}, {H,W,3} or {H,W,4}"] = mt.zeros(2, 2, 2),
       ["write_png: image has shape {4}"] = mt.zeros(4),
       ["write_png: image has shape {0,4}, expected 1 to"] = mt.zeros(0, 4),

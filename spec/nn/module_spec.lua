@@ -222,7 +222,7 @@ Sequential(
     fails("name is 'a.b'", nn.Sequential, { { "a.b", nn.ReLU() } })
     fails("named modules are written {\"conv\", module}", nn.Sequential, { conv = nn.ReLU() })
     fails("BatchNorm2d: input has shape {2,3}, expected {N,H,W,C}", nn.BatchNorm2d(3), mt.ones(2, 3))
-    fails("bad argument #2", nn.ReLU(), 5)
+    fails("ReLU: input is 5, expected a tensor", nn.ReLU(), 5)
   end)
 end)
 

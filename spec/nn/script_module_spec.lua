@@ -134,4 +134,68 @@ describe("a module written as a Lua table", function()
     m.forward = function(_, x) return x end
     assert.same({ { 7, 8 } }, m(mt.tensor{ { 7, 8 } }):totable())
   end)
+
+  it("takes several inputs, tensors or not, and gives all results", function()
+    local seen
+    local m = nn.Module{
+      layer = nn.Linear(2, 2, { bias = false }),
+      forward = function(self, a, b, options, ...)
+        seen = { options = options, n = select("#", ...), ... }
+        return self.layer(a) + b, "extra", nil
+      end,
+    }
+    m.layer.weight = mt.tensor{ { 1, 0 }, { 0, 1 } }
+    local options = {}
+    local results = table.pack(m(mt.ones(1, 2), mt.full({ 1, 2 }, 3), options, nil, 7))
+    assert.same({ { 4, 4 } }, results[1]:totable())
+    assert.same({ "extra", 3 }, { results[2], results.n })
+    assert.equal(options, seen.options)
+    assert.same({ 2, nil, 7 }, { seen.n, seen[1], seen[2] })
+    assert.same({ { 2, 2 } }, (m:forward(mt.ones(1, 2), 1)):totable())
+    local x = mt.ones(1, 2):requires_grad(true)
+    m(x, x * 2):sum():backward()
+    assert.same({ { 3, 3 } }, x:grad():totable())
+    local without = nn.Module{ forward = function(_, n) return mt.ones(n) end }
+    assert.same({ 4 }, without(4):shape())
+    local ok, message = pcall(nn.Sequential{ m }, mt.ones(1, 2))
+    assert.is_false(ok)
+    assert.matches("bad argument #2 to 'add' (tensor or number expected, got nil)", message, 1, true)
+    local several = nn.Module{ forward = function(_, a) return a, a end }
+    ok, message = pcall(nn.Sequential{ several }, mt.ones(1, 2))
+    assert.is_false(ok)
+    assert.matches("Module: forward returned 2 values, expected one tensor where it stands in a container", message, 1,
+      true)
+  end)
+
+  it("is seen by heatmaps also where it is called with several inputs", function()
+    local inner = nn.Module{
+      conv = nn.Conv2d(3, 4, 3),
+      forward = function(self, x, scale) return self.conv(x) * scale end,
+    }
+    local model = nn.Module{
+      inner = inner,
+      head = nn.Linear(4, 2),
+      forward = function(self, x) return self.head(mt.global_avg_pool(self.inner(x, 2))) end,
+    }
+    assert.same({ 2, 6, 6 }, mt.cam.xgradcam(model, mt.rand(2, 8, 8, 3), { layer = "inner" }):shape())
+  end)
+
+  it("gives one tensor to built-in modules, which say so", function()
+    local function fails(pattern, f, ...)
+      local ok, message = pcall(f, ...)
+      assert.is_false(ok)
+      assert.equal(pattern, message)
+    end
+    local x = mt.ones(1, 2)
+    fails("Linear: 2 inputs, expected one tensor (only the forward of a Module takes several)", nn.Linear(2, 2), x, x)
+    fails("Sequential: 3 inputs, expected one tensor (only the forward of a Module takes several)",
+      nn.Sequential{ nn.ReLU() }, x, nil, 3)
+    assert.same({ { 1, 1 } }, nn.ReLU()(x, nil):totable())
+    fails("ReLU: input is nil, expected a tensor", nn.ReLU(), nil)
+    fails("ReLU: input is missing, expected a tensor", nn.ReLU())
+    fails("ReLU: input is 1, expected a tensor", nn.ReLU(), 1)
+    fails("ReLU: input is table, expected a tensor", nn.ReLU(), {})
+    fails("Conv2d: input is 'image', expected a tensor", nn.Conv2d(3, 3, 3), "image")
+    fails("ReLU: input is masktune.Module, expected a tensor", nn.ReLU(), nn.ReLU())
+  end)
 end)

@@ -9,25 +9,43 @@ local function pair(value)
   return value or 1, value or 1
 end
 
+--- How many zeros lie above and below (or left and right of) an image, by what `padding` says.
+local function sides(options, axis, size, kernel, stride, dilation)
+  local padding = options.padding ~= "valid" and options.padding or 0
+  if padding == "same" or padding == "same_upper" then
+    local total = math.max(0, ((size + stride - 1) // stride - 1) * stride + (kernel - 1) * dilation + 1 - size)
+    return total // 2, total - total // 2
+  end
+  if type(padding) == "table" and #padding == 0 then
+    local names = axis == 1 and { "top", "bottom" } or { "left", "right" }
+    return padding[names[1]] or 0, padding[names[2]] or 0
+  end
+  local both = (type(padding) == "table" and padding or { padding, padding })[axis]
+  return both, both
+end
+
 --- Calls visit(output index, input index, weight index) for every product of a convolution, in plain Lua.
 local function each_product(x_shape, w_shape, options, visit)
   local sy, sx = pair(options.stride)
-  local py, px = pair(options.padding or 0)
+  local dy, dx = pair(options.dilation)
   local n, h, w, channels = table.unpack(x_shape)
-  local kh, kw, _, outputs = table.unpack(w_shape)
-  local oh, ow = (h + 2 * py - kh) // sy + 1, (w + 2 * px - kw) // sx + 1
+  local kh, kw, group_in, outputs = table.unpack(w_shape)
+  local group_out = outputs // (options.groups or 1)
+  local top, bottom = sides(options, 1, h, kh, sy, dy)
+  local left, right = sides(options, 2, w, kw, sx, dx)
+  local oh, ow = (h + top + bottom - (kh - 1) * dy - 1) // sy + 1, (w + left + right - (kw - 1) * dx - 1) // sx + 1
   for image = 0, n - 1 do
     for y = 0, oh - 1 do
       for x = 0, ow - 1 do
         local out = ((image * oh + y) * ow + x) * outputs
         for ky = 0, kh - 1 do
           for kx = 0, kw - 1 do
-            local iy, ix = y * sy - py + ky, x * sx - px + kx
+            local iy, ix = y * sy - top + ky * dy, x * sx - left + kx * dx
             if iy >= 0 and iy < h and ix >= 0 and ix < w then
-              local from, tap = ((image * h + iy) * w + ix) * channels, (ky * kw + kx) * channels
-              for i = 0, channels - 1 do
+              local from, tap = ((image * h + iy) * w + ix) * channels, (ky * kw + kx) * group_in
+              for i = 0, group_in - 1 do
                 for o = 1, outputs do
-                  visit(out + o, from + i + 1, (tap + i) * outputs + o)
+                  visit(out + o, from + (o - 1) // group_out * group_in + i + 1, (tap + i) * outputs + o)
                 end
               end
             end
@@ -132,13 +150,47 @@ local cases = {
   { { 7, 5, 6, 16 }, { 3, 3, 16, 33 }, { padding = 2 } },
   { { 5, 4, 3, 19 }, { 3, 3, 19, 8 }, { padding = { 1, 0 } } },
   { { 1, 37, 45, 8 }, { 3, 3, 8, 8 }, { padding = 1 } },
+  -- other padding on opposite sides
+  { { 2, 9, 8, 16 }, { 3, 3, 16, 16 }, { padding = { bottom = 2, right = 1 } } },
+  { { 2, 9, 8, 16 }, { 3, 3, 16, 16 }, { padding = { top = 2, left = 1, right = 1 } } },
+  { { 1, 7, 9, 5 }, { 4, 2, 5, 6 }, { padding = "same" } },
+  { { 1, 7, 9, 16 }, { 3, 3, 16, 16 }, { padding = "same" } },
+  { { 1, 7, 8, 3 }, { 3, 3, 3, 16 }, { padding = "same_upper", stride = 2 } },
+  { { 2, 6, 9, 5 }, { 5, 2, 5, 4 }, { padding = "same_upper", stride = { 2, 3 } } },
+  { { 1, 4, 4, 2 }, { 1, 1, 2, 3 }, { padding = "same_upper", stride = 3 } }, -- a kernel smaller than the stride
+  { { 1, 7, 9, 5 }, { 3, 3, 5, 6 }, { padding = "valid" } },
+  -- dilation
+  { { 2, 9, 11, 5 }, { 3, 3, 5, 17 }, { dilation = 2, padding = 2 } },
+  { { 1, 9, 11, 5 }, { 3, 2, 5, 3 }, { dilation = { 1, 4 }, stride = { 2, 3 }, padding = { 0, 3 } } },
+  { { 1, 5, 4, 3 }, { 2, 3, 3, 4 }, { dilation = { 4, 3 }, padding = "same" } },
+  { { 1, 3, 3, 3 }, { 3, 3, 3, 4 }, { dilation = 5, padding = 6 } }, -- most taps outside of the image
+  { { 1, 40, 43, 9 }, { 3, 3, 9, 8 }, { dilation = 2, padding = 2 } }, -- several strips
+  -- groups
+  { { 2, 7, 9, 6 }, { 3, 3, 2, 9 }, { groups = 3, padding = 1 } },
+  { { 3, 6, 5, 16 }, { 3, 3, 4, 32 }, { groups = 4, padding = 1, stride = 2, dilation = { 2, 1 } } },
+  { { 1, 6, 5, 10 }, { 1, 1, 5, 34 }, { groups = 2 } },
+  { { 2, 8, 8, 20 }, { 5, 3, 10, 6 }, { groups = 2, padding = "same_upper", stride = 2 } },
+  -- depthwise
+  { { 2, 7, 9, 5 }, { 3, 3, 1, 5 }, { groups = 5, padding = 1 } },
+  { { 2, 7, 9, 33 }, { 3, 3, 1, 33 }, { groups = 33, padding = 1, stride = 2 } },
+  { { 1, 9, 7, 4 }, { 5, 5, 1, 12 }, { groups = 4, padding = 4, stride = { 1, 3 }, dilation = 2 } },
+  { { 1, 6, 7, 8 }, { 3, 3, 1, 8 }, { groups = 8, padding = { bottom = 1, right = 1 }, stride = 2 } },
+  { { 3, 6, 7, 1 }, { 3, 3, 1, 7 }, { dilation = 2, padding = 2 } }, -- one channel, one group
 }
 
 local function describe_case(case)
   local options = {}
-  for _, name in ipairs { "stride", "padding" } do
+  for _, name in ipairs { "stride", "padding", "dilation", "groups" } do
     local value = case[3][name]
-    options[#options + 1] = value and ("%s %s"):format(name, table.concat({ pair(value) }, "x")) or nil
+    if type(value) == "table" and #value == 0 then
+      for _, side in ipairs { "top", "bottom", "left", "right" } do
+        options[#options + 1] = value[side] and ("%s %d"):format(side, value[side])
+      end
+    elseif type(value) == "string" then
+      options[#options + 1] = value
+    else
+      options[#options + 1] = value and ("%s %s"):format(name, table.concat({ pair(value) }, "x"))
+    end
   end
   return ("images %s, weight %s %s"):format(
     table.concat(case[1], "x"),
@@ -188,6 +240,24 @@ describe("conv2d", function()
     }
   end)
 
+  it("has the gradients that central differences give, with groups and dilation", function()
+    for _, case in ipairs {
+      { { 2, 5, 6, 4 }, { 2, 3, 2, 6 }, { groups = 2, dilation = 2, padding = { top = 1, left = 2 } } },
+      { { 2, 5, 6, 3 }, { 3, 2, 1, 6 }, { groups = 3, stride = 2, padding = "same_upper", relu = true } },
+    } do
+      local options = case[3]
+      gradcheck.check {
+        ours = function(x, w, b)
+          return mt.conv2d(x, w, b, options)
+        end,
+        reference = function(x, w, b)
+          return convolve(x, w, b, options)
+        end,
+        inputs = { { shape = case[1] }, { shape = case[2] }, { shape = { case[2][4] } } },
+      }
+    end
+  end)
+
   it("applies a ReLU as it writes, with its gradient", function()
     local options = { padding = 1, relu = true }
     gradcheck.check {
@@ -232,6 +302,47 @@ describe("conv2d", function()
         assert_close("threads", once[i], reference.from_tensor(first[i]), 1e-6)
       end
     end
+  end)
+
+  it("gives the same bits again with groups, and nearly the same with other numbers of threads", function()
+    local random = reference.generator(3)
+    local x, g = random_array({ 5, 13, 12, 16 }, random), random_array({ 5, 13, 12, 16 }, random)
+    for _, groups in ipairs { 1, 4, 16 } do
+      local w = random_array({ 3, 3, 16 // groups, 16 }, random)
+      local function run(n)
+        mt.set_num_threads(n)
+        local tx, tw = to_tensor(x):requires_grad(true), to_tensor(w):requires_grad(true)
+        local output = mt.conv2d(tx, tw, nil, { padding = 2, dilation = 2, groups = groups })
+        output:backward(to_tensor(g))
+        return { output, tx:grad(), tw:grad() }
+      end
+      local first = run(1)
+      for n = 1, 3 do
+        local once, again = run(n), run(n)
+        for i = 1, 3 do
+          assert.are.equal(once[i]:bytes(), again[i]:bytes())
+          assert_close("threads", once[i], reference.from_tensor(first[i]), 1e-6)
+        end
+      end
+    end
+  end)
+
+  it("gives gradients with groups only where they are wanted, also to an empty batch", function()
+    local x, w = mt.rand(1, 4, 4, 4), mt.rand(2, 2, 2, 4):requires_grad(true)
+    mt.conv2d(x, w, nil, { groups = 2 }):sum():backward()
+    assert.is_nil(x:grad())
+    assert.are.same({ 2, 2, 2, 4 }, w:grad():shape())
+    local input, weight, bias = mt.rand(1, 4, 4, 4):requires_grad(true), mt.rand(2, 2, 1, 4), mt.zeros(4)
+    mt.conv2d(input, weight, bias, { groups = 4 }):sum():backward()
+    assert.are.same({ 1, 4, 4, 4 }, input:grad():shape())
+    bias:requires_grad(true)
+    mt.conv2d(x, weight, bias, { groups = 4, dilation = 2 }):sum():backward()
+    assert.are.same({ 4, 4, 4, 4 }, bias:grad():totable())
+    w:zero_grad()
+    local y = mt.conv2d(mt.zeros(0, 4, 4, 4), w, nil, { groups = 2 })
+    assert.are.same({ 0, 3, 3, 4 }, y:shape())
+    y:backward(mt.zeros(0, 3, 3, 4))
+    assert.are.equal(0.0, w:grad():abs():max():item())
   end)
 
   it("uses every thread for one image without changing a bit of the output", function()
@@ -290,7 +401,24 @@ describe("conv2d", function()
     assert.matches("expected at least 1 x 1", message(x, mt.zeros(0, 3, 2, 4)), 1, true)
     assert.matches("option 'stride': integer in [1, ", message(x, w, nil, { stride = 0 }), 1, true)
     assert.matches("option 'padding': integer in [0, ", message(x, w, nil, { padding = { 1, -1 } }), 1, true)
-    assert.matches("unknown option 'dilation'", message(x, w, nil, { dilation = 2 }), 1, true)
+    assert.matches("unknown option 'dilate'", message(x, w, nil, { dilate = 2 }), 1, true)
+    assert.matches("option 'dilation': integer in [1, ", message(x, w, nil, { dilation = 0 }), 1, true)
+    assert.matches("option 'groups': integer in [1, ", message(x, w, nil, { groups = 0 }), 1, true)
+    assert.matches(
+      "conv2d: groups is 4, expected a divisor of the input's 2 channels and the weight's 4 outputs",
+      message(x, w, nil, { groups = 4 }), 1, true)
+    assert.matches(
+      "conv2d: weight has 2 channels, expected 1 (the input's 2 in 2 groups)",
+      message(x, w, nil, { groups = 2 }), 1, true)
+    assert.matches("kernel of 7 x 7, expected at most the padded input's 5 x 6", message(x, w, nil, { dilation = 3 }),
+      1, true)
+    assert.matches("option 'padding': \"same\" is for a stride of 1", message(x, w, nil, { padding = "same", stride = 2 }),
+      1, true)
+    assert.matches("option 'padding': 'same' or 'same_upper' or 'valid' expected, got 'full'",
+      message(x, w, nil, { padding = "full" }), 1, true)
+    assert.matches("option 'padding': {top = , bottom = , left = , right = } with integers >= 0 expected, got top = -1",
+      message(x, w, nil, { padding = { top = -1 } }), 1, true)
+    assert.matches("got a field 'above'", message(x, w, nil, { padding = { above = 1 } }), 1, true)
     assert.matches("masktune.Tensor", message(x, 3), 1, true)
     assert.matches("too many elements", message(x, w, nil, { padding = 1 << 30 }), 1, true)
   end)

@@ -166,6 +166,11 @@ describe("functions of one tensor", function()
     { name = "sqrt", plain = math.sqrt, low = 0.2, high = 3 },
     { name = "abs", plain = math.abs },
     { name = "relu", plain = function(x) return math.max(x, 0) end },
+    { name = "sin", plain = math.sin, low = -7, high = 7 },
+    { name = "cos", plain = math.cos, low = -7, high = 7 },
+    { name = "erf", plain = reference.erf },
+    { name = "expm1", plain = function(x) return math.exp(x) - 1 end },
+    { name = "log1p", plain = function(x) return math.log(1 + x) end, low = -0.8, high = 3 },
   }
   for _, case in ipairs(functions) do
     for _, shape in ipairs{ { 5 }, { 2, 3, 1, 2, 1, 3 }, {}, { 4, 67 } } do
@@ -198,9 +203,52 @@ describe("functions of one tensor", function()
     assert.same({ 0.0, 0.0 }, x:grad():totable())
   end)
 
-  it("refuses an exponent that is not a number", function()
-    assert.error_matches(function() return mt.ones(2) ^ mt.ones(2) end, "number expected, got masktune.Tensor")
-    assert.error_matches(function() return 2 ^ mt.ones(2) end, "masktune.Tensor expected")
+  for _, pair in ipairs{ { { 3, 4 }, { 3, 4 } }, { { 3, 1 }, { 4 } }, { {}, { 5 } }, { { 2, 3 }, {} } } do
+    it(("{%s} ^ {%s} matches the reference, values and gradients"):format(table.concat(pair[1], ","),
+      table.concat(pair[2], ",")), function()
+      gradcheck.check{
+        ours = function(x, y) return x ^ y end,
+        reference = function(x, y) return reference.zip(x, y, function(a, b) return a ^ b end) end,
+        inputs = { { shape = pair[1], low = 0.3, high = 2 }, { shape = pair[2], low = -2, high = 3 } },
+      }
+    end)
+  end
+
+  it("raises a number to tensors, and integers as float32", function()
+    gradcheck.check{
+      ours = function(x) return 2 ^ x end,
+      reference = function(x) return reference.map(x, function(v) return 2 ^ v end) end,
+      inputs = { { shape = { 6 } } },
+    }
+    local powers = mt.tensor({ 2, 3 }, "int32") ^ mt.tensor({ 3, -1 }, "int32")
+    assert.equal("float32", powers:dtype())
+    assert.near(1 / 3, powers[2]:item(), 1e-7)
+    assert.same({ 4.0, 9.0 }, mt.tensor{ 2, 3 }:pow(2):totable())
+    assert.same({ 4.0, 27.0 }, mt.tensor{ 2, 3 }:pow(mt.tensor{ 2, 3 }):totable())
+  end)
+
+  it("has PyTorch's gradients where a base or an exponent is 0", function()
+    local x = mt.tensor({ 0, -2, 2, 0, 0 }, { requires_grad = true })
+    local y = mt.tensor({ 0, 2, -1, -1, 2 }, { requires_grad = true })
+    local z = x ^ y
+    assert.same({ 1.0, 4.0, 0.5, inf, 0.0 }, z:totable())
+    z:sum():backward()
+    assert.same({ 0.0, -4.0, -0.25, -inf, 0.0 }, x:grad():totable())
+    local slopes = y:grad():totable()
+    assert.is_true(is_nan(slopes[2])) -- (-2)^2 log(-2)
+    assert.same({ 0.0, -inf, 0.0 }, { slopes[1], slopes[4], slopes[5] })
+  end)
+
+  it("refuses an exponent that is neither number nor tensor", function()
+    assert.error_matches(function() return mt.ones(2) ^ "2" end, "tensor or number expected, got string")
+    assert.error_matches(function() return mt.ones(2):pow() end, "tensor or number expected, got no value")
+    assert.error_matches(function() return mt.ones(2) ^ mt.ones(3) end, "pow: shapes {2} and {3} do not fit")
+  end)
+
+  it("keeps the digits of log1p and expm1 near 0, and turns integers into float32", function()
+    assert.near(1e-10, mt.tensor{ 1e-10 }:log1p():item(), 1e-16)
+    assert.near(1e-10, mt.tensor{ 1e-10 }:expm1():item(), 1e-16)
+    assert.equal("float32", mt.tensor({ 1 }, "uint8"):sin():dtype())
   end)
 
   for _, ends in ipairs{ { -0.5, 0.5 }, { nil, 0.3 }, { -0.2, nil } } do
@@ -238,6 +286,15 @@ describe("functions of one tensor", function()
     local x = mt.tensor({ 0, -2, 2 }, { requires_grad = true })
     x:abs():sum():backward()
     assert.same({ 0.0, -1.0, 1.0 }, x:grad():totable())
+  end)
+
+  it("does not look at values that the gradient does not need", function()
+    local x = mt.ones(2)
+    local w = mt.ones(2, { requires_grad = true })
+    local loss = (-(x + w)):floor():sum()
+    x:fill(3)
+    loss:backward()
+    assert.same({ 0.0, 0.0 }, w:grad():totable())
   end)
 
   it("goes outside its domain as in C", function()

@@ -3,15 +3,31 @@ local mt = require "masktune"
 local gradcheck = require "support.gradcheck"
 local reference = require "support.reference"
 
+--- By definition, with batches that broadcast; a vector is a row on the left and a column on the right.
 local function product(a, b)
-  local m, k, n = a.shape[#a.shape - 1], a.shape[#a.shape], b.shape[#b.shape]
-  local batch = #a.shape == 3 and a.shape[1] or #b.shape == 3 and b.shape[1]
-  return reference.build(batch and { batch, m, n } or { m, n }, function(p)
-    local i, j, sum = p[#p - 1], p[#p], 0.0
+  local left = #a.shape == 1 and { 1, a.shape[1] } or a.shape
+  local right = #b.shape == 1 and { b.shape[1], 1 } or b.shape
+  local m, k, n = left[#left - 1], left[#left], right[#right]
+  local batch = reference.broadcast_shape({ table.unpack(left, 1, #left - 2) }, { table.unpack(right, 1, #right - 2) })
+  local shape = { table.unpack(batch) }
+  if #a.shape > 1 then shape[#shape + 1] = m end
+  if #b.shape > 1 then shape[#shape + 1] = n end
+
+  --- The element (i, j) of the matrix that belongs to a place in the batch.
+  local function element(values, own, place, i, j)
+    local position = { i, j }
+    for axis = 1, #own - 2 do
+      table.insert(position, axis, own[axis] == 1 and 1 or place[#batch - (#own - 2) + axis])
+    end
+    return values[reference.flat(own, position)]
+  end
+
+  return reference.build(shape, function(p)
+    local sum = 0.0
+    local i = #a.shape > 1 and p[#batch + 1] or 1
+    local j = #b.shape > 1 and p[#shape] or 1
     for l = 1, k do
-      local left = #a.shape == 3 and { p[1], i, l } or { i, l }
-      local right = #b.shape == 3 and { p[1], l, j } or { l, j }
-      sum = sum + a[reference.flat(a.shape, left)] * b[reference.flat(b.shape, right)]
+      sum = sum + element(a, left, p, i, l) * element(b, right, p, l, j)
     end
     return sum
   end)
@@ -21,6 +37,11 @@ describe("matmul", function()
   for _, pair in ipairs{
     { { 1, 1 }, { 1, 1 } }, { { 3, 4 }, { 4, 2 } }, { { 1, 7 }, { 7, 5 } }, { { 17, 3 }, { 3, 1 } },
     { { 2, 3, 4 }, { 2, 4, 5 } }, { { 2, 3, 4 }, { 4, 5 } }, { { 3, 4 }, { 2, 4, 5 } }, { { 1, 3, 4 }, { 1, 4, 1 } },
+    { { 4 }, { 4 } }, { { 3, 4 }, { 4 } }, { { 4 }, { 4, 3 } }, { { 2, 3, 4 }, { 4 } }, { { 4 }, { 2, 4, 3 } },
+    { { 1, 3, 4 }, { 2, 4, 5 } }, { { 2, 3, 4 }, { 1, 4, 5 } }, { { 2, 1, 3, 4 }, { 5, 4, 2 } },
+    { { 2, 3, 2, 2 }, { 2, 3, 2, 4 } }, { { 3, 1, 2, 2 }, { 1, 4, 2, 3 } },
+    { { 2, 1, 2, 1, 2, 3 }, { 1, 2, 1, 2, 3, 2 } },
+    { { 2, 2, 3, 4 }, { 1, 1, 4, 2 } }, { { 5, 4 }, { 2, 3, 4, 1 } },
   } do
     it(("of {%s} and {%s} matches the reference, values and gradients"):format(table.concat(pair[1], ","),
       table.concat(pair[2], ",")), function()
@@ -54,12 +75,28 @@ describe("matmul", function()
     local a = mt.zeros(1, 0, { requires_grad = true })
     a:matmul(mt.zeros(0, 2)):sum():backward()
     assert.same({ 1, 0 }, a:grad():shape())
+    assert.equal(0.0, mt.zeros(0):matmul(mt.zeros(0)):item())
+    assert.same({ 0, 2, 2 }, mt.zeros(0, 2, 3):matmul(mt.zeros(1, 3, 2)):shape())
+    local b = mt.ones(1, 3, 2, { requires_grad = true })
+    mt.zeros(0, 2, 3):matmul(b):sum():backward()
+    assert.equal(0.0, b:grad():abs():sum():item())
+  end)
+
+  it("is a function, too", function()
+    assert.same({ { 11.0 } }, mt.matmul(mt.tensor{ { 1, 2 } }, mt.tensor{ { 3 }, { 4 } }):totable())
+  end)
+
+  it("spreads NaN to the elements it is in, and no others", function()
+    local values = mt.tensor{ { 1, 0 / 0 }, { 1, 1 } }:matmul(mt.ones(2, 1)):totable()
+    assert.is_true(values[1][1] ~= values[1][1])
+    assert.equal(2.0, values[2][1])
   end)
 
   it("names the shapes and types it cannot use", function()
     local function fails(a, b, message) assert.error_matches(function() a:matmul(b) end, message) end
-    fails(mt.zeros(2, 3), mt.zeros(2, 3), "matmul: shapes {2,3} and {2,3}, expected {M,K} and {K,N}")
-    fails(mt.zeros(3), mt.zeros(3, 2), "matmul: shapes {3} and {3,2}")
+    fails(mt.zeros(2, 3), mt.zeros(2, 3), "matmul: shapes {2,3} and {2,3}, expected {...,M,K} and {...,K,N}")
+    fails(mt.zeros(3), mt.zeros(2, 3), "matmul: shapes {3} and {2,3}")
+    fails(mt.zeros(3), mt.zeros{}, "matmul: shapes {3} and {}")
     fails(mt.zeros(2, 3, 4), mt.zeros(3, 4, 5), "matmul: shapes {2,3,4} and {3,4,5}")
     fails(mt.zeros(2, 3), mt.zeros(3, 2):to "int32", "matmul: right side is int32, expected float32")
     fails(mt.zeros(2, 3), 3, "masktune.Tensor expected, got number")

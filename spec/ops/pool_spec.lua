@@ -9,25 +9,39 @@ local function pair(value)
   return value, value
 end
 
+--- The number of windows along an axis, by PyTorch's rules.
+local function count_windows(size, kernel, stride, padding, dilation, ceil_mode)
+  local span = size + 2 * padding - dilation * (kernel - 1) - 1
+  if not ceil_mode then return span // stride + 1 end
+  local count = (span + stride - 1) // stride + 1
+  return (count - 1) * stride >= size + padding and count - 1 or count
+end
+
 --- Calls visit(output index, indices of the inputs in its window, the window's area) for every window, in plain Lua.
 local function each_window(shape, options, visit)
   local kh, kw = pair(options.kernel)
   local sy, sx = pair(options.stride or options.kernel)
   local py, px = pair(options.padding or 0)
+  local dy, dx = pair(options.dilation or 1)
   local n, h, w, channels = table.unpack(shape)
-  local out = { n, (h + 2 * py - kh) // sy + 1, (w + 2 * px - kw) // sx + 1, channels }
+  local out = { n, count_windows(h, kh, sy, py, dy, options.ceil_mode),
+    count_windows(w, kw, sx, px, dx, options.ceil_mode), channels }
   for i = 1, reference.count(out) do
     local at = reference.coordinates(out, i)
-    local inputs = {}
+    local inputs, area = {}, 0
     for ky = 1, kh do
       for kx = 1, kw do
-        local iy, ix = (at[2] - 1) * sy - py + ky, (at[3] - 1) * sx - px + kx
-        if iy >= 1 and iy <= h and ix >= 1 and ix <= w then
+        local iy, ix = (at[2] - 1) * sy - py + (ky - 1) * dy + 1, (at[3] - 1) * sx - px + (kx - 1) * dx + 1
+        local inside = iy >= 1 and iy <= h and ix >= 1 and ix <= w
+        if inside then
           inputs[#inputs + 1] = reference.flat(shape, { at[1], iy, ix, at[4] })
         end
+        local padded = iy >= 1 - py and iy <= h + py and ix >= 1 - px and ix <= w + px
+        area = area + ((options.count_include_pad == false and inside or options.count_include_pad ~= false and padded)
+          and 1 or 0)
       end
     end
-    visit(i, inputs, kh * kw)
+    visit(i, inputs, area)
   end
   return out
 end
@@ -125,6 +139,21 @@ local cases = {
   { { 1, 5, 6, 33 }, { kernel = { 1, 4 }, stride = { 2, 1 }, padding = { 0, 2 } } },
   { { 2, 4, 3, 1 }, { kernel = { 4, 3 } } },
   { { 1, 18, 17, 2 }, { kernel = 17, stride = 1 } }, -- more places in a window than a byte can count
+  { { 2, 7, 9, 5 }, { kernel = 2, ceil_mode = true } },
+  { { 1, 7, 8, 17 }, { kernel = 3, stride = 2, ceil_mode = true } },
+  { { 1, 6, 9, 3 }, { kernel = 3, stride = { 2, 3 }, padding = 1, ceil_mode = true } },
+  { { 1, 4, 5, 3 }, { kernel = { 2, 3 }, stride = 4, padding = 1, ceil_mode = true } }, -- a last window left out
+}
+
+local max_cases = {
+  { { 1, 9, 8, 5 }, { kernel = 3, stride = 1, dilation = 2 } },
+  { { 2, 9, 11, 16 }, { kernel = 2, stride = 2, dilation = 3, padding = 1 } },
+  { { 1, 9, 11, 3 }, { kernel = { 2, 3 }, stride = { 4, 5 }, dilation = { 3, 2 }, ceil_mode = true } },
+}
+
+local avg_cases = {
+  { { 1, 7, 9, 17 }, { kernel = 3, stride = 2, padding = 1, count_include_pad = false } },
+  { { 2, 6, 5, 3 }, { kernel = { 3, 4 }, stride = 2, padding = { 1, 2 }, count_include_pad = false, ceil_mode = true } },
 }
 
 describe("pooling", function()
@@ -138,23 +167,28 @@ describe("pooling", function()
   for _, name in ipairs { "avx512", "avx2", "plain" } do
     if pcall(mt.isa, name) then
       mt.isa(isa)
-      for _, case in ipairs(cases) do
-        local shape, options = table.unpack(case)
-        local text = ("{%s}, kernel %s, on %s"):format(
-          table.concat(shape, ","),
-          table.concat({ pair(options.kernel) }, "x"),
-          name
-        )
-        it("takes maxima and gives the winner the gradient: " .. text, function()
-          mt.isa(name)
-          check(mt.max_pool2d, shape, options, largest)
-        end)
-
-        it("takes means and spreads the gradient: " .. text, function()
-          mt.isa(name)
-          check(mt.avg_pool2d, shape, options, average)
-        end)
+      local function text(case)
+        local parts = { "{" .. table.concat(case[1], ",") .. "}" }
+        for _, option in ipairs{ "kernel", "stride", "padding", "dilation", "ceil_mode", "count_include_pad" } do
+          local value = case[2][option]
+          if type(value) == "table" then value = table.concat(value, "x") end
+          if value ~= nil then parts[#parts + 1] = option .. " " .. tostring(value) end
+        end
+        return table.concat(parts, ", ") .. ", on " .. name
       end
+
+      local function each(f, rule, sentence, ...)
+        for _, list in ipairs{ ... } do
+          for _, case in ipairs(list) do
+            it(sentence .. text(case), function()
+              mt.isa(name)
+              check(f, case[1], case[2], rule)
+            end)
+          end
+        end
+      end
+      each(mt.max_pool2d, largest, "takes maxima and gives the winner the gradient: ", cases, max_cases)
+      each(mt.avg_pool2d, average, "takes means and spreads the gradient: ", cases, avg_cases)
 
       it("takes the mean of whole images on " .. name, function()
         mt.isa(name)
@@ -256,7 +290,12 @@ describe("pooling", function()
       )
       assert.matches("option 'stride': integer in [1, ", message(f, x, { stride = 0 }), 1, true)
       assert.matches("unknown option 'size'", message(f, x, { size = 2 }), 1, true)
+      assert.matches("option 'ceil_mode': boolean expected, got 1", message(f, x, { ceil_mode = 1 }), 1, true)
     end
+    assert.matches("unknown option 'dilation'", message(mt.avg_pool2d, x, { dilation = 2 }), 1, true)
+    assert.matches("unknown option 'count_include_pad'", message(mt.max_pool2d, x, { count_include_pad = true }), 1, true)
+    assert.matches("max_pool2d: kernel is {5,5}, expected at most the padded input's 4 x 5",
+      message(mt.max_pool2d, x, { kernel = 2, dilation = 4 }), 1, true)
     assert.matches("global_avg_pool: input has shape {2,3}", message(mt.global_avg_pool, mt.zeros(2, 3)), 1, true)
     assert.matches(
       "global_avg_pool: input has shape {1,0,4,3}, expected at least one pixel",

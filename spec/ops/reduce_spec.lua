@@ -1,6 +1,6 @@
---- Sum, mean, std, max, min and argmax over any axes.
+--- Sum, mean, max, min and argmax over any axes.
 local mt = require "masktune"
-local gradcheck = require "support.gradcheck"
+local reductions = require "support.reductions"
 local reference = require "support.reference"
 
 local nan = 0 / 0
@@ -15,55 +15,17 @@ end
 
 local function average(values) return total(values) / #values end
 
-local function deviation(correction)
-  return function(values)
-    local mean, squares = average(values), 0.0
-    for _, v in ipairs(values) do
-      squares = squares + (v - mean) ^ 2
-    end
-    return math.sqrt(squares / (#values - correction))
-  end
-end
-
-local function all_axes(shape)
-  local axes = {}
-  for i = 1, #shape do axes[i] = i end
-  return axes
-end
-
-local reductions = {
-  { name = "sum", plain = total },
-  { name = "mean", plain = average },
-  { name = "std", plain = deviation(1) },
-  { name = "std", plain = deviation(0), options = { unbiased = false } },
-  { name = "max", plain = function(values) return math.max(table.unpack(values)) end },
-  { name = "min", plain = function(values) return math.min(table.unpack(values)) end },
-}
-
-local cases = {
-  { { 5 }, nil }, { { 3, 4 }, nil }, { { 3, 4 }, 1 }, { { 3, 4 }, 2 }, { { 3, 4 }, -1 }, { { 2, 3, 4 }, 2 },
-  { { 2, 3, 4 }, { 1, 3 } }, { { 2, 3, 4 }, { 3, 1, 2 } }, { { 2, 1, 3, 2, 1, 2 }, { 2, 4, 6 } },
-  { { 3, 2, 2, 3, 2, 2 }, { 1, 3, 5 } }, { { 2, 3, 4, 5 }, { 2, 3 } },
+local simple = {
+  sum = total,
+  mean = average,
+  max = function(values) return math.max(table.unpack(values)) end,
+  min = function(values) return math.min(table.unpack(values)) end,
 }
 
 describe("reduction", function()
-  for _, reduction in ipairs(reductions) do
-    for _, case in ipairs(cases) do
-      for _, keepdim in ipairs{ false, true } do
-        local shape, axes = case[1], case[2]
-        local listed = type(axes) == "number" and { axes < 0 and #shape + 1 + axes or axes } or axes or all_axes(shape)
-        local options = { keepdim = keepdim }
-        for name, value in pairs(reduction.options or {}) do options[name] = value end
-        it(("%s of {%s} over {%s}%s matches the reference, values and gradients"):format(reduction.name,
-          table.concat(shape, ","), table.concat(listed, ","), keepdim and ", keepdim" or ""), function()
-          gradcheck.check{
-            ours = function(x) return (x[reduction.name](x, axes, options)) end,
-            reference = function(x) return reference.reduce(x, listed, reduction.plain, keepdim) end,
-            inputs = { { shape = shape, low = -3, high = 3 } },
-          }
-        end)
-      end
-    end
+  for name, plain in pairs(simple) do
+    local function ours(x, axes, options) return (x[name](x, axes, options)) end
+    for _, case in ipairs(reductions.cases(name, ours, plain)) do it(table.unpack(case)) end
   end
 
   it("of a tensor without axes is the tensor's value", function()
@@ -74,31 +36,21 @@ describe("reduction", function()
     assert.equal(1, t:argmax():item())
   end)
 
-  it("of nothing is 0 for sum, NaN for mean and std, and an error for max", function()
+  it("of nothing is 0 for sum, NaN for mean, and an error for max", function()
     local t = mt.zeros(0, 3)
     assert.equal(0.0, t:sum():item())
     assert.same({ 0.0, 0.0, 0.0 }, t:sum(1):totable())
     assert.same({ 0 }, t:sum(2):shape())
     assert.is_true(t:mean():item() ~= t:mean():item())
-    assert.is_true(t:std(1)[2]:item() ~= t:std(1)[2]:item())
     assert.error_matches(function() t:max() end, "max: the tensor has shape {0,3}, expected elements")
     assert.error_matches(function() t:min(1) end, "min: the tensor has shape {0,3}")
     assert.same({ 0 }, mt.zeros(0, 3):max(2):shape())
-  end)
-
-  it("has NaN as the standard deviation of one value, and gradient 0 where all values are equal", function()
-    assert.is_true(mt.ones(1):std():item() ~= mt.ones(1):std():item())
-    local x = mt.full({ 3 }, 2, { requires_grad = true })
-    x:std():backward()
-    assert.same({ 0.0, 0.0, 0.0 }, x:grad():totable())
   end)
 
   it("keeps its precision over many values", function()
     local t = mt.full({ 3000, 1000 }, 0.1)
     assert.near(reference.to_float32(0.1) * 3e6, t:sum():item(), 0.02)
     assert.near(reference.to_float32(0.1), t:mean():item(), 1e-9)
-    local shifted = mt.randn(100000) + 10000
-    assert.near(1, shifted:std():item(), 0.02)
   end)
 
   it("gives the same bits at every thread count", function()
@@ -106,7 +58,7 @@ describe("reduction", function()
     local t, results = mt.randn(513, 700), {}
     for i, n in ipairs{ 1, 2, 3, 7 } do
       mt.set_num_threads(n)
-      results[i] = t:sum():bytes() .. t:sum(1):bytes() .. t:mean(2):bytes() .. t:std():bytes() .. t:max(1):bytes()
+      results[i] = t:sum():bytes() .. t:sum(1):bytes() .. t:mean(2):bytes() .. t:max(1):bytes()
     end
     mt.set_num_threads(threads)
     for i = 2, #results do

@@ -93,14 +93,12 @@ describe("shape", function()
     assert.same({ { 0.0, 0.0 }, { 0.0, 0.0 }, { 0.0, 0.0 } }, x:grad():totable())
   end)
 
-  it("shares storage for reshape and first-axis ranges, and nowhere else", function()
+  it("shares storage for reshape and first-axis ranges", function()
     local t = mt.zeros(2, 3)
     t:reshape(6):fill(1)
     t:narrow(1, 2, 1):fill(2)
-    t:slice(2, 1, 1):fill(9)
-    t:transpose():fill(9)
-    t:reshape(1, 2, 3):narrow(2, 1, 1):fill(9)
-    assert.same({ { 1.0, 1.0, 1.0 }, { 2.0, 2.0, 2.0 } }, t:totable())
+    t:unsqueeze(1):squeeze(1):narrow(1, 1, 1)[1][2] = 3
+    assert.same({ { 1.0, 3.0, 1.0 }, { 2.0, 2.0, 2.0 } }, t:totable())
   end)
 
   it("says what is wrong", function()

@@ -91,19 +91,24 @@ describe("mt.masktune.mask_dataset", function()
   end)
 
   it("masks squares at random, the same for the same seed", function()
-    local function squares(seed) return select(2, masked_with { method = "randmask", seed = seed }).keep:bytes() end
+    local function squares(seed) return select(2, masked_with { masks = "square", seed = seed }).keep:bytes() end
     assert.equal(squares(3), squares(3))
     assert.not_equal(squares(3), squares(4))
-    local _, info = mt.masktune.mask_dataset(model, set, { method = "randmask", progress = false })
+    local _, info = mt.masktune.mask_dataset(model, set, { masks = "square", progress = false })
     assert.is_nil(info.heat)
   end)
 
   it("masks at random as much of each image as MaskTune would", function()
-    local _, random = masked_with { method = "randmask", random = "area", k = 1 }
+    local _, random = masked_with { masks = "area", k = 1 }
     local _, own = masked_with { k = 1 }
     for i = 1, 12 do
       assert.equal(own.keep[i]:to("int32"):sum():item(), random.keep[i]:to("int32"):sum():item())
     end
     assert.not_equal(own.keep:bytes(), random.keep:bytes())
+    _, random = masked_with { masks = "area", rule = "soft" }
+    _, own = masked_with { rule = "soft" }
+    for i = 1, 12 do
+      assert.near(own.keep[i]:sum():item(), random.keep[i]:to("int32"):sum():item(), 0.5001)
+    end
   end)
 end)

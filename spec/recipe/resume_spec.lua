@@ -109,16 +109,20 @@ describe("a recipe that is killed and resumed", function()
       mt.write_file(folder .. "/erm.safetensors.mine", "x")
       mt.write_file(folder .. "/notes", "x")
       run(folder, false)
+      local names = mt.list_directory(folder)
+      for i, name in ipairs(names) do
+        names[i] = name:gsub("%-%x%x%x%x%x%x%x%x%.", "-DIGEST.")
+      end
       assert.same({
-        "erm.safetensors", "erm.safetensors.mine", "finetune-1.safetensors", "finetune-2.safetensors",
-        "heat-1.safetensors", "heat-2.safetensors", "notes",
-      }, mt.list_directory(folder))
+        "erm.safetensors", "erm.safetensors.mine", "finetune-1-DIGEST.safetensors", "finetune-2-DIGEST.safetensors",
+        "heat-1-DIGEST.safetensors", "heat-2-DIGEST.safetensors", "notes",
+      }, names)
       mt.masktune.clear(folder)
       assert.same({ "erm.safetensors.mine", "notes" }, mt.list_directory(folder))
     end)
   end)
 
-  it("refuses stages of other settings by the name of the setting", function()
+  it("refuses an ERM of other settings by the name of the setting", function()
     process.with_folder(function(folder)
       run(folder, false)
       local function message(more)
@@ -127,12 +131,29 @@ describe("a recipe that is killed and resumed", function()
         return text
       end
       assert.truthy(message({ epochs = 4 }):find("epochs is 3 there, 4 in this run", 1, true))
-      assert.truthy(message({ protocol = "paper" }):find("protocol is reference there, paper in this run", 1, true))
-      assert.truthy(message({ auto = { factors = { 1, 2 } } }):find("rates is ", 1, true))
-      assert.truthy(message({ k = 2 }):find("k is 1 there, 2 in this run", 1, true))
       assert.truthy(message({ seed = 4 }):find("seed is 3 there, 4 in this run", 1, true))
       assert.truthy(message({ train = tiny.data(48, 9) }):find("training_set is", 1, true))
       assert.truthy(message({ settings = { bias = "none" } }):find("bias is none there", 1, true))
+    end)
+  end)
+
+  it("keeps the ERM and the heatmaps for other masks, rates and methods, each as if it had run alone", function()
+    process.with_folder(function(folder)
+      run(folder .. "/shared", false)
+      for _, case in ipairs {
+        { options = { protocol = "paper" }, steps = 24, explained = 2 }, -- the second iteration explains anew
+        { options = { k = 2 }, steps = 24, explained = 2 },
+        { options = { auto = { factors = { 1, 2 } } }, steps = 24, explained = 2 },
+        { options = { iterations = 1, method = "randmask" }, steps = 12, explained = 0 },
+        { options = { iterations = 1, mask_from = "last" }, steps = 12 },
+      } do
+        local ok, shared, steps, explained = run(folder .. "/shared", true, nil, case.options)
+        assert.is_true(ok, shared)
+        assert.equal(case.steps, steps)
+        if case.explained then assert.equal(case.explained, explained) end
+        local _, alone = run(folder .. "/alone", false, nil, case.options)
+        assert.equal(alone.bytes, shared.bytes)
+      end
     end)
   end)
 end)

@@ -1,4 +1,5 @@
 local check = require "masktune.check"
+local mt = require "masktune"
 
 local schema = {
   epochs = { type = "integer", min = 1, default = 100 },
@@ -63,8 +64,28 @@ describe("check.options", function()
 
   it("blames the line that called the public function", function()
     local line = debug.getinfo(1, "l").currentline + 1
-    local _, message = pcall(function() return { train { epochs = 0 } } end)
+    local _, message = pcall(function() return { mt.train(mt.nn.ReLU(), { epochs = 0 }) } end)
     assert.truthy(message:find("check_spec.lua:" .. line .. ": mt.train", 1, true), message)
+  end)
+
+  it("never blames a line of masktune's own, whatever calls the function", function()
+    local set = { images = mt.zeros(2, 4, 4, 3), labels = mt.tensor({ 1, 2 }, { dtype = "int32" }) }
+    local loader = mt.data.loader { dataset = set }
+    for _, call in ipairs {
+      function() return loader:epoch("x") end,
+      function() return mt.data.augment { { "affine" } }(set.images, {}, "x") end,
+      function() return mt.masktune(mt.nn.ReLU(), { train = 3 }) end,
+      function() return mt.masktune(mt.nn.ReLU(), { method = "none" }) end,
+      function() return mt.methods.erm(mt.nn.ReLU(), { epochs = 0 }) end,
+      function() return mt.losses.focal { gamma = "x" } end,
+      function() return mt.data.samplers.weighted {} end,
+      coroutine.wrap(function() return mt.metrics.accuracy(1, 2) end),
+    } do
+      local _, message = pcall(call)
+      assert.falsy(message:find("masktune/[%w_/]+%.lua:"), message)
+    end
+    local _, message = pcall(mt.evaluate, 3)
+    assert.truthy(message:find("check_spec.lua:", 1, true), message)
   end)
 
   it("asks for options that have no default", function()

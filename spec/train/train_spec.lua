@@ -35,9 +35,9 @@ describe("mt.train", function()
       optimizer:set_lr(lr)
       copy:train()
       losses[epoch] = 0
-      for images, labels in loader:epoch(epoch) do
+      for batch in loader:epoch(epoch) do
         optimizer:zero_grad()
-        local loss = mt.cross_entropy(copy(images), labels)
+        local loss = mt.cross_entropy(copy(batch.images), batch.labels)
         losses[epoch] = losses[epoch] + loss:item() / 5
         loss:backward()
         optimizer:step()
@@ -105,14 +105,21 @@ describe("mt.train", function()
     local row = #bytes // 40
     local nan = ("\0\0\xc0\x7f"):rep(row // 4)
     spoilt.images = mt.from_bytes(bytes:sub(1, 39 * row) .. nan, "float32", { 40, 16, 16, 3 })
-    local ok, message = pcall(mt.train, model, options(model, { train = spoilt }))
+    spoilt.files = { "a.png", "b.png" }
+    local file = {}
+    for i = 1, 40 do
+      file[i] = i == 40 and 2 or 1
+    end
+    spoilt.file = mt.tensor(file, { dtype = "int32" })
+    local before = model:state_dict()
+    local ok, message = pcall(mt.train, model, options(model, { train = spoilt, batch = 40 }))
     assert.is_false(ok)
-    assert.truthy(message:find("mt.train: the loss is %-?nan in epoch 1, step %d %(learning rate 0.05%)"), message)
-    for name, tensor in pairs(model:state_dict()) do
-      if not name:find("running") then
-        local sum = tensor:sum():item()
-        assert.equal(sum, sum)
-      end
+    assert.truthy(message:find("tiny: image 40 ('b.png') holds NaN or an infinity", 1, true), message)
+    assert.equal(tiny.bytes(before), tiny.bytes(model:state_dict())) -- running statistics too
+    for _, look in ipairs { mt.evaluate, mt.masktune.explain, mt.selective.predict } do
+      ok, message = pcall(look, model, spoilt, { progress = false })
+      assert.is_false(ok)
+      assert.truthy(message:find("image 40 ('b.png')", 1, true), message)
     end
     ok, message = pcall(mt.train, model, options(model, { schedule = mt.schedule.constant { lr = 1e30 } }))
     assert.is_false(ok)

@@ -1,39 +1,100 @@
 --- What every data set is: a table with `images` (uint8 or float32 {N,H,W,C}), `labels` (int32 {N}, 1..classes),
 -- `classes` and `name`; the images may also be streamed (masktune.data.streamed). Every tensor in it has one row per
--- image, so that choosing images chooses from all of them;
--- what is not a tensor describes the whole set.
+-- image, so that choosing images chooses from all of them; what is not a tensor describes the whole set. A set whose
+-- inputs are no images says what they are called (`input = "tokens"`). `preprocess` is what every input goes through
+-- before a net sees it (masktune.data.preprocess).
 -- @module masktune.data.dataset
 local check = require "masktune.check"
 local core = require "masktune.core"
+local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
 
 local dataset = {}
+
+--- What a set's inputs are called.
+-- @treturn string "images", unless the set says otherwise
+function dataset.input(set) return set.input or "images" end
+
+--- A set's inputs.
+-- @treturn Tensor|StreamedImages
+function dataset.inputs(set) return set[dataset.input(set)] end
+
+--- The number of images, of a set that was checked.
+-- @treturn integer
+function dataset.count(set) return #dataset.inputs(set) end
 
 --- Refuses what is not a data set.
 -- @string where the public function, for the message
 -- @string what "argument 'dataset'" or "option 'dataset'"
 -- @param value
--- @tparam[opt=1] integer level as in check.options
 -- @treturn table value
-function dataset.check(where, what, value, level)
-  level = (level or 1) + 2
+function dataset.check(where, what, value)
   local function refuse(expected, got)
-    error(("%s: %s: %s expected, got %s"):format(where, what, expected, got), level)
+    check.fail("%s: %s: %s expected, got %s", where, what, expected, got)
   end
   if type(value) ~= "table" then refuse("data set", check.describe(value)) end
-  for _, name in ipairs { "images", "labels" } do
+  local input = dataset.input(value)
+  if type(input) ~= "string" then refuse("data set whose field 'input' is a name", check.describe(input)) end
+  for _, name in ipairs { input, "labels" } do
     local rows = value[name]
-    if not (check.is_tensor(rows) or name == "images" and streamed.is(rows)) then
+    if not (check.is_tensor(rows) or name == input and streamed.is(rows)) then
       refuse("data set with a tensor " .. name, check.describe(rows))
     end
   end
-  local count = #value.images
+  local count = #value[input]
   for name, rows in pairs(value) do
     if check.is_tensor(rows) and #rows ~= count then
       refuse(("%d rows in %s (one per image)"):format(count, name), #rows)
     end
   end
+  local prepare = value.preprocess
+  if prepare ~= nil and not check.is_callable(prepare) then
+    refuse("data set whose preprocess is a function, or from mt.data.preprocess", check.describe(prepare))
+  end
   return value
+end
+
+--- An image for messages: "image 7 ('dog/3.png')".
+-- @tparam table set
+-- @tparam integer position
+-- @treturn string
+function dataset.name_of(set, position)
+  local file = set.files and check.is_tensor(set.file) and set.files[set.file[position]:item()]
+  return ("image %d%s"):format(position, file and (" ('%s')"):format(file) or "")
+end
+
+--- Refuses NaN and infinities among some of a set's inputs. Integers hold none, so only float32 sets are looked at.
+-- @tparam table set
+-- @tparam Tensor inputs rows of it
+-- @tparam Tensor indices their positions
+function dataset.check_finite(set, inputs, indices)
+  local kept = dataset.inputs(set)
+  if streamed.is(kept) or kept:dtype() ~= "float32" then return end
+  local sum = inputs:sum():item()
+  if sum - sum == 0 then return end
+  for i = 1, #inputs do
+    local values = inputs[i]
+    local one = (values - values):sum():item()
+    if one ~= 0 then
+      error(("%s: %s holds NaN or an infinity, expected finite numbers"):format(set.name or "data set",
+        dataset.name_of(set, indices[i]:item())), 0)
+    end
+  end
+end
+
+local RANGE_IMAGES = 64 -- looked at by check_range
+
+--- Says so where float images look like 0..255: a net trains on them, but badly, and everything that takes pixels to be
+-- in [0,1] (augmentation, pictures) is wrong.
+function dataset.check_range(set)
+  local images = dataset.inputs(set)
+  if set.preprocess or streamed.is(images) or images:dtype() ~= "float32" or #images == 0 then return end
+  local some = images:narrow(1, 1, math.min(RANGE_IMAGES, #images))
+  local low, high = some:min():item(), some:max():item()
+  if low >= 0 and high > 16 and high <= 255 then
+    notice.say("%s: float images with values from %g to %g look like 0..255; float images are expected in [0,1] "
+      .. "(images / 255, or uint8)", set.name or "data set", low, high)
+  end
 end
 
 --- The number of images.
@@ -41,7 +102,7 @@ end
 -- @treturn integer
 function dataset.size(set)
   dataset.check("mt.data.size", "argument 'dataset'", set)
-  return #set.images
+  return dataset.count(set)
 end
 
 --- A data set made of another's rows by `choose(tensor)`.
@@ -59,8 +120,8 @@ end
 
 local function check_index(position, value, count)
   if math.type(value) == "integer" and value >= 1 and value <= count then return end
-  error(("mt.data.subset: argument 'which'[%d]: integer in [1, %d] expected, got %s"):format(
-    position, count, check.describe(value)), 4)
+  check.fail("mt.data.subset: argument 'which'[%d]: integer in [1, %d] expected, got %s",
+    position, count, check.describe(value))
 end
 
 --- Some of the images, in the order given.
@@ -69,7 +130,7 @@ end
 -- @treturn table data set
 function dataset.subset(set, which)
   dataset.check("mt.data.subset", "argument 'dataset'", set)
-  local count = #set.images
+  local count = dataset.count(set)
   if type(which) == "number" then
     check.argument("mt.data.subset", "which", which, { type = "integer", min = 0, max = count })
     local first = core.arange(1, which + 1, "int32")
@@ -93,13 +154,17 @@ function dataset.concat(sets)
   check.argument("mt.data.concat", "datasets", sets, { type = "list", min_length = 1, of = { type = "table" } })
   for i, set in ipairs(sets) do
     dataset.check("mt.data.concat", ("argument 'datasets'[%d]"):format(i), set)
-    if streamed.is(set.images) then
-      error(("mt.data.concat: argument 'datasets'[%d]: images in memory expected, got streamed ones (a larger "
-        .. "memory_limit keeps them in memory)"):format(i), 2)
+    if streamed.is(dataset.inputs(set)) then
+      check.fail("mt.data.concat: argument 'datasets'[%d]: images in memory expected, got streamed ones (a larger "
+        .. "memory_limit keeps them in memory)", i)
     end
     if set.classes ~= sets[1].classes then
-      error(("mt.data.concat: argument 'datasets'[%d] has %s classes, expected %s"):format(
-        i, set.classes, sets[1].classes), 2)
+      check.fail("mt.data.concat: argument 'datasets'[%d] has %s classes, expected %s",
+        i, set.classes, sets[1].classes)
+    end
+    if tostring(set.preprocess) ~= tostring(sets[1].preprocess) then
+      check.fail("mt.data.concat: argument 'datasets'[%d] is preprocessed by %s, expected %s", i,
+        tostring(set.preprocess or "nothing"), tostring(sets[1].preprocess or "nothing"))
     end
   end
   local result = {}

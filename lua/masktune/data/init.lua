@@ -1,25 +1,16 @@
 --- Data: reading, building, splitting and batching data sets (what one is: masktune.data.dataset).
--- One file per data set; a new one needs its file and a line here.
+-- One file a data set, in masktune/data/sets; a new one needs its file and nothing else (masktune.registry). A file
+-- returns the function that reads the set.
 -- @module masktune.data
-local cifar10 = require "masktune.data.cifar10"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
-local mnist = require "masktune.data.mnist"
-local svhn = require "masktune.data.svhn"
+local registry = require "masktune.registry"
 
-return {
-  -- data sets
-  mnist = mnist.read,
-  find_mnist = mnist.find,
-  download_mnist = mnist.download,
-  biased_mnist = require "masktune.data.biased_mnist",
-  synthetic_digits = require "masktune.data.synthetic_digits",
-  cifar10 = cifar10.read,
-  download_cifar10 = cifar10.download,
-  svhn = svhn.read,
-  download_svhn = svhn.download,
-  cats_dogs = require "masktune.data.cats_dogs",
-  image_folder = require "masktune.data.image_folder",
+local sets = registry.new("masktune.data.sets", { kind = "data set" })
+
+local tools = {
+  --- The registry of data sets: `print(mt.data.sets)` lists them.
+  sets = sets,
   -- files
   read_idx = require("masktune.data.idx").read,
   read_mat = core.read_mat,
@@ -30,5 +21,12 @@ return {
   split = require "masktune.data.split",
   -- batching
   loader = require "masktune.data.loader",
+  samplers = require "masktune.data.samplers",
   augment = require "masktune.data.augment",
+  preprocess = require "masktune.data.preprocess",
 }
+
+return setmetatable(tools, {
+  __index = sets,
+  __tostring = function() return "data sets and tools: mt.data.NAME\n" .. tostring(sets) end,
+})

@@ -1,10 +1,12 @@
---- Batches of a data set, shuffled anew every epoch.
--- The order is a pure function of (seed, epoch): a run that is resumed at an epoch sees the images in the order in
--- which an uninterrupted run would have seen them.
+--- Batches of a data set.
+-- A batch is a record: what a net is given (`images`, or the set's own input), `labels`, `indices` (positions in the
+-- data set) and every other per-image tensor of the set (`group`, `weight`, ...) under its own name. Which images come,
+-- and in which order, is the sampler's; it follows from (seed, epoch) alone.
 -- @module masktune.data.loader
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local samplers = require "masktune.data.samplers"
 local streamed = require "masktune.data.streamed"
 
 local Loader = {}
@@ -14,65 +16,83 @@ Loader.__name = "masktune.Loader"
 --- The number of batches in an epoch.
 -- @treturn integer
 function Loader:batches()
-  local size = #self.dataset.images
+  local size = self.sampler:size(self.dataset)
   return self.drop_last and size // self.batch or (size + self.batch - 1) // self.batch
 end
 
 --- The number of images in an epoch.
 -- @treturn integer
 function Loader:images()
-  return math.min(#self.dataset.images, self:batches() * self.batch)
+  return math.min(self.sampler:size(self.dataset), self:batches() * self.batch)
 end
 
---- The generator of one epoch's order. The seeds of the streams are far apart, so that epoch 1 of seed 2 is not
--- epoch 2 of seed 1.
-local function epoch_generator(seed, epoch) return core.generator(seed ~ epoch * 0x9E3779B97F4A7C15) end
-
+--- Some of a set's inputs as a net takes them: uint8 images as float32 in [0,1], the rest as it is.
 local function float_batch(images, indices)
   if streamed.is(images) then return images:batch(indices) end
   if images:dtype() == "uint8" then return core.image.batch(images, indices) end
   return images:index(indices)
 end
 
+--- The record of some images, before anything is done to them.
+local function record(set, indices)
+  local input = dataset.input(set)
+  local batch = { input = input, indices = indices, [input] = float_batch(set[input], indices) }
+  for name, value in pairs(set) do
+    if name ~= input and check.is_tensor(value) then batch[name] = value:index(indices) end
+  end
+  return batch
+end
+
 --- Iterates over the batches of an epoch.
--- @usage for images, labels, indices in loader:epoch(e) do ... end
+-- @usage for batch in loader:epoch(e) do local logits = model(batch.images) ... end
 -- @tparam integer epoch from 1; only the order and the augmentation depend on it
--- @treturn function giving images float32 {B,H,W,C} in [0,1] (uint8 divided by 255), labels int32 {B}, and the
--- positions in the data set, int32 {B} from 1
+-- @treturn function giving records: `images` float32 {B,H,W,C} (uint8 divided by 255, augmented and preprocessed; under
+-- the name of the set's `input`), `labels` int32 {B}, `indices` int32 {B} from 1, `input` (the inputs' name), and the
+-- set's other per-image tensors
+-- @raise where an image holds NaN or an infinity: which one, and its file
 function Loader:epoch(epoch)
   epoch = check.argument("loader:epoch", "epoch", epoch, { type = "integer", min = 0 })
-  local set, size = self.dataset, #self.dataset.images
-  local order = self.shuffle and epoch_generator(self.seed, epoch):permutation(size) or nil
+  local set = self.dataset
+  local order = self.sampler:order(set, self.seed, epoch)
   local batch, batches = 0, self:batches()
   return function()
     if batch == batches then return nil end
     local first = batch * self.batch + 1
-    local count = math.min(self.batch, size - first + 1)
+    local made = record(set, order:narrow(1, first, math.min(self.batch, #order - first + 1)))
     batch = batch + 1
-    local indices = order and order:narrow(1, first, count) or core.arange(first, first + count, "int32")
-    local images, labels = float_batch(set.images, indices), set.labels:index(indices)
-    if self.augment then images = self.augment(images, labels, indices, epoch, self.seed) end
-    if self.transform then images = self.transform(images, labels, indices) end
-    return images, labels, indices
+    dataset.check_finite(set, made[made.input], made.indices)
+    if self.augment then made[made.input] = self.augment(made[made.input], made, epoch, self.seed) end
+    if set.preprocess then made[made.input] = set.preprocess(made[made.input]) end
+    return self.transform and self.transform(made) or made
   end
 end
 
---- Makes a loader.
--- @tparam table options `dataset`; `batch` (128); `shuffle` (true); `seed` (0); `drop_last` (false: the last batch may
--- be smaller); `augment`: random changes, as from mt.data.augment: a function (images, labels, indices, epoch, seed) ->
--- images; `transform`: a function (images, labels, indices) -> images; both applied to every batch, in this order
+--- The sampler that the options ask for.
+local function sampler_of(o)
+  if o.sampler == nil then return o.shuffle == false and samplers.sequential() or samplers.shuffled() end
+  if o.shuffle ~= nil then check.fail("mt.data.loader: option 'shuffle': not together with 'sampler'") end
+  return samplers.check("mt.data.loader", o.sampler)
+end
+
+--- Makes a loader. The images go through `augment` (random changes of pixels in [0,1]), then through the set's
+-- `preprocess`; `transform` sees the whole record last.
+-- @tparam table options `dataset`; `batch` (128); `sampler` (as from mt.data.samplers), or `shuffle` (true; false: in
+-- order); `seed` (0); `drop_last` (false: the last batch may be smaller); `augment`: as from mt.data.augment, or a
+-- function (images, batch, epoch, seed) -> images; `transform`: a function (batch) -> batch
 -- @treturn Loader
 local function loader(options)
   local o = check.options("mt.data.loader", options, {
     dataset = { type = "table" },
     batch = { type = "integer", min = 1, default = 128 },
-    shuffle = { type = "boolean", default = true },
+    sampler = { type = "table", optional = true },
+    shuffle = { type = "boolean", optional = true },
     seed = { type = "integer", default = 0 },
     drop_last = { type = "boolean", default = false },
     augment = { type = "function", optional = true },
     transform = { type = "function", optional = true },
   })
   dataset.check("mt.data.loader", "option 'dataset'", o.dataset)
+  o.sampler = sampler_of(o)
   return setmetatable(o, Loader)
 end
 

@@ -2,6 +2,7 @@
 -- To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8 tensor {N,H,W,C} would
 -- be: the same values, bit for bit.
 -- @classmod masktune.StreamedImages
+local check = require "masktune.check"
 local core = require "masktune.core"
 
 local Streamed = {}
@@ -41,7 +42,7 @@ function Streamed:__len() return #self.paths end
 --- An image as a tensor {H,W,C} for a number, else a method.
 function Streamed:__index(key)
   if math.type(key) ~= "integer" then return methods[key] end
-  if key < 1 or key > #self.paths then error(("image %d, expected 1 to %d"):format(key, #self.paths), 2) end
+  if key < 1 or key > #self.paths then check.fail("image %d, expected 1 to %d", key, #self.paths) end
   return decode(self, { key })[1]
 end
 
@@ -77,8 +78,8 @@ end
 -- @treturn Tensor uint8 {count,H,W,C}
 function methods:narrow(axis, first, count)
   if axis ~= 1 or first < 1 or count < 0 or first + count - 1 > #self.paths then
-    error(("streamed images: narrow(%s, %s, %s), expected a range of axis 1 in 1..%d"):format(axis, first, count,
-      #self.paths), 2)
+    check.fail("streamed images: narrow(%s, %s, %s), expected a range of axis 1 in 1..%d", axis, first, count,
+      #self.paths)
   end
   return decode(self, range(first, count))
 end
@@ -96,7 +97,7 @@ end
 -- @treturn StreamedImages
 function methods:masked(keep)
   if #keep ~= #self.paths then
-    error(("streamed images: %d masks, expected %d (one per image)"):format(#keep, #self.paths), 2)
+    check.fail("streamed images: %d masks, expected %d (one per image)", #keep, #self.paths)
   end
   if self.keep then
     local hard = self.keep:dtype() == "uint8" and keep:dtype() == "uint8"

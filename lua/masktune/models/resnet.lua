@@ -1,9 +1,9 @@
 --- Residual nets for large images (He et al. 2016), as torchvision has them: the same names, the stride of a bottleneck
 -- in its 3x3 convolution, and so its published weights as they are. 7x7 stem with stride 2, 3x3 max pooling with stride
 -- 2, four stages, the mean over all pixels, `fc`.
-local blocks = require "masktune.models.blocks"
+local blocks = require "masktune.models.parts.blocks"
 local check = require "masktune.check"
-local initialise = require "masktune.models.initialise"
+local initialise = require "masktune.models.parts.initialise"
 local nn = require("masktune.core").nn
 
 local options_schema = {
@@ -56,4 +56,4 @@ for name, design in pairs(designs) do
   end
 end
 
-return nets
+return { entries = nets, summary = "residual net for photos, torchvision's names (He et al. 2016)" }

@@ -1,9 +1,9 @@
 --- Residual nets for small images (He et al. 2016, section 4.2): a 3x3 stem, three stages of basic blocks with 16, 32
 -- and 64 channels, shortcuts without parameters, the mean over all pixels, `linear`. Parameter names:
 -- `conv1, bn1, layer{1,2,3}.{0..}.{conv1,bn1,conv2,bn2}, linear`, as in the widely used PyTorch version.
-local blocks = require "masktune.models.blocks"
+local blocks = require "masktune.models.parts.blocks"
 local check = require "masktune.check"
-local initialise = require "masktune.models.initialise"
+local initialise = require "masktune.models.parts.initialise"
 local nn = require("masktune.core").nn
 
 local options_schema = {
@@ -50,4 +50,4 @@ for name, count in pairs(depths) do
   end
 end
 
-return nets
+return { entries = nets, summary = "residual net for 32x32 images (He et al. 2016, section 4.2)" }

@@ -31,14 +31,14 @@ local function stage_size(size) return (size - 4) // 2 end
 -- @tparam[opt] table options `classes` (2); `input`: {height, width, channels} of the images ({28, 28, 3}), at least
 -- 16 x 16
 -- @treturn Module with `cam_layer` (the last ReLU before the last pooling) and `classes` set
-return function(options)
+local function small_cnn(options)
   local o = check.options("small_cnn", options, options_schema)
   local height, width, channels = table.unpack(o.input)
   local rows, columns = stage_size(stage_size(height)), stage_size(stage_size(width))
   if #o.input ~= 3 or rows < 1 or columns < 1 then
     local got = table.concat(o.input, ", ")
     local message = "small_cnn: option 'input' is {%s}, expected {height, width, channels} of at least {16, 16, 1}"
-    error(message:format(got), 2)
+    check.fail(message:format(got))
   end
   local backbone = {}
   add_stage(backbone, channels, 16)
@@ -54,3 +54,5 @@ return function(options)
   model.classes = o.classes
   return model
 end
+
+return { entries = { small_cnn = small_cnn }, summary = "the small net of the biased-MNIST experiment" }

@@ -7,7 +7,7 @@
 -- nothing; with it, the published weights of `features` load as they are, and the CAM layer is the last ReLU. Parameter
 -- names: `features.N.*` (N counts every layer, so it differs between the two) and `classifier.{0,2,4}.*`.
 local check = require "masktune.check"
-local initialise = require "masktune.models.initialise"
+local initialise = require "masktune.models.parts.initialise"
 local nn = require("masktune.core").nn
 
 local options_schema = {
@@ -78,7 +78,7 @@ function nets.vgg16_bn(options)
   if #o.input ~= 3 or rows < 1 or columns < 1 then
     local got = table.concat(o.input, ", ")
     local text = "vgg16_bn: option 'input' is {%s}, expected {height, width, channels} of at least {32, 32, 1}"
-    error(text:format(got), 2)
+    check.fail(text:format(got))
   end
   local layers, cam_layer = features(channels, o.layout)
   local model = nn.Sequential {
@@ -95,4 +95,4 @@ function nets.vgg16_bn(options)
   return model
 end
 
-return nets
+return { entries = nets, summary = "VGG-16 with batch normalisation (Simonyan and Zisserman 2015)" }

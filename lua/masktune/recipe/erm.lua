@@ -1,55 +1,21 @@
 --- Step 1: empirical risk minimisation (paper, equation 1).
 -- @module masktune.recipe.erm
 local check = require "masktune.check"
-local optimizers = require "masktune.recipe.optimizer"
-local schedules = require "masktune.schedule"
 local tables = require "masktune.tables"
 local train = require "masktune.train"
 
-local schema = tables.merged(optimizers.schema, {
-  train = { type = "table" },
-  val = { type = "table", optional = true },
+--- mt.train's options; `epochs` need not be given.
+local schema = tables.merged(train.schema, {
   epochs = { type = "integer", min = 1, default = 100 },
-  batch = { type = "integer", min = 1, default = 128 },
-  lr = { type = "number", above = 0, default = 0.01 },
-  schedule = { type = "any", optional = true },
-  augment = { type = "function", optional = true },
-  seed = { type = "integer", default = 1 },
-  on_epoch = { type = "function", optional = true },
-  checkpoint = { type = "string", optional = true },
-  resume = { type = "boolean", default = false },
-  settings = { type = "table", default = {} },
-  progress = { type = "boolean", default = true },
+  label = { type = "string", default = "ERM" },
 })
 
 --- Trains a model from where it stands.
 -- @tparam Module model
--- @tparam table options `train`, `val` (data sets); `epochs` (100), `batch` (128), `lr` (0.01), `schedule` (lr halved
--- after each quarter of the epochs), `optimizer` ("sgd"; "adam"; or a function (parameters, lr) -> optimiser),
--- `momentum` (0.9), `weight_decay` (1e-4), `augment`, `seed` (1), `on_epoch`, `checkpoint` (a file), `resume`,
--- `settings`, `progress` as in mt.train
--- @treturn table as from mt.train, with `lr`: the last rate of the schedule
+-- @tparam table options as of mt.train; `epochs` (100)
+-- @treturn table as from mt.train
 local function erm(model, options)
-  local o = check.options("mt.masktune.erm", options, schema)
-  o.schedule = o.schedule or schedules.quarters(o.lr, o.epochs)
-  local result = train(model, {
-    train = o.train,
-    val = o.val,
-    epochs = o.epochs,
-    batch = o.batch,
-    optimizer = optimizers.new(model, o, o.schedule:lr(1)),
-    schedule = o.schedule,
-    augment = o.augment,
-    seed = o.seed,
-    on_epoch = o.on_epoch,
-    checkpoint = o.checkpoint,
-    resume = o.resume,
-    settings = tables.merged(optimizers.settings(o), o.settings),
-    progress = o.progress,
-    label = "ERM",
-  })
-  result.lr = o.schedule:lr(o.epochs)
-  return result
+  return train(model, check.options("mt.masktune.erm", options, schema))
 end
 
 return { run = erm, schema = schema }

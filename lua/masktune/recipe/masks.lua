@@ -5,59 +5,111 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local notice = require "masktune.notice"
 local progress = require "masktune.progress"
 local streamed = require "masktune.data.streamed"
 local tables = require "masktune.tables"
 
 local masks = {}
 
---- Which pixels are hidden; protocol, rule, k and top have the meaning of mt.mask.threshold.
+--- How heatmaps become masks; protocol, rule, k and top have the meaning of mt.mask.threshold. `empty` is about images
+-- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper").
 masks.rule_schema = {
-  method = { choices = { "masktune", "randmask" }, default = "masktune" },
   protocol = { choices = { "reference", "paper" }, default = "reference" },
   rule = { choices = { "sigma", "global_mean", "soft", "topk" }, default = "sigma" },
   k = { type = "number", min = 0, default = 2 },
   top = { type = "integer", min = 1, optional = true },
-  random = { choices = { "square", "area" }, default = "square" },
+  empty = { choices = { "keep", "paper" }, default = "keep" },
 }
 
-local explain_schema = {
+--- Where heatmaps come from.
+masks.cam_schema = {
+  cam = { type = "any", default = "xgradcam" },
   layer = { type = "string", optional = true },
+}
+
+-- ---- heatmaps ----
+
+local explain_schema = tables.merged(masks.cam_schema, {
   progress = { type = "boolean", default = true },
   label = { type = "string", default = "explain" },
-}
+})
 
-local IMAGES_PER_CALL = 1024 -- between two updates of the progress; results do not depend on it
+local MOST_IMAGES = 1024 -- between two updates of the progress; results do not depend on it
+local MOST_BYTES = 64 << 20 -- of float images at once, likewise
+local FEW_CELLS = 3 -- of a heatmap's height or width
 
---- xGradCAM heatmaps of all images, with the most probable class as the target.
+--- How many images are looked at together.
+local function images_per_call(inputs)
+  local values = 4
+  for axis = 2, #inputs:shape() do
+    values = values * inputs:size(axis)
+  end
+  return math.max(16, math.min(MOST_IMAGES, MOST_BYTES // math.max(values, 1)))
+end
+
+--- Images first to first + count - 1 as the net takes them.
+local function prepared(set, first, count)
+  local images = dataset.inputs(set):narrow(1, first, count)
+  local indices = core.arange(first, first + count, "int32")
+  dataset.check_finite(set, images, indices)
+  if not set.preprocess then return images end
+  if images:dtype() == "uint8" then images = core.image.batch(images, core.arange(1, count + 1, "int32")) end
+  return set.preprocess(images)
+end
+
+--- Refuses heat that is not finite: then the net's own values are not, on this image.
+local function check_heat(set, heat, first)
+  local sum = heat:sum():item()
+  if sum - sum == 0 then return end
+  for i = 1, #heat do
+    local one = heat[i]:sum():item()
+    if one - one ~= 0 then
+      error(("mt.masktune.explain: the heat of %s is not finite: the net's values overflow there (was its learning "
+        .. "rate too large?)"):format(dataset.name_of(set, first + i - 1)), 0)
+    end
+  end
+end
+
+local function say_if_coarse(set, heat, layer)
+  local rows, columns = heat:size(2), heat:size(3)
+  local shape = dataset.inputs(set):shape()
+  if rows > FEW_CELLS and columns > FEW_CELLS then return end
+  notice.say("layer '%s' gives heatmaps of only %dx%d cells for images of %dx%d: masks will be coarse; an earlier "
+    .. "layer has finer ones", layer, rows, columns, shape[2], shape[3])
+end
+
+--- Heatmaps of all images, with the most probable class as the target.
 -- @tparam Module model
 -- @tparam table set data set
--- @tparam[opt] table options `layer` (model.cam_layer), `progress` (true), `label`
+-- @tparam[opt] table options `cam` ("xgradcam"; another of mt.cam, or a function as they are), `layer`
+-- (model.cam_layer), `progress` (true), `label`
 -- @treturn Tensor heat float32 {N,h,w}, >= 0
 -- @treturn Tensor predicted classes, int32 {N}
 function masks.explain(model, set, options)
   check.argument("mt.masktune.explain", "model", model, { type = "module" })
   dataset.check("mt.masktune.explain", "argument 'dataset'", set)
   local o = check.options("mt.masktune.explain", options, explain_schema)
-  local heats, predictions, size = {}, {}, #set.images
-  if size == 0 then error("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0", 2) end
+  local heats, predictions, size = {}, {}, dataset.count(set)
+  if size == 0 then check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0") end
+  local layer, step = o.layer or model.cam_layer, images_per_call(dataset.inputs(set))
   local bar = o.progress and progress { total = size, label = o.label, unit = "images" }
-  for first = 1, size, IMAGES_PER_CALL do
-    local count = math.min(IMAGES_PER_CALL, size - first + 1)
-    local images = set.images:narrow(1, first, count)
-    local heat, predicted = core.cam.xgradcam(model, images, { layer = o.layer or model.cam_layer })
+  for first = 1, size, step do
+    local count = math.min(step, size - first + 1)
+    local heat, predicted = core.cam.xgradcam(model, prepared(set, first, count), { layer = layer })
+    check_heat(set, heat, first)
     heats[#heats + 1], predictions[#predictions + 1] = heat, predicted
     if bar then bar:update(first + count - 1) end
   end
   if bar then bar:finish() end
+  say_if_coarse(set, heats[1], layer)
   return core.cat(heats, 1), core.cat(predictions, 1)
 end
 
---- Whether masks of this kind follow from heatmaps.
-function masks.need_heat(o) return o.method == "masktune" or o.random == "area" end
+-- ---- masks ----
 
 local function image_size(set)
-  local shape = set.images:shape()
+  local shape = dataset.inputs(set):shape()
   return { shape[2], shape[3] }
 end
 
@@ -67,9 +119,9 @@ function masks.global_mean(set, o, heat)
   return (core.mask.mean(heat, { protocol = o.protocol, size = image_size(set) }))
 end
 
-local function threshold(set, o, heat, mean)
+local function threshold(set, o, heat, mean, protocol)
   return core.mask.threshold(heat, {
-    protocol = o.protocol,
+    protocol = protocol or o.protocol,
     rule = o.rule,
     size = image_size(set),
     k = o.rule == "sigma" and o.k or nil,
@@ -78,40 +130,133 @@ local function threshold(set, o, heat, mean)
   })
 end
 
+--- For each image the share of its pixels that a mask keeps.
+local function kept_shares(keep)
+  local shares = {}
+  for first = 1, #keep, MOST_IMAGES do
+    local count = math.min(MOST_IMAGES, #keep - first + 1)
+    local part = keep:narrow(1, first, count):to("float32"):reshape(count, keep:size(2) * keep:size(3)):mean(2)
+    table.move(part:totable(), 1, count, first, shares)
+  end
+  return shares
+end
+
+--- The positions of the images of which nothing is hidden.
+local function empty_ones(keep)
+  local empty = {}
+  for i, share in ipairs(kept_shares(keep)) do
+    if share == 1 then empty[#empty + 1] = i end
+  end
+  return empty
+end
+
+--- The masks with those of `positions` made by the paper's rule.
+local function by_paper(set, o, heat, mean, keep, positions)
+  local theirs = threshold(set, o, heat:index(positions), mean, "paper")
+  local rows = {}
+  for i = 1, #keep do
+    rows[i] = i
+  end
+  for i, position in ipairs(positions) do
+    rows[position] = #keep + i
+  end
+  return core.cat({ keep, theirs }, 1):index(rows)
+end
+
+--- Masks from heatmaps. Images of which nothing is hidden are counted and said: with the reference's protocol heat
+-- that lies in a single spot has no value above its own mean and two deviations.
+local function by_heat(set, o, heat, mean)
+  local keep = threshold(set, o, heat, mean)
+  local empty = empty_ones(keep)
+  if #empty == 0 then return keep end
+  if o.empty == "paper" and o.protocol ~= "paper" then
+    keep = by_paper(set, o, heat, mean, keep, empty)
+    notice.say("%d of %d images of %s are masked by the paper's rule, since the reference's hides nothing of them",
+      #empty, #keep, set.name or "the data set")
+  else
+    notice.say("%d of %d images of %s have nothing masked: no value of their heatmaps is above the threshold (protocol "
+      .. "%s)%s", #empty, #keep, set.name or "the data set", o.protocol,
+      o.protocol ~= "paper" and "; empty = \"paper\" uses the paper's rule for them" or "")
+  end
+  return keep
+end
+
+--- Masks of as many pixels as soft ones hide in sum, image by image; where they lie does not matter here.
+local function hardened(keep)
+  local rows, columns = keep:size(2), keep:size(3)
+  local hidden = {}
+  for i, share in ipairs(kept_shares(keep)) do
+    hidden[i] = math.floor((1 - share) * rows * columns + 0.5)
+  end
+  local pixels = core.arange(1, rows * columns + 1, "int32"):reshape(1, rows * columns)
+  return pixels:gt(core.tensor(hidden, { dtype = "int32" }):reshape(#keep, 1)):reshape(#keep, rows, columns)
+end
+
+--- Kind of masks -> whether they follow from heatmaps, and how they are made: keep(set, o, heat, mean, generator).
+local kinds = {
+  cam = { heat = true, keep = by_heat },
+  square = {
+    keep = function(set, _, _, _, generator)
+      return core.mask.random(dataset.count(set), {
+        kind = "square", size = image_size(set), generator = generator,
+      })
+    end,
+  },
+  area = {
+    heat = true,
+    keep = function(set, o, heat, mean, generator)
+      local keep = by_heat(set, o, heat, mean)
+      if keep:dtype() ~= "uint8" then keep = hardened(keep) end
+      return core.mask.random(dataset.count(set), { kind = "area", keep = keep, generator = generator })
+    end,
+  },
+  none = { keep = function() return nil end },
+}
+
+--- The kinds, as an option.
+masks.kind_rule = { choices = { "cam", "square", "area", "none" }, default = "cam" }
+
+--- Whether masks of this kind follow from heatmaps.
+function masks.need_heat(kind) return kinds[kind].heat == true end
+
 --- Masks of a data set.
 -- @tparam table set data set
+-- @string kind as of kind_rule
 -- @tparam table o options as of rule_schema
 -- @tparam ?Tensor heat as from explain, where need_heat says so
 -- @tparam ?number mean as from global_mean, of the training images
 -- @tparam integer seed of random masks
--- @treturn Tensor {N,H,W}, uint8 with 1 = keep; float32 in [0, 1] for soft masks
-function masks.keep(set, o, heat, mean, seed)
-  if o.method == "masktune" then return threshold(set, o, heat, mean) end
-  local generator = core.generator(seed)
-  if o.random == "square" then
-    return core.mask.random(#set.images, { kind = "square", size = image_size(set), generator = generator })
-  end
-  local keep = threshold(set, o, heat, mean)
-  return core.mask.random(#set.images, { kind = "area", keep = keep, generator = generator })
+-- @treturn ?Tensor {N,H,W}, uint8 with 1 = keep; float32 in [0, 1] for soft masks; nil for "none"
+function masks.keep(set, kind, o, heat, mean, seed)
+  return kinds[kind].keep(set, o, heat, mean, core.generator(seed))
 end
 
---- The data set with its images masked; everything else is shared.
+--- The data set with its images masked; everything else is shared. Without masks, the set itself.
 function masks.apply(set, keep)
-  local images = streamed.is(set.images) and set.images:masked(keep) or core.mask.apply(set.images, keep)
-  return tables.merged(set, { images = images })
+  if not keep then return set end
+  local images = set.images
+  if not images then error("masks: data set of images expected, its inputs are '" .. dataset.input(set) .. "'", 0) end
+  return tables.merged(set, {
+    images = streamed.is(images) and images:masked(keep) or core.mask.apply(images, keep),
+  })
 end
 
---- The share of what the images hold that masks hide.
-function masks.fraction(keep)
-  local kept = 0
-  for first = 1, #keep, IMAGES_PER_CALL do
-    local count = math.min(IMAGES_PER_CALL, #keep - first + 1)
-    kept = kept + keep:narrow(1, first, count):to("float32"):mean():item() * count
+--- What masks hide.
+-- @tparam ?Tensor keep
+-- @treturn number share of all pixels
+-- @treturn integer images of which nothing is hidden
+function masks.hidden(keep)
+  if not keep then return 0, 0 end
+  local sum, empty, shares = 0, 0, kept_shares(keep)
+  for _, share in ipairs(shares) do
+    sum = sum + share
+    empty = empty + (share == 1 and 1 or 0)
   end
-  return 1 - kept / #keep
+  return 1 - sum / #shares, empty
 end
 
 local schema = tables.merged(masks.rule_schema, explain_schema, {
+  masks = masks.kind_rule,
   heat = { type = "tensor", optional = true },
   seed = { type = "integer", default = 1 },
 })
@@ -119,21 +264,24 @@ local schema = tables.merged(masks.rule_schema, explain_schema, {
 --- Masks every image of a data set where the model looks (or at random).
 -- @tparam Module model
 -- @tparam table set data set
--- @tparam[opt] table options `method` ("masktune"; "randmask"); `protocol` ("reference"; "paper"), `rule` ("sigma"),
--- `k` (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; `random` ("square"; "area":
--- as much of each image as MaskTune masks); `seed` of random masks (1); `heat`: heatmaps from explain, which are not
--- computed again then; `layer`, `progress`, `label` as in explain
+-- @tparam[opt] table options `masks` ("cam": where the model looks; "square": the reference's random squares; "area":
+-- at random as much of each image as "cam" would; "none"); `protocol` ("reference"; "paper"), `rule` ("sigma"), `k`
+-- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; `empty` ("keep": an image of
+-- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `seed` of random masks (1); `heat`:
+-- heatmaps from explain, which are not computed again then; `cam`, `layer`, `progress`, `label` as in explain
 -- @treturn table data set
--- @treturn table `keep` (the masks), `heat` (nil where none was needed), `fraction` of the pixels hidden
+-- @treturn table `keep` (the masks), `heat` (nil where none was needed), `fraction` of the pixels hidden, `empty`:
+-- images of which nothing is
 function masks.mask_dataset(model, set, options)
   local o = check.options("mt.masktune.mask_dataset", options, schema)
   dataset.check("mt.masktune.mask_dataset", "argument 'dataset'", set)
   local heat = o.heat
-  if masks.need_heat(o) and not heat then
+  if masks.need_heat(o.masks) and not heat then
     heat = masks.explain(model, set, tables.picked(o, explain_schema))
   end
-  local keep = masks.keep(set, o, heat, masks.global_mean(set, o, heat), o.seed)
-  return masks.apply(set, keep), { keep = keep, heat = heat, fraction = masks.fraction(keep) }
+  local keep = masks.keep(set, o.masks, o, heat, masks.global_mean(set, o, heat), o.seed)
+  local fraction, empty = masks.hidden(keep)
+  return masks.apply(set, keep), { keep = keep, heat = heat, fraction = fraction, empty = empty }
 end
 
 return masks

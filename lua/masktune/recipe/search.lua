@@ -4,12 +4,15 @@
 -- Masks of several k are several judges, and each favours the models tuned on masks like its own, and those of a small
 -- k, which hide much, find larger differences than the others. So accuracies of different judges are not compared:
 -- each judge ranks the candidates, and the best mean rank wins (of equals the best mean accuracy, then the first).
+-- The unmasked validation split has a veto: a candidate that gives one answer to everything there, or has lost more
+-- than half of what its start knew, is not sound, however well it does on masked images.
 -- @module masktune.recipe.search
 local core = require "masktune.core"
 local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
 local masks = require "masktune.recipe.masks"
 local metrics = require "masktune.metrics"
+local notice = require "masktune.notice"
 local tables = require "masktune.tables"
 
 local search = {}
@@ -51,6 +54,58 @@ function search.judge(model, judges)
   return { judged = judged, val_accuracy = metrics.mean(judged), val_loss = metrics.mean(losses) }
 end
 
+-- ---- soundness ----
+
+--- The largest share of one value in a list.
+local function largest_share(values)
+  local counts, most = {}, 0
+  for _, value in ipairs(values) do
+    counts[value] = (counts[value] or 0) + 1
+    most = math.max(most, counts[value])
+  end
+  return most / #values
+end
+
+--- What a candidate's accuracy on the unmasked validation split is held against.
+local function yardstick(model, stage)
+  if not stage.val then return nil end
+  model:load_state_dict(stage.start.model)
+  return { accuracy = evaluate(model, stage.val).accuracy, majority = largest_share(stage.val.labels:totable()) }
+end
+
+--- Why a model is not sound; nil where it is.
+-- @tparam table measured of the unmasked validation split: `accuracy`, `predictions`
+-- @tparam table start `accuracy` before fine-tuning, `majority`: the share of the most frequent class
+-- @treturn ?string
+function search.problem(measured, start)
+  if start.majority < 1 and largest_share(measured.predictions) == 1 then
+    return ("answers class %d to every unmasked validation image"):format(measured.predictions[1])
+  end
+  local least = start.majority + (start.accuracy - start.majority) / 2
+  if start.accuracy > start.majority and measured.accuracy < least then
+    return ("is right on %.1f %% of the unmasked validation images, after %.1f %% before (always the most frequent "
+      .. "class: %.1f %%)"):format(100 * measured.accuracy, 100 * start.accuracy, 100 * start.majority)
+  end
+end
+
+--- The row's fields about the unmasked validation split.
+local function look_unmasked(model, stage)
+  if not stage.val then return {} end
+  local measured = evaluate(model, stage.val, { predictions = true })
+  return { unmasked_accuracy = measured.accuracy, problem = search.problem(measured, stage.yardstick) }
+end
+
+local function refuse_all(state)
+  local lines = {}
+  for i, row in ipairs(state.tried) do
+    lines[i] = ("\n  rate %.4g, k %g: %s"):format(row.lr, row.k, row.problem)
+  end
+  error("mt.masktune: no candidate is sound:" .. table.concat(lines)
+    .. "\nSmaller rates (auto.factors), masks that hide less (a larger k) or more images may help.", 0)
+end
+
+-- ---- choosing ----
+
 --- The sum of a candidate's ranks with all judges: 1 for every better candidate, one half for every equal one. (A sum
 -- and no mean, so that it is exact.)
 local function rank_of(rows, row)
@@ -88,9 +143,10 @@ local function dominates(a, b)
 end
 
 --- Adds a candidate; keeps its state while it can win, and forgets the states of those that no longer can.
-local function add(state, row, last)
+local function add(state, row, last, only)
   local number = #state.tried + 1
   state.tried[number] = row
+  if row.problem and not only then return end
   local kept = {}
   for _, candidate in ipairs(state.kept) do
     if dominates(state.tried[candidate.number], row) then return end
@@ -103,14 +159,14 @@ end
 --- Fine-tunes one candidate: its row of results and its state.
 local function try(model, stage, candidate, masked, judges)
   local started = core.clock()
-  local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.schema), {
+  local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.passed), {
     lr = candidate.lr,
     start = stage.start,
     epochs = 1,
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
-  local row = tables.merged(candidate, search.judge(model, judges), {
+  local row = tables.merged(candidate, search.judge(model, judges), look_unmasked(model, stage), {
     iteration = stage.iteration,
     train_loss = run.history[1].train_loss,
     train_accuracy = run.history[1].train_accuracy,
@@ -123,14 +179,37 @@ end
 local function try_all(model, stage, state, candidates)
   local judges = judges_of(stage)
   local masked, masked_k
+  stage.yardstick = yardstick(model, stage)
   for i = #state.tried + 1, #candidates do
     if masked_k ~= candidates[i].k then
       masked_k = candidates[i].k
       masked = masks.apply(stage.train, stage.keep("train", masked_k))
     end
-    add(state, try(model, stage, candidates[i], masked, judges))
+    local row, last = try(model, stage, candidates[i], masked, judges)
+    add(state, row, last, #candidates == 1)
     stage.stages:save(stage.name, state, stage.settings)
   end
+end
+
+--- The rows that may win, and their places among all.
+local function sound_rows(state)
+  local rows, places = {}, {}
+  for i, row in ipairs(state.tried) do
+    if not row.problem then rows[#rows + 1], places[#places + 1] = row, i end
+  end
+  return rows, places
+end
+
+--- The number of the best candidate. A single one was no choice: it stays, and what is wrong with it is said.
+local function choose(state)
+  if #state.tried == 1 then
+    local row = state.tried[1]
+    if row.problem then notice.say("fine-tuned at rate %.4g, the net %s", row.lr, row.problem) end
+    return 1
+  end
+  local rows, places = sound_rows(state)
+  if #rows == 0 then refuse_all(state) end
+  return places[search.winner(rows)]
 end
 
 --- Finds the best candidate of a stage.
@@ -142,7 +221,7 @@ function search.run(model, stage)
   local state = stage.stages:load(stage.name, stage.settings) or { tried = {}, kept = {} }
   local candidates = search.candidates(stage.rates, stage.ks)
   if #state.tried < #candidates then try_all(model, stage, state, candidates) end
-  local winner = search.winner(state.tried)
+  local winner = choose(state)
   for _, candidate in ipairs(state.kept) do
     if candidate.number == winner then
       return { tried = state.tried, chosen = state.tried[winner], best = candidate }

@@ -1,6 +1,7 @@
 --- The finished stages of a recipe, kept in a folder so that a run that was killed repeats only what was not finished.
--- Without a folder nothing is kept, and nothing is ever found. A run that does not resume removes what it finds first:
--- what lies in the folder is always of one run.
+-- Heatmaps and fine-tunings are kept under the digest of what they depend on: runs with other masks, rates or methods
+-- lie side by side in one folder and share the ERM, and the heatmaps where these are the same.
+-- Without a folder nothing is kept, and nothing is ever found. A run that does not resume removes what it finds first.
 -- @module masktune.recipe.stages
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
@@ -8,8 +9,8 @@ local core = require "masktune.core"
 local Stages = {}
 Stages.__index = Stages
 
---- File names a recipe writes; the number is the iteration's.
-local patterns = { "^erm%.safetensors$", "^heat%-%d+%.safetensors$", "^finetune%-%d+%.safetensors$" }
+--- File names a recipe writes: the number is the iteration's, the rest a digest.
+local patterns = { "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$" }
 
 --- Removes the stages in a folder (a folder that is not there has none).
 -- @string folder
@@ -22,22 +23,33 @@ local function clear(folder)
   end
 end
 
+local function digest(settings)
+  local texts = {}
+  for name, value in pairs(settings) do
+    texts[#texts + 1] = ("%s = %s"):format(name, value)
+  end
+  table.sort(texts)
+  return core.md5(table.concat(texts, "\n")):sub(1, 8)
+end
+
 --- The path of a stage's file; nil without a folder.
 -- @string name "erm", "heat-1", "finetune-1", ...
-function Stages:path(name)
-  return self.folder and ("%s/%s.safetensors"):format(self.folder, name)
+-- @tparam[opt] table settings what it depends on
+function Stages:path(name, settings)
+  local suffix = settings and "-" .. digest(settings) or ""
+  return self.folder and ("%s/%s%s.safetensors"):format(self.folder, name, suffix)
 end
 
 --- The state of a stage that was saved, nil where there is none.
 -- @string name
--- @tparam table settings as in checkpoint.load, which refuses those of another run
+-- @tparam table settings
 function Stages:load(name, settings)
-  local path = self:path(name)
+  local path = self.folder and self:path(name, settings)
   if path and core.file_exists(path) then return (checkpoint.load(path, settings)) end
 end
 
 function Stages:save(name, state, settings)
-  if self.folder then checkpoint.save(self:path(name), state, settings) end
+  if self.folder then checkpoint.save(self:path(name, settings), state, settings) end
 end
 
 --- Opens a folder of stages.

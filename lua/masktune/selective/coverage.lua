@@ -17,8 +17,8 @@ local WHERE = "mt.selective.threshold"
 local function wanted_count(share, count)
   local wanted = math.floor(share * count + 0.5)
   if wanted == 0 then
-    error(("%s: option 'coverage': %g of %d scores keeps none, expected at least %g"):format(WHERE, share, count,
-      0.5 / count), 3)
+    check.fail("%s: option 'coverage': %g of %d scores keeps none, expected at least %g", WHERE, share, count,
+      0.5 / count)
   end
   return wanted
 end
@@ -38,9 +38,9 @@ local function without_parting(sorted, wanted, o)
   local fewer, more = first - 1, last
   if o.ties == "refuse" then
     local instead = fewer == 0 and more or fewer .. " or " .. more
-    error(("%s: option 'coverage': %g of %d scores is %d, but those in places %d to %d are all %.17g: %s can be kept "
-      .. "(option 'ties' = 'nearest' takes the nearest)"):format(WHERE, o.coverage, #sorted, wanted, first, last,
-      sorted[wanted], instead), 3)
+    check.fail("%s: option 'coverage': %g of %d scores is %d, but those in places %d to %d are all %.17g: %s can be "
+      .. "kept (option 'ties' = 'nearest' takes the nearest)", WHERE, o.coverage, #sorted, wanted, first, last,
+      sorted[wanted], instead)
   end
   if fewer > 0 and wanted - fewer <= more - wanted then return fewer end
   return more

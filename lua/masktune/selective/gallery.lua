@@ -83,8 +83,8 @@ local function gallery(options)
   if check.is_tensor(o.labels) then o.labels = o.labels:totable() end
   local ranking = coverage.ranking(o.answers)
   if #ranking ~= #o.images or #ranking ~= #o.labels then
-    error(("mt.selective.gallery: %d images, %d scores and %d labels, expected as many of each"):format(#o.images,
-      #ranking, #o.labels), 2)
+    check.fail("mt.selective.gallery: %d images, %d scores and %d labels, expected as many of each", #o.images,
+      #ranking, #o.labels)
   end
   local shown = math.min(o.columns * o.rows, #ranking)
   local surest, rejected = table.move(ranking, 1, shown, 1, {}), {}

@@ -1,5 +1,6 @@
 --- The probabilities of a model, in double precision.
 -- @module masktune.selective.predict
+local dataset = require "masktune.data.dataset"
 local inference = require "masktune.inference"
 local loader = require "masktune.data.loader"
 local progress = require "masktune.progress"
@@ -26,9 +27,9 @@ end
 
 local function run(model, set, o)
   local rows = {}
-  local bar = o.progress and progress { total = #set.images, label = o.label, unit = "images" }
-  for images in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
-    for _, logits in ipairs(model(images):totable()) do
+  local bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" }
+  for batch in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
+    for _, logits in ipairs(model(batch[batch.input]):totable()) do
       rows[#rows + 1] = softmax(logits)
     end
     if bar then bar:update(#rows) end

@@ -1,5 +1,6 @@
 --- Predictions with a score: the higher, the surer. An answer is given where the score is above a threshold gamma.
 -- @module masktune.selective.scores
+local check = require "masktune.check"
 local input = require "masktune.selective.input"
 
 local scores = {}
@@ -38,8 +39,8 @@ local function pairs_of(where, initial, final)
   local first = input.probabilities(where, "initial", initial)
   local second = input.probabilities(where, "final", final)
   if #first ~= #second or #first[1] ~= #second[1] then
-    error(("%s: initial is {%d,%d} and final {%d,%d}, expected the same images and classes"):format(where, #first,
-      #first[1], #second, #second[1]), 3)
+    check.fail("%s: initial is {%d,%d} and final {%d,%d}, expected the same images and classes", where, #first,
+      #first[1], #second, #second[1])
   end
   return first, second
 end

@@ -41,7 +41,7 @@ function sgr.binomial_bound(errors, count, delta)
   count = check.argument(where, "count", count, { type = "integer", min = 1 })
   errors = check.argument(where, "errors", errors, { type = "integer", min = 0, max = count })
   check.argument(where, "delta", delta, { type = "number", above = 0 })
-  if delta >= 1 then error(("%s: argument 'delta': number in (0, 1) expected, got %s"):format(where, delta), 2) end
+  if delta >= 1 then check.fail("%s: argument 'delta': number in (0, 1) expected, got %s", where, delta) end
   if errors == count then return 1.0 end
   local log_ways, log_delta = log_binomial(count, errors), math.log(delta)
   local low, high = 0.0, 1.0

@@ -1,0 +1,71 @@
+-- What the README shows is what happens: its Lua blocks run, each alone, as scripts and line by line in the REPL; what
+-- it shows of the REPL is what the REPL says.
+local mt = require "masktune"
+local files = require "data.files"
+local process = require "support.process"
+
+--- The blocks of the README of one language, in order.
+local function blocks(language)
+  local list = {}
+  for block in mt.read_file("README.md"):gmatch("\n```" .. language .. "\n(.-)\n```") do
+    list[#list + 1] = block
+  end
+  return list
+end
+
+--- Drawn digits as MNIST's files: `count` of them for training, a tenth for the test.
+local function write_mnist(folder, count)
+  mt.make_directory(folder)
+  for split, size in pairs { train = count, t10k = count // 10 } do
+    local set = mt.data.synthetic_digits { count = size, seed = size }
+    local digits = string.char(table.unpack(set.digits:totable()))
+    mt.write_file(("%s/%s-images-idx3-ubyte"):format(folder, split), files.idx({ size, 28, 28 }, set.images:bytes()))
+    mt.write_file(("%s/%s-labels-idx1-ubyte"):format(folder, split), files.idx({ size }, digits))
+  end
+end
+
+--- Runs Lua in a folder of its own, where $MASKTUNE_DATA holds a small MNIST.
+local function run(folder, arguments, input)
+  mt.write_file(folder .. "/input.lua", input)
+  return process.run(("cd %s && MASKTUNE_DATA=%s timeout 120 %s %s"):format(process.quoted(folder),
+    process.quoted(folder .. "/mnist"), process.quoted(process.lua), arguments))
+end
+
+describe("the README's Lua", function()
+  local lua = blocks "lua"
+
+  it("is found", function() assert.is_true(#lua >= 4) end)
+
+  for number, block in ipairs(lua) do
+    local first = block:match("[^\n]*"):sub(1, 60)
+    it(("block %d (%s ...) runs as a script and in the REPL"):format(number, first), function()
+      process.with_folder(function(folder)
+        write_mnist(folder .. "/mnist", 1200)
+        local ok, output = run(folder, "input.lua", block)
+        assert.is_true(ok, output)
+        local _, said = run(folder, "-i < input.lua", block .. "\nprint('the end')\n")
+        assert.falsy(said:find("stdin:%d+:"), said)
+        assert.falsy(said:find("traceback", 1, true), said)
+        assert.truthy(said:find("the end", 1, true), said)
+      end)
+    end)
+  end
+
+  it("is what the REPL answers, where the README shows that", function()
+    local shown = 0
+    for block in mt.read_file("README.md"):gmatch("\n```\n(> .-)\n```") do
+      shown = shown + 1
+      process.with_folder(function(folder)
+        local lines, expected = { 'mt = require "masktune"' }, {}
+        for line in block:gmatch("[^\n]+") do
+          if line:find("^> ") then lines[#lines + 1] = line:sub(3) else expected[#expected + 1] = line end
+        end
+        local _, output = run(folder, "-i < input.lua", table.concat(lines, "\n") .. "\n")
+        for _, line in ipairs(expected) do
+          assert.truthy(output:find(line, 1, true), output)
+        end
+      end)
+    end
+    assert.is_true(shown >= 1)
+  end)
+end)
