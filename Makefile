@@ -140,7 +140,7 @@ lint: ## luacheck, clang-format, and a build with warnings as errors
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
 
-bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick)
+bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick, --company)
 	@.ci/setup
 	@$(BUILD_ALL)
 	@$(RUN) $(LUA) examples/bench.lua --json bench.json $(BENCH_FLAGS)
