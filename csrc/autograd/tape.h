@@ -35,9 +35,9 @@ struct mt_node {
   int n_saved;
   mt_tensor **saved; /* detached; entries may be NULL */
   uint32_t *saved_versions;
-  void *context;   /* a copy of the bytes given to mt_recorded; freed with the node */
+  void *context;   /* a copy of the bytes given to mt_recorded */
   mt_tensor *grad; /* gradient of the output, gathered during backward */
-  bool spent;      /* backward ran and freed the saved values */
+  bool spent;      /* backward ran, and what it needed was freed: saved values, context and edges */
 };
 
 typedef enum {

@@ -25,10 +25,10 @@ mt_module *mtl_test_module(lua_State *L, int arg) {
   return place ? *place : NULL;
 }
 
+static void release_module(void *m) { mt_module_release(m); }
+
 void mtl_push_module(lua_State *L, mt_module *m) {
-  mt_module **place = lua_newuserdatauv(L, sizeof *place, MTL_USER_VALUES);
-  *place = m;
-  luaL_setmetatable(L, MTL_MODULE);
+  mtl_push_owner(L, m, release_module, MTL_MODULE, MTL_USER_VALUES);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, m);
