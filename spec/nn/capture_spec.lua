@@ -242,6 +242,14 @@ describe("mt.capture", function()
     assert.equal(logits:bytes(), taps[2].value:bytes())
   end)
 
+  it("has no gradient where a layer gives integers", function()
+    local script = nn.Module{ pick = nn.Module{ forward = function(_, x) return x:argmax(4) end },
+      forward = function(self, x) return self.pick(x):to("float32"):sum{ 2, 3 } end }
+    local logits, taps = mt.capture(script, images, { layers = { "pick" } })
+    assert.equal("int32", taps[1].value:dtype())
+    assert.is_false(taps[1].value:requires_grad() or logits:requires_grad())
+  end)
+
   it("can run inside another", function()
     local inner_heat
     local script = nn.Module{ net = chain, forward = function(self, x)
