@@ -1,17 +1,15 @@
 #include "explain/cam.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 #include "autograd/tape.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "image/pixels.h"
+#include "nn/capture.h"
 
 #define CHUNK_BYTES ((int64_t)1536 << 10) /* of input: the widest activations are some ten times larger */
 #define MIN_CHUNK 16                      /* every chunk folds and packs the net's weights once */
 #define MAX_CHUNK 128
-#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
+#define PARALLEL_FROM ((int64_t)1 << 14) /* values; below, starting threads costs more than they save */
 
 /* ---- weight rules ---- */
 
@@ -61,52 +59,45 @@ static void heat_of_image(const mt_cam_method *method, const float *activation, 
   }
 }
 
-/* activation with its gradient: {count,h,w,C}; heat: {count,h,w}. */
-static int heat_of_chunk(const mt_cam_method *method, const mt_tensor *activation, float *heat) {
+typedef struct {
+  const mt_cam_method *method;
+  const float *activation, *gradient;
+  int64_t positions, channels;
+  double *weights; /* of each image, and as many sums */
+  float *heat;
+} heat_work;
+
+static void heat_range(const void *context, int64_t begin, int64_t end) {
+  const heat_work *w = context;
+  const int64_t size = w->positions * w->channels;
+  for (int64_t i = begin; i < end; i++)
+    heat_of_image(w->method, w->activation + i * size, w->gradient + i * size, w->positions, w->channels,
+                  w->weights + 2 * i * w->channels, w->heat + i * w->positions);
+}
+
+/* activation, gradient: {count,h,w,C}; heat: {count,h,w}. */
+static int heat_of_images(const mt_cam_method *method, const mt_tensor *activation, const mt_tensor *gradient,
+                          float *heat) {
   const int64_t count = activation->shape[0], channels = activation->shape[3];
-  const int64_t positions = activation->shape[1] * activation->shape[2], size = positions * channels;
-  double *weights = mt_alloc((size_t)(2 * count * channels) * sizeof *weights); /* and as many sums */
+  const int64_t positions = activation->shape[1] * activation->shape[2];
+  double *weights = mt_alloc((size_t)(2 * count * channels) * sizeof *weights);
   if (!weights) return -1;
-#pragma omp parallel for num_threads(mt_num_threads()) if (activation->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < count; i++)
-    heat_of_image(method, mt_f32(activation) + i * size, mt_f32(activation->grad) + i * size, positions, channels,
-                  weights + 2 * i * channels, heat + i * positions);
+  const heat_work work = {method, mt_f32(activation), mt_f32(gradient), positions, channels, weights, heat};
+  mt_parallel(count, mt_chunk(count, positions * channels, PARALLEL_FROM), heat_range, &work);
   mt_free(weights);
   return 0;
 }
 
-/* ---- the modes of a net ---- */
-
-typedef struct {
-  mt_module *module;
-  bool training;
-} mode_record;
-
-typedef struct {
-  mode_record *records;
-  size_t count, capacity;
-} mode_list;
-
-static int record_mode(mt_module *m, const char *path, void *context) {
-  mode_list *list = context;
-  (void)path;
-  if (list->count == list->capacity) {
-    const size_t capacity = list->capacity ? 2 * list->capacity : 64;
-    mode_record *records = realloc(list->records, capacity * sizeof *records);
-    if (!records) return mt_fail(MT_ERROR_MEMORY, "out of memory: cam");
-    list->records = records;
-    list->capacity = capacity;
-  }
-  list->records[list->count++] = (mode_record){mt_module_retain(m), m->training};
-  return 0;
-}
-
-static void restore_modes(mode_list *list) {
-  for (size_t i = 0; i < list->count; i++) {
-    list->records[i].module->training = list->records[i].training;
-    mt_module_release(list->records[i].module);
-  }
-  free(list->records);
+mt_tensor *mt_cam_heat(const mt_cam_method *method, const mt_tensor *activation, const mt_tensor *gradient) {
+  if (mt_expect_dtype(activation, MT_FLOAT32, "cam", "activation") < 0 ||
+      mt_expect_ndim(activation, 4, "cam", "activation", "{N,h,w,C}") < 0 ||
+      mt_expect_dtype(gradient, MT_FLOAT32, "cam", "gradient") < 0 ||
+      mt_expect_shape(gradient, 4, activation->shape, "cam", "gradient") < 0)
+    return NULL;
+  mt_tensor *heat = mt_tensor_new(MT_FLOAT32, 3, activation->shape);
+  if (!heat || heat_of_images(method, activation, gradient, mt_f32(heat)) == 0) return heat;
+  mt_release(heat);
+  return NULL;
 }
 
 /* ---- one pass ---- */
@@ -187,21 +178,19 @@ static int explain_chunk(cam_run *run, mt_tensor *logits, mt_tensor *activation,
       backward_to_layer(run, logits, activation, first) < 0 || fit_heat(run, activation) < 0)
     return -1;
   const int64_t positions = activation->shape[1] * activation->shape[2];
-  return heat_of_chunk(run->method, activation, mt_f32(run->heat) + first * positions);
+  return heat_of_images(run->method, activation, activation->grad, mt_f32(run->heat) + first * positions);
 }
 
 static int run_chunk(cam_run *run, int64_t first, int64_t count) {
   mt_tensor *images = mt_image_range(run->images, first, count);
   if (!images) return -1;
-  mt_capture capture = {.target = run->layer};
-  mt_capture *outer = mt_module_set_capture(&capture);
-  mt_grad_mode_set(MT_GRAD_OFF); /* up to the layer; there the capture turns recording on */
-  mt_tensor *logits = mt_module_forward(run->model, images);
-  mt_module_set_capture(outer);
+  mt_layer_tap tap = {.module = run->layer};
+  mt_capture capture = {.taps = &tap, .count = 1, .gradients = true};
+  mt_tensor *logits = mt_capture_forward(&capture, run->model, images);
   mt_release(images);
-  const int status = logits ? explain_chunk(run, logits, capture.activation, first, count) : -1;
+  const int status = logits ? explain_chunk(run, logits, tap.value, first, count) : -1;
   mt_release(logits);
-  mt_release(capture.activation);
+  mt_capture_release(&capture);
   return status;
 }
 
@@ -240,17 +229,7 @@ int mt_cam(const mt_cam_method *method, mt_module *model, const mt_tensor *image
   if (check_images(images, options->targets) < 0) return -1;
   run.layer = mt_module_find(model, options->layer);
   if (!run.layer) return -1;
-
-  mode_list modes = {0};
-  const mt_grad_mode grad_mode = mt_grad_mode_get();
-  int status = mt_module_walk(model, record_mode, &modes);
-  if (status == 0) {
-    mt_module_train(model, false);
-    status = run_chunks(&run);
-    mt_grad_mode_set(grad_mode);
-  }
-  restore_modes(&modes);
-  if (status < 0) {
+  if (run_chunks(&run) < 0) {
     mt_release(run.heat);
     mt_release(run.predicted);
     return -1;

@@ -26,6 +26,9 @@ typedef struct {
   int64_t batch;            /* images run at once; 0: as many as fit the processor's cache */
 } mt_cam_options;
 
+/* One method's heatmaps float32 {N,h,w} >= 0 from what a layer gave and the gradients there, both {N,h,w,C}. */
+mt_tensor *mt_cam_heat(const mt_cam_method *method, const mt_tensor *activation, const mt_tensor *gradient);
+
 /* images: float32 in [0,1] or uint8, {N,H,W,C}. Fills *heat, float32 {N,h,w} >= 0 (NaN where the net gives NaN), and
  * *predicted, int32 {N}: the most probable classes (the first of equals). */
 int mt_cam(const mt_cam_method *method, mt_module *model, const mt_tensor *images, const mt_cam_options *options,

@@ -1,12 +1,11 @@
 #include "explain/mask.h"
 
 #include <math.h>
-#include <omp.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "explain/rank.h"
 #include "image/resize.h"
 
 /* What all images share: sizes, and the taps that lead from heatmap to surface and from surface to mask. */
@@ -19,20 +18,15 @@ typedef struct {
   const mt_tap *surface_rows, *surface_columns, *mask_rows, *mask_columns;
 } mask_plan;
 
-typedef struct {
-  float value;
-  int32_t index;
-} ranked;
-
 /* One thread's scratch. */
 typedef struct {
   float *scaled, *surface, *keep;
-  ranked *order;
+  mt_ranked *order;
 } scratch;
 
 /* ---- set-up ---- */
 
-static int check_finite(const mt_tensor *heat, const char *op) {
+int mt_heat_check_finite(const mt_tensor *heat, const char *op) {
   const int64_t size = heat->shape[1] * heat->shape[2];
   for (int64_t i = 0; i < heat->count; i++) {
     if (!isfinite(mt_f32(heat)[i]))
@@ -52,7 +46,7 @@ static int check_heat(const mt_tensor *heat, const int64_t size[2], const char *
   if (size[0] < 1 || size[1] < 1 || size[0] > largest / size[1] || heat->shape[1] > largest / heat->shape[2])
     return mt_fail(MT_ERROR_ARGUMENT, "%s: size is %s, expected 1 to %lld pixels", op, mt_shape_text(2, size, text),
                    (long long)largest);
-  return check_finite(heat, op);
+  return mt_heat_check_finite(heat, op);
 }
 
 static int plan_init(mask_plan *plan, const mt_tensor *heat, mt_protocol protocol, const int64_t size[2]) {
@@ -153,19 +147,10 @@ static void apply_soft(const mask_plan *plan, const mt_mask_options *options, co
   for (int64_t i = 0; i < plan->surface_size; i++) s->keep[i] = 1.0f - s->keep[i];
 }
 
-static int compare_ranked(const void *a, const void *b) {
-  const ranked *p = a, *q = b;
-  if (p->value != q->value) return p->value > q->value ? -1 : 1;
-  return p->index < q->index ? -1 : 1;
-}
-
 static void apply_topk(const mask_plan *plan, const mt_mask_options *options, const scratch *s) {
   const float low = extent_of(s->surface, plan->surface_size).low;
-  for (int64_t i = 0; i < plan->surface_size; i++) {
-    s->order[i] = (ranked){s->surface[i], (int32_t)i};
-    s->keep[i] = 1.0f;
-  }
-  qsort(s->order, (size_t)plan->surface_size, sizeof *s->order, compare_ranked);
+  for (int64_t i = 0; i < plan->surface_size; i++) s->keep[i] = 1.0f;
+  mt_rank_values(s->surface, plan->surface_size, s->order);
   for (int64_t i = 0; i < options->top && s->order[i].value > low; i++) s->keep[s->order[i].index] = 0.0f;
 }
 
@@ -210,13 +195,13 @@ static void store_mask(const mask_plan *plan, const scratch *s, mt_tensor *masks
 
 static size_t scratch_bytes(const mask_plan *plan) {
   const size_t bytes =
-      (size_t)plan->heat_size * sizeof(float) + (size_t)plan->surface_size * (2 * sizeof(float) + sizeof(ranked));
+      (size_t)plan->heat_size * sizeof(float) + (size_t)plan->surface_size * (2 * sizeof(float) + sizeof(mt_ranked));
   return (bytes + 63) / 64 * 64; /* no two threads in one cache line */
 }
 
 static scratch scratch_at(const mask_plan *plan, char *block) {
   scratch s;
-  s.order = (ranked *)block;
+  s.order = (mt_ranked *)block;
   s.scaled = (float *)(s.order + plan->surface_size);
   s.surface = s.scaled + plan->heat_size;
   s.keep = s.surface + plan->surface_size;
@@ -234,23 +219,34 @@ static int check_options(const mask_plan *plan, const mt_mask_options *options) 
   return 0;
 }
 
+typedef struct {
+  const mask_plan *plan;
+  const mt_mask_options *options;
+  const float *heat;
+  mt_tensor *masks;
+  char *blocks; /* scratch of each worker */
+} mask_work;
+
+static void mask_images(const void *context, int64_t begin, int64_t end) {
+  const mask_work *w = context;
+  const scratch s = scratch_at(w->plan, w->blocks + (size_t)mt_worker() * scratch_bytes(w->plan));
+  for (int64_t i = begin; i < end; i++) {
+    mask_image(w->plan, w->options, w->heat + i * w->plan->heat_size, &s);
+    store_mask(w->plan, &s, w->masks, i);
+  }
+}
+
 static mt_tensor *threshold_with(const mask_plan *plan, const mt_tensor *heat, const mt_mask_options *options) {
   if (check_options(plan, options) < 0) return NULL;
   const int64_t shape[3] = {heat->shape[0], plan->height, plan->width};
-  const int threads = mt_num_threads();
-  const size_t per_thread = scratch_bytes(plan);
   mt_tensor *masks = mt_tensor_new(options->rule == MT_RULE_SOFT ? MT_FLOAT32 : MT_UINT8, 3, shape);
-  char *blocks = masks ? mt_alloc((size_t)threads * per_thread) : NULL;
+  char *blocks = masks ? mt_alloc((size_t)mt_num_threads() * scratch_bytes(plan)) : NULL;
   if (!blocks) {
     mt_release(masks);
     return NULL;
   }
-#pragma omp parallel for num_threads(threads) if (masks->count > 4096)
-  for (int64_t i = 0; i < shape[0]; i++) {
-    const scratch s = scratch_at(plan, blocks + (size_t)omp_get_thread_num() * per_thread);
-    mask_image(plan, options, mt_f32(heat) + i * plan->heat_size, &s);
-    store_mask(plan, &s, masks, i);
-  }
+  mt_parallel(shape[0], mt_chunk(shape[0], plan->height * plan->width, 2048), mask_images,
+              &(mask_work){plan, options, mt_f32(heat), masks, blocks});
   mt_free(blocks);
   return masks;
 }
@@ -331,12 +327,22 @@ static void apply_to_row(const mt_tensor *images, const mt_tensor *keep, mt_tens
   }
 }
 
+typedef struct {
+  const mt_tensor *images, *keep;
+  mt_tensor *masked;
+} application;
+
+static void apply_to_rows(const void *context, int64_t begin, int64_t end) {
+  const application *a = context;
+  for (int64_t row = begin; row < end; row++) apply_to_row(a->images, a->keep, a->masked, row);
+}
+
 mt_tensor *mt_mask_apply(const mt_tensor *images, const mt_tensor *keep) {
   if (check_apply(images, keep) < 0) return NULL;
   mt_tensor *masked = mt_tensor_like(images);
   if (!masked) return NULL;
   const int64_t rows = images->shape[0] * images->shape[1];
-#pragma omp parallel for num_threads(mt_num_threads()) if (masked->count > 65536)
-  for (int64_t row = 0; row < rows; row++) apply_to_row(images, keep, masked, row);
+  mt_parallel(rows, mt_chunk(rows, images->shape[2] * images->shape[3], 1 << 15), apply_to_rows,
+              &(application){images, keep, masked});
   return masked;
 }

@@ -28,6 +28,9 @@ typedef struct {
   int64_t size[2]; /* height and width of the image */
 } mt_mask_options;
 
+/* heat: float32 {N,h,w} without NaN and infinity; -1 with "op: heat of image i holds ...". */
+int mt_heat_check_finite(const mt_tensor *heat, const char *op);
+
 /* heat: float32 {N,h,w}. Returns {N,height,width}: uint8, float32 for the soft rule. */
 mt_tensor *mt_mask_threshold(const mt_tensor *heat, const mt_mask_options *options);
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "image/pixels.h"
 #include "image/resize.h"
 
 #define TABLE_SIZE 256
@@ -101,7 +102,6 @@ mt_tensor *mt_colorize(const mt_tensor *heat, mt_colormap map, const float range
 
 static int check_overlay(const mt_tensor *image, const mt_tensor *heat) {
   char text[MT_SHAPE_TEXT], other[MT_SHAPE_TEXT];
-  if (mt_expect_dtype(image, MT_UINT8, "overlay", "image") < 0) return -1;
   const int64_t channels = image->ndim ? image->shape[image->ndim - 1] : 0;
   if (image->ndim < 3 || image->ndim > 4 || (channels != 1 && channels != 3))
     return mt_fail(MT_ERROR_ARGUMENT, "overlay: image has shape %s, expected {H,W,C} or {N,H,W,C} with C 1 or 3",
@@ -123,9 +123,9 @@ static void mix(const mt_tensor *image, float alpha, mt_tensor *colors) {
   }
 }
 
-mt_tensor *mt_overlay(const mt_tensor *image, const mt_tensor *heat, float alpha, mt_colormap map,
-                      const float range[2]) {
-  if (check_overlay(image, heat) < 0) return NULL;
+/* image: uint8, checked. */
+static mt_tensor *overlay(const mt_tensor *image, const mt_tensor *heat, float alpha, mt_colormap map,
+                          const float range[2]) {
   const int64_t size[2] = {image->shape[image->ndim - 3], image->shape[image->ndim - 2]};
   mt_tensor *resized = mt_resize(heat, heat->ndim - 2, size, MT_RESIZE_BILINEAR);
   if (!resized) return NULL;
@@ -133,4 +133,12 @@ mt_tensor *mt_overlay(const mt_tensor *image, const mt_tensor *heat, float alpha
   mt_release(resized);
   if (colors) mix(image, alpha, colors);
   return colors;
+}
+
+mt_tensor *mt_overlay(mt_tensor *image, const mt_tensor *heat, float alpha, mt_colormap map, const float range[2]) {
+  if (check_overlay(image, heat) < 0) return NULL;
+  mt_tensor *bytes = mt_as_bytes(image, "overlay");
+  mt_tensor *result = bytes ? overlay(bytes, heat, alpha, map, range) : NULL;
+  mt_release(bytes);
+  return result;
 }

@@ -14,8 +14,8 @@ void mt_colormap_at(mt_colormap map, float value, uint8_t rgb[3]);
 mt_tensor *mt_colorize(const mt_tensor *heat, mt_colormap map, const float range[2]);
 
 /* Colours of `heat`, resized bilinearly to the image, mixed into it: alpha * colour + (1 - alpha) * image.
- * image: uint8 {H,W,1|3} or {N,H,W,1|3}; heat with as many images. Returns uint8 with 3 channels. */
-mt_tensor *mt_overlay(const mt_tensor *image, const mt_tensor *heat, float alpha, mt_colormap map,
-                      const float range[2]);
+ * image: {H,W,1|3} or {N,H,W,1|3}, uint8, or float32 in [0,1]; heat with as many images. Returns uint8 with 3
+ * channels. */
+mt_tensor *mt_overlay(mt_tensor *image, const mt_tensor *heat, float alpha, mt_colormap map, const float range[2]);
 
 #endif

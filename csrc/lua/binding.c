@@ -21,16 +21,47 @@ bool mtl_collect_for_memory(lua_State *L) {
 }
 
 void mtl_collect_if_wanted(lua_State *L) {
-  if (mt_memory_wants_collection()) collect(L);
+  if (mt_memory_wants_collection((size_t)lua_gc(L, LUA_GCCOUNT) << 10)) collect(L);
+}
+
+/* ---- owners ---- */
+
+static int new_owner(lua_State *L) {
+  void **place = lua_newuserdatauv(L, sizeof *place, (int)lua_tointeger(L, 2));
+  *place = NULL;
+  luaL_setmetatable(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const char *class, int user_values) {
+  lua_pushcfunction(L, new_owner);
+  lua_pushlightuserdata(L, (void *)class);
+  lua_pushinteger(L, user_values);
+  if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+    release(object);
+    lua_error(L);
+  }
+  *(void **)lua_touserdata(L, -1) = object;
 }
 
 /* ---- tensors ---- */
 
+static void release_tensor(void *t) { mt_release(t); }
+
 void mtl_push_tensor(lua_State *L, mt_tensor *t) {
-  mt_tensor **slot = lua_newuserdatauv(L, sizeof *slot, 0);
-  *slot = t;
-  luaL_setmetatable(L, MTL_TENSOR);
+  mtl_push_owner(L, t, release_tensor, MTL_TENSOR, 0);
   mtl_collect_if_wanted(L);
+}
+
+static void release_both(void *tensors) {
+  for (int i = 0; i < 2; i++) mt_release(((mt_tensor **)tensors)[i]);
+}
+
+void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second) {
+  mt_tensor *both[2] = {first, second};
+  mtl_push_owner(L, both, release_both, MTL_TENSOR, 0);
+  *(mt_tensor **)lua_touserdata(L, -1) = first;
+  mtl_push_tensor(L, second);
 }
 
 /* A finalised tensor can come back: through another object's finaliser, or an explicit call of __gc. */
@@ -123,6 +154,14 @@ mt_dtype mtl_check_dtype(lua_State *L, int arg) {
   return (mt_dtype)dtype;
 }
 
+const char *mtl_check_path(lua_State *L, int arg) {
+  luaL_checktype(L, arg, LUA_TSTRING);
+  const char *path = lua_tostring(L, arg);
+  luaL_argcheck(L, *path && strlen(path) == lua_rawlen(L, arg), arg,
+                "path expected, got an empty string or one with a zero byte");
+  return path;
+}
+
 static int shape_from_table(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]) {
   const lua_Integer n = luaL_len(L, arg);
   if (n > MT_MAX_DIMS)
@@ -162,8 +201,12 @@ int mtl_check_axis(lua_State *L, int arg, int ndim) {
 void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
   if (lua_isnoneornil(L, arg)) return;
   if (!lua_istable(L, arg)) argument_error(L, arg, "table of options");
+  mtl_check_fields(L, arg, arg, "", known);
+}
+
+void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const char *const known[]) {
   lua_pushnil(L);
-  while (lua_next(L, arg)) {
+  while (lua_next(L, table)) {
     lua_pop(L, 1);
     int i = 0;
     if (lua_type(L, -1) == LUA_TSTRING)
@@ -179,7 +222,8 @@ void mtl_check_options(lua_State *L, int arg, const char *const known[]) {
       luaL_addstring(&list, known[i]);
     }
     luaL_pushresult(&list);
-    luaL_argerror(L, arg, lua_pushfstring(L, "unknown option %s, expected one of: %s", got, lua_tostring(L, -1)));
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "%sunknown option %s, expected one of: %s", where, got, lua_tostring(L, -1)));
   }
 }
 
@@ -290,6 +334,21 @@ void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, 
     mtl_option_error(L, arg, name, expected);
   }
   lua_pop(L, 1);
+}
+
+bool mtl_option_color(lua_State *L, int arg, const char *name, uint8_t color[3]) {
+  if (!push_option(L, arg, name)) return false;
+  bool valid = lua_istable(L, -1) && luaL_len(L, -1) == 3;
+  for (int i = 0; valid && i < 3; i++) {
+    int64_t value = 0;
+    lua_geti(L, -1, i + 1);
+    valid = integer_at(L, -1, &value) && value >= 0 && value <= 255;
+    color[i] = (uint8_t)value;
+    lua_pop(L, 1);
+  }
+  if (!valid) mtl_option_error(L, arg, name, "table of three integers in [0, 255]");
+  lua_pop(L, 1);
+  return true;
 }
 
 mt_rng *mtl_option_generator(lua_State *L, int arg, const char *name) {

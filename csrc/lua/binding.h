@@ -21,7 +21,7 @@
 /* ---- errors (errors.c): the name a function was registered by, the line of the first caller that is not ours ---- */
 void mtl_set_functions(lua_State *L, const luaL_Reg *functions, int upvalues);
 void mtl_name_function(lua_State *L, const char *name); /* the function on top of the stack, which stays */
-void mtl_push_place(lua_State *L); /* "script.lua:12: ", or "" */
+void mtl_push_place(lua_State *L);                      /* "script.lua:12: ", or "" */
 int mtl_error(lua_State *L, const char *format, ...);
 int mtl_argument_error(lua_State *L, int arg, const char *message);
 int mtl_type_error(lua_State *L, int arg, const char *expected);
@@ -61,8 +61,14 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 #define MTL_GENERATOR "masktune.Generator"
 #define MTL_MODULE "masktune.Module"
 
+/* Pushes a new userdata of a class, which holds `object`. Raises, and releases the object, where the interpreter has no
+ * memory for it. */
+void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const char *class, int user_values);
+
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
+/* Both, so that neither is lost where there is no memory for the other's userdata. */
+void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
 /* One that is written to in place: refuses a copy of another tensor's part (core/tensor.h). */
 mt_tensor *mtl_check_target(lua_State *L, int arg);
@@ -80,6 +86,8 @@ int64_t mtl_check_integer(lua_State *L, int arg, int64_t lo, int64_t hi);
 double mtl_check_number(lua_State *L, int arg);
 bool mtl_check_boolean(lua_State *L, int arg);
 mt_dtype mtl_check_dtype(lua_State *L, int arg);
+/* A path: a string that is not empty and has no zero byte. */
+const char *mtl_check_path(lua_State *L, int arg);
 /* A shape as integers arg, arg+1, ... or as one table at arg. Returns the number of axes. */
 int mtl_check_shape(lua_State *L, int arg, int64_t shape[MT_MAX_DIMS]);
 /* An axis 1..ndim, or negative from the end, as 0-based. */
@@ -88,6 +96,8 @@ int mtl_check_axis(lua_State *L, int arg, int ndim);
 /* ---- options: a table argument whose keys are all known ---- */
 /* arg must be a table, none or nil; raises on a key that is not in `known` (NULL-terminated), listing them. */
 void mtl_check_options(lua_State *L, int arg, const char *const known[]);
+/* The same for a table inside argument arg, at stack index `table`; messages begin with `where`, "params[2]: ". */
+void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const char *const known[]);
 /* Fields; a missing one gives the default. Messages: "bad argument #3 to 'conv2d'
  * (option 'stride': integer in [1, 64] expected, got 0)". */
 bool mtl_has_option(lua_State *L, int arg, const char *name);
@@ -100,6 +110,8 @@ const char *mtl_option_string(lua_State *L, int arg, const char *name, const cha
 mt_tensor *mtl_option_tensor(lua_State *L, int arg, const char *name); /* NULL when missing */
 /* An integer or a table of two: (height, width). */
 void mtl_option_pair(lua_State *L, int arg, const char *name, int64_t fallback, int64_t lo, int64_t hi, int64_t out[2]);
+/* {red, green, blue}, integers 0..255; false (and nothing set) when missing. */
+bool mtl_option_color(lua_State *L, int arg, const char *name, uint8_t color[3]);
 /* Raises "option 'name': <expected> expected, got <value on top of the stack>" for argument arg. */
 int mtl_option_error(lua_State *L, int arg, const char *name, const char *expected);
 /* A generator option; NULL (the default one) when missing. */
@@ -111,15 +123,18 @@ void mtl_new_class(lua_State *L, const char *name, const luaL_Reg *methods, cons
 /* ---- one per file ---- */
 void mtl_open_tensor(lua_State *L);        /* tensor.c: creation, methods, operators */
 void mtl_open_random(lua_State *L);        /* random.c: manual_seed, generator */
-void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling, losses on tensors */
-void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, cross_entropy on tensors */
+void mtl_open_functional(lua_State *L);    /* functional.c: conv2d, batch_norm, pooling on tensors */
+void mtl_open_functional_nn(lua_State *L); /* functional_nn.c: linear, flatten, dropout, embedding on tensors */
+void mtl_open_loss(lua_State *L);          /* loss.c: cross_entropy, nll_loss, bce_with_logits, mse_loss */
 void mtl_open_operation(lua_State *L);     /* operation.c: op */
 void mtl_open_module(lua_State *L);        /* module.c: nn.* */
-void mtl_open_optim(lua_State *L);         /* optim.c: optim.sgd, optim.adam */
-void mtl_open_explain(lua_State *L);       /* explain.c: cam.*, mask.* */
+void mtl_open_optim(lua_State *L);         /* optim.c: optim.* */
+void mtl_open_cam(lua_State *L);           /* cam.c: capture, cam.* */
+void mtl_open_explain(lua_State *L);       /* explain.c: mask.* */
 void mtl_open_image(lua_State *L);         /* image.c: image.* */
 void mtl_open_paint(lua_State *L);         /* paint.c: image.paint, image.draw_strokes */
 void mtl_open_picture_files(lua_State *L); /* picture_files.c: image.read_jpeg, write_jpeg, read_files */
+void mtl_open_image_grid(lua_State *L);    /* image_grid.c: image.grid, save_grid */
 void mtl_open_augment(lua_State *L);       /* augment.c: image.affine ... augment */
 void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
 void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */

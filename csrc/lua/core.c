@@ -12,13 +12,16 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_random(L);
   mtl_open_functional(L);
   mtl_open_functional_nn(L);
+  mtl_open_loss(L);
   mtl_open_operation(L);
   mtl_open_module(L);
   mtl_open_optim(L);
+  mtl_open_cam(L);
   mtl_open_explain(L);
   mtl_open_image(L);
   mtl_open_paint(L);
   mtl_open_picture_files(L);
+  mtl_open_image_grid(L);
   mtl_open_augment(L);
   mtl_open_io(L);
   mtl_open_matfile(L);

@@ -1,55 +1,9 @@
-/* Class activation maps (cam.*) and the masks made from them (mask.*). */
-#include "explain/cam.h"
+/* Masks, from heatmaps and at random (mask.*). */
+#include "explain/impute.h"
 #include "explain/mask.h"
 #include "explain/random_mask.h"
+#include "explain/rank.h"
 #include "lua/binding.h"
-
-/* ---- cam ---- */
-
-/* Option 'target': an integer, an int32 tensor, or nothing. */
-static void option_target(lua_State *L, int arg, mt_cam_options *options) {
-  if (!mtl_has_option(L, arg, "target")) return;
-  lua_getfield(L, arg, "target");
-  const bool is_number = lua_type(L, -1) == LUA_TNUMBER;
-  lua_pop(L, 1);
-  if (is_number)
-    options->target = mtl_option_integer(L, arg, "target", 0, 1, INT32_MAX);
-  else
-    options->targets = mtl_option_tensor(L, arg, "target");
-}
-
-/*** Heatmaps of the regions that speak for a class: `max(0, sum_k w_k A_k)`, A_k the activations of a layer's channels.
-`xgradcam` (Fu et al. 2020, the one of the MaskTune paper): `w_k = sum(g_k A_k) / (sum A_k + 1e-7)`, g_k the gradient of
-the target's logit. `gradcam` (Selvaraju et al. 2017): `w_k = mean(g_k)`. The model runs in eval mode, a part of the
-images at a time, and is in the modes it had afterwards; parameters' gradients are not touched.
-@function cam.xgradcam
-@tparam Module model gives logits {N,k}
-@tparam Tensor images {N,H,W,C}, float32 in [0,1] or uint8 (divided by 255)
-@tparam table options `layer` (dotted name of a layer with output {N,h,w,C}, required: usually `model.cam_layer`),
-`target` (a class 1..k, an int32 {N} of classes, or nil: each image's most probable one), `batch` (images run at once;
-default: what fits the processor's cache)
-@treturn Tensor heat, float32 {N,h,w}, >= 0
-@treturn Tensor the most probable classes, int32 {N} */
-static int cam(lua_State *L) {
-  static const char *const known[] = {"layer", "target", "batch", NULL};
-  const mt_cam_method *method = lua_touserdata(L, lua_upvalueindex(1));
-  mt_module *model = mtl_check_module(L, 1);
-  const mt_tensor *images = mtl_check_tensor(L, 2);
-  mt_cam_options options = {0};
-  mt_tensor *heat = NULL, *predicted = NULL;
-  luaL_checktype(L, 3, LUA_TTABLE);
-  mtl_check_options(L, 3, known);
-  options.layer = mtl_option_string(L, 3, "layer", NULL);
-  luaL_argcheck(L, options.layer, 3, "option 'layer': name of a layer expected, got nil");
-  option_target(L, 3, &options);
-  options.batch = mtl_option_integer(L, 3, "batch", 0, 1, INT32_MAX);
-  MTL_DO(L, mt_cam(method, model, images, &options, &heat, &predicted));
-  mtl_push_tensor(L, heat);
-  mtl_push_tensor(L, predicted);
-  return 2;
-}
-
-/* ---- mask ---- */
 
 static mt_protocol option_protocol(lua_State *L, int arg) {
   static const char *const protocols[] = {[MT_PROTOCOL_PAPER] = "paper", [MT_PROTOCOL_REFERENCE] = "reference", NULL};
@@ -138,6 +92,34 @@ static int apply(lua_State *L) {
   return 1;
 }
 
+/*** The order in which pixels matter: 1 for each heatmap's highest value, and so on; of equals the first in row order.
+@function mask.rank
+@tparam Tensor heat finite float32 {N,h,w}
+@treturn Tensor int32 {N,h,w}
+@usage local keep = mt.mask.rank(heat):gt(100)   -- hides the 100 most important pixels of each image */
+static int rank(lua_State *L) {
+  const mt_tensor *heat = mtl_check_tensor(L, 1);
+  mt_tensor *ranks;
+  MTL_NEW(L, ranks, mt_heat_rank(heat));
+  mtl_push_tensor(L, ranks);
+  return 1;
+}
+
+/*** Fills masked pixels from those around them: each becomes the weighted mean of its eight neighbours, 1/6 for direct
+and 1/12 for diagonal ones, scaled up at the border; masked neighbours are unknowns of the same linear system (ROAD:
+Rong et al. 2022, section 4.2). Solved to a residual of 1e-10 of its right side's norm.
+@function mask.impute
+@tparam Tensor images finite float32 {N,H,W,C}
+@tparam Tensor keep uint8 {N,H,W}: 0 = masked
+@treturn Tensor {N,H,W,C}; images of which nothing is kept are 0 */
+static int impute(lua_State *L) {
+  const mt_tensor *images = mtl_check_tensor(L, 1), *keep = mtl_check_tensor(L, 2);
+  mt_tensor *filled;
+  MTL_NEW(L, filled, mt_impute(images, keep));
+  mtl_push_tensor(L, filled);
+  return 1;
+}
+
 static mt_tensor *random_squares(lua_State *L, int64_t n) {
   int64_t size[2];
   option_size(L, 2, size);
@@ -190,17 +172,11 @@ static int random_mask(lua_State *L) {
 }
 
 static const luaL_Reg mask_functions[] = {
-    {"threshold", threshold}, {"mean", mean}, {"apply", apply}, {"random", random_mask}, {NULL, NULL},
+    {"threshold", threshold}, {"mean", mean},          {"apply", apply}, {"rank", rank},
+    {"impute", impute},       {"random", random_mask}, {NULL, NULL},
 };
 
 void mtl_open_explain(lua_State *L) {
-  luaL_getsubtable(L, -1, "cam");
-  for (const mt_cam_method *method = mt_cam_methods; method->name; method++) {
-    lua_pushlightuserdata(L, (void *)(uintptr_t)method);
-    lua_pushcclosure(L, cam, 1);
-    lua_setfield(L, -2, method->name);
-  }
-  lua_pop(L, 1);
   luaL_getsubtable(L, -1, "mask");
   luaL_setfuncs(L, mask_functions, 0);
   lua_pop(L, 1);

@@ -1,6 +1,5 @@
-/* The operations behind fully connected layers, embeddings and the classification loss, as functions on tensors. */
+/* The operations behind fully connected layers and embeddings, as functions on tensors. */
 #include "lua/binding.h"
-#include "ops/cross_entropy.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/flatten.h"
@@ -66,31 +65,8 @@ static int embedding(lua_State *L) {
   return 1;
 }
 
-/*** The classification loss -log softmax(logits)[label].
-@function cross_entropy
-@tparam Tensor logits {N,k}
-@tparam Tensor labels int32 {N}, 1 to k
-@tparam[opt] table options `reduction`: "mean" (default), "sum" or "none"
-@treturn Tensor a scalar, or {N} without reduction */
-static int cross_entropy(lua_State *L) {
-  static const char *const known[] = {"reduction", NULL};
-  static const char *const reductions[] = {"mean", "sum", "none", NULL}; /* in the order of mt_reduction */
-  mt_tensor *logits = mtl_check_tensor(L, 1), *labels = mtl_check_tensor(L, 2), *y;
-  mtl_check_options(L, 3, known);
-  const mt_reduction reduction = (mt_reduction)mtl_option_choice(L, 3, "reduction", MT_REDUCE_MEAN, reductions);
-  MTL_NEW(L, y, mt_cross_entropy(logits, labels, reduction));
-  mtl_push_tensor(L, y);
-  return 1;
-}
-
 static const luaL_Reg functions[] = {
-    {"linear", linear},
-    {"flatten", flatten},
-    {"dropout", dropout},
-
-    {"embedding", embedding},
-    {"cross_entropy", cross_entropy},
-    {NULL, NULL},
+    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"embedding", embedding}, {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

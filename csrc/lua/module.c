@@ -25,10 +25,10 @@ mt_module *mtl_test_module(lua_State *L, int arg) {
   return place ? *place : NULL;
 }
 
+static void release_module(void *m) { mt_module_release(m); }
+
 void mtl_push_module(lua_State *L, mt_module *m) {
-  mt_module **place = lua_newuserdatauv(L, sizeof *place, MTL_USER_VALUES);
-  *place = m;
-  luaL_setmetatable(L, MTL_MODULE);
+  mtl_push_owner(L, m, release_module, MTL_MODULE, MTL_USER_VALUES);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, m);
@@ -242,7 +242,7 @@ static int module_forward(lua_State *L) {
   return 1;
 }
 
-/*** Sets the whole tree to training (or, with false, to evaluation).
+/*** Sets the whole tree to training (or, with false, to evaluation). What is frozen runs as in evaluation either way.
 @function Module:train
 @tparam[opt=true] boolean training
 @treturn Module itself */
@@ -262,10 +262,11 @@ static int module_eval(lua_State *L) {
   return 1;
 }
 
-/*** @function Module:is_training
+/*** Whether this very module runs as in training. Its parts may differ, where they were set apart or are frozen.
+@function Module:is_training
 @treturn boolean */
 static int module_is_training(lua_State *L) {
-  lua_pushboolean(L, mtl_check_module(L, 1)->training);
+  lua_pushboolean(L, mt_module_is_training(mtl_check_module(L, 1)));
   return 1;
 }
 
@@ -425,6 +426,7 @@ void mtl_open_module(lua_State *L) {
   luaL_setfuncs(L, methods, 0);
   luaL_setfuncs(L, mtl_module_state_methods, 0);
   luaL_setfuncs(L, mtl_module_clone_methods, 0);
+  luaL_setfuncs(L, mtl_module_freeze_methods, 0);
   lua_pushvalue(L, -1);
   lua_pushcclosure(L, module_index, 1);
   mtl_name_function(L, "index");

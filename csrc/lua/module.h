@@ -1,8 +1,8 @@
 /* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c, module_norms.c and
- * module_activations.c: constructors;
- * module_script.c: modules whose forward is a Lua function; module_table.c: tables of modules;
- * module_reach.c: what functions reach beside their self; module_state.c: parameters and state dicts;
- * module_clone.c: deep copies; module_print.c: the tree as text. */
+ * module_activations.c: constructors; module_script.c: modules whose forward is a Lua function; module_table.c: tables
+ * of modules; module_reach.c: what functions reach beside their self; module_state.c: parameters and state dicts;
+ * module_load.c: taking over state dicts; module_clone.c: deep copies; module_freeze.c: what is not trained;
+ * module_print.c: the tree as text. */
 #ifndef MT_LUA_MODULE_H
 #define MT_LUA_MODULE_H
 
@@ -60,6 +60,7 @@ void mtl_forget_script_error(lua_State *L);
 void mtl_raise_script_error(lua_State *L);
 
 int mtl_module_tostring(lua_State *L);
+int mtl_load_state_dict(lua_State *L); /* the method */
 
 #define MTL_MAX_SIZE ((int64_t)1 << 30) /* of channels and other sizes that layers are made with */
 /* Pushes a new module; returns 1, as constructors do. */
@@ -73,5 +74,6 @@ extern const luaL_Reg mtl_module_activations[];
 extern const luaL_Reg mtl_module_containers[];
 extern const luaL_Reg mtl_module_state_methods[];
 extern const luaL_Reg mtl_module_clone_methods[];
+extern const luaL_Reg mtl_module_freeze_methods[];
 
 #endif

@@ -60,7 +60,7 @@ static void push_copy(lua_State *L, mt_module *m, int memo) {
   }
 }
 
-/*** A deep copy: parameters, buffers, mode, fields; no gradients.
+/*** A deep copy: parameters, buffers, mode, what is frozen, fields; no gradients.
 @function Module:clone
 @treturn Module */
 static int clone(lua_State *L) {

@@ -2,7 +2,7 @@
  *
  * What an operation is (its name, for messages) is counted, because a node of the graph may outlive the Lua function
  * that made it. A node keeps the context of its call in the registry, and lets go of it as soon as backward has run:
- * then the graph can not be walked again. The context never leads back to the node, because the result that scripts see
+ * then the graph cannot be walked again. The context never leads back to the node, because the result that scripts see
  * is not the tensor that forward returned but another one over the same values. */
 #include <stdlib.h>
 #include <string.h>
@@ -47,11 +47,9 @@ static void let_go_of_context(call_record *record) {
   record->context = LUA_NOREF;
 }
 
-static void destroy_record(void *context) {
-  call_record *record = context;
-  let_go_of_context(record);
-  release_operation(record->operation);
-}
+static void destroy_record(void *context) { let_go_of_context(context); }
+
+static void release_of_node(const void *op) { release_operation((operation *)(uintptr_t)op); }
 
 /* ---- backward ---- */
 
@@ -320,7 +318,7 @@ static void push_operation(lua_State *L, const char *name) {
   operation *o = malloc(sizeof *o + length);
   if (!o) luaL_error(L, "out of memory: op '%s'", name);
   memcpy(o->name, name, length);
-  o->op = (mt_op){.name = o->name, .backward = backward, .destroy = destroy_record};
+  o->op = (mt_op){.name = o->name, .backward = backward, .destroy = destroy_record, .release = release_of_node};
   o->refs = 1;
   *slot = o;
 }

@@ -3,22 +3,6 @@
 #include "image/strokes.h"
 #include "lua/binding.h"
 
-/* option 'color': a table of three integers in [0, 255]. */
-static void check_color(lua_State *L, int arg, uint8_t color[3]) {
-  lua_getfield(L, arg, "color");
-  bool valid = lua_istable(L, -1) && luaL_len(L, -1) == 3;
-  for (int i = 0; valid && i < 3; i++) {
-    int exact = 0;
-    const bool number = lua_geti(L, -1, i + 1) == LUA_TNUMBER;
-    const lua_Integer value = lua_tointegerx(L, -1, &exact);
-    valid = number && exact && value >= 0 && value <= 255;
-    color[i] = (uint8_t)value;
-    lua_pop(L, 1);
-  }
-  if (!valid) mtl_option_error(L, arg, "color", "table of three integers in [0, 255]");
-  lua_pop(L, 1);
-}
-
 /*** Grey images as colour images, the marked ones painted.
 @function image.paint
 @tparam Tensor images uint8 {N,H,W,1}
@@ -35,7 +19,10 @@ static int paint(lua_State *L) {
   mt_paint how = {.kind = (mt_paint_kind)mtl_option_choice(L, 3, "bias", MT_PAINT_SQUARES, kinds)};
   how.squares = (int)mtl_option_integer(L, 3, "squares", 1, 1, 2);
   how.size = mtl_option_integer(L, 3, "size", 4, 1, INT32_MAX);
-  check_color(L, 3, how.color);
+  if (!mtl_option_color(L, 3, "color", how.color)) {
+    lua_pushnil(L);
+    return mtl_option_error(L, 3, "color", "table of three integers in [0, 255]");
+  }
   mt_tensor *painted;
   MTL_NEW(L, painted, mt_paint_images(gray, marked, &how));
   mtl_push_tensor(L, painted);

@@ -64,19 +64,29 @@ static int detach(lua_State *L) {
   return 1;
 }
 
+/* f(...) in a gradient mode; afterwards the mode is what it was. */
+static int call_in_mode(lua_State *L, mt_grad_mode wanted) {
+  luaL_checkany(L, 1);
+  const mt_grad_mode mode = mt_grad_mode_get();
+  mt_grad_mode_set(wanted);
+  const int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+  mt_grad_mode_set(mode);
+  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
+}
+
 /*** Calls f(...) without recording anything for backward; returns what it returns, passes its errors on.
 @function no_grad
 @tparam function f
 @param ... its arguments
 @return its results */
-static int no_grad(lua_State *L) {
-  luaL_checkany(L, 1);
-  const mt_grad_mode mode = mt_grad_mode_get();
-  mt_grad_mode_set(MT_GRAD_OFF);
-  const int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
-  mt_grad_mode_set(mode);
-  return status == LUA_OK ? lua_gettop(L) : lua_error(L);
-}
+static int no_grad(lua_State *L) { return call_in_mode(L, MT_GRAD_OFF); }
+
+/*** Calls f(...) with operations recorded for backward, also inside no_grad.
+@function enable_grad
+@tparam function f
+@param ... its arguments
+@return its results */
+static int enable_grad(lua_State *L) { return call_in_mode(L, MT_GRAD_ON); }
 
 /*** Whether operations are recorded here (not inside no_grad).
 @function is_grad_enabled
@@ -87,7 +97,7 @@ static int is_grad_enabled(lua_State *L) {
 }
 
 const luaL_Reg mtl_tensor_autograd_functions[] = {
-    {"no_grad", no_grad}, {"is_grad_enabled", is_grad_enabled}, {NULL, NULL}};
+    {"no_grad", no_grad}, {"enable_grad", enable_grad}, {"is_grad_enabled", is_grad_enabled}, {NULL, NULL}};
 
 const luaL_Reg mtl_tensor_autograd_methods[] = {
     {"requires_grad", requires_grad}, {"grad", grad},     {"zero_grad", zero_grad},

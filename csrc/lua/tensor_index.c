@@ -194,7 +194,22 @@ static void check_key(lua_State *L, int arg, mt_tensor *t, selection *s) {
 
 /* ---- reading ---- */
 
-/* __index: methods (in the first upvalue) by name, everything else as above. */
+/*** `t[key]`, a part of a tensor:
+
+    t[2]                    -- a row, negative from the end
+    t[{ 2, { 1, 3 }, {} }]  -- for each axis a number, which drops the axis, a range {first, last[, step]}, also
+                            -- negative, or {} for all of it; axes without an entry are taken whole
+    t[{ {}, list }]         -- along one axis an int32 tensor {n} of numbers or a uint8 mask of its length
+    t[t:gt(0)]              -- a uint8 mask over the first axes: the marked elements or rows, {n, ...}
+    t[numbers]              -- rows by an int32 tensor of any shape, whose axes take the first one's place
+
+Places, at most one range of step 1 after them, and whole axes share the storage; the others are copies, which refuse to
+be written to in place. Gradients flow through all of them.
+@function Tensor:__index
+@param key
+@treturn Tensor
+@raise naming the axis, the value and its bounds */
+/* Methods are in the first upvalue. */
 int mtl_tensor_index(lua_State *L) {
   lua_Integer row;
   if (lua_type(L, 2) == LUA_TSTRING) {
@@ -261,7 +276,12 @@ static mt_tensor *values_by_row(lua_State *L, mt_tensor *values, const selection
   return rows;
 }
 
-/* __newindex: t[key] = number or tensor. */
+/*** `t[key] = value`, in place, with the keys of `t[key]`; the value is converted and broadcast to the part.
+@function Tensor:__newindex
+@param key
+@tparam number|Tensor value
+@raise also for results that backward needs, leaves outside `no_grad`, values that require gradients, and copies of
+parts */
 int mtl_tensor_newindex(lua_State *L) {
   selection s;
   mt_tensor *t = mtl_check_tensor(L, 1);

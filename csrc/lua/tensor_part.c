@@ -17,9 +17,9 @@ static int64_t check_position(lua_State *L, int arg, int64_t n, int64_t fallback
   return position < 0 ? n + 1 + position : position;
 }
 
-/*** Elements first, first + step, ... up to last of an axis. The result shares the storage on the first axis with step
-1 (writing to it in place writes to the tensor) and is a copy otherwise, which refuses to be written to: assign to
-`t[{...}]` instead.
+/*** Elements first, first + step, ... up to last of an axis. On the first axis with step 1 (and where it is the whole
+axis) the result shares the storage, so that writing to it in place writes to the tensor. Otherwise it is a copy, which
+refuses to be written to: assign to `t[{...}]` instead.
 @function Tensor:slice
 @tparam integer axis
 @tparam[opt=1] integer first negative from the end

@@ -21,7 +21,7 @@ static mt_tensor *forward(mt_module *self, mt_tensor *input) {
     return mt_fail_null(MT_ERROR_ARGUMENT, "Dropout2d: input has shape %s, expected {N,H,W,C} or {N,C}",
                         mt_shape_text(input->ndim, input->shape, text));
   if (mt_expect_dtype(input, MT_FLOAT32, "Dropout2d", "input") < 0) return NULL;
-  if (!self->training) return mt_retain(input);
+  if (!mt_module_is_training(self)) return mt_retain(input);
   mt_tensor *mask = channel_mask(input, *(const double *)self->state);
   mt_tensor *output = mask ? mt_mul(input, mask) : NULL;
   mt_release(mask);

@@ -152,7 +152,7 @@ static mt_tensor *instance_forward(mt_module *self, mt_tensor *input) {
   if (input->ndim != 4 || input->shape[3] != s->channels)
     return mt_fail_null(MT_ERROR_ARGUMENT, "InstanceNorm2d: input has shape %s, expected {N,H,W,%lld}",
                         mt_shape_text(input->ndim, input->shape, text), (long long)s->channels);
-  if (s->tracks && !self->training) return with_running(self, input);
+  if (s->tracks && !mt_module_is_training(self)) return with_running(self, input);
   mt_tensor *output = mt_instance_norm(input, mt_module_slot(self, "weight"), mt_module_slot(self, "bias"), s->eps);
   if (!output || !s->tracks || track(self, input) == 0) return output;
   mt_release(output);

@@ -7,8 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "autograd/tape.h"
-
 /* A script's forward may call modules of any tree, so nesting is bounded apart from the height. */
 #define MAX_NESTING (2 * MT_MODULE_HEIGHT)
 #define ROOM 4 /* the height, at least, of a module that may grow where it stands */
@@ -161,6 +159,7 @@ mt_module *mt_module_copy_bare(const mt_module *m) {
   memcpy(copy->state, m->state, m->state_size);
   copy->training = m->training;
   copy->grows = m->grows;
+  copy->frozen = m->frozen;
   for (int i = 0; i < m->n_slots; i++) {
     const mt_slot *slot = &m->slots[i];
     if (mt_module_add_slot(copy, slot->name, mt_tensor_copy(slot->tensor), slot->layout, slot->is_buffer) < 0) {
@@ -254,27 +253,6 @@ mt_module *mt_module_find(mt_module *root, const char *path) {
 }
 
 /* ---- forward ---- */
-
-static mt_capture *capture;
-
-mt_capture *mt_module_set_capture(mt_capture *next) {
-  mt_capture *before = capture;
-  capture = next;
-  return before;
-}
-
-bool mt_module_is_captured(const mt_module *m) { return capture && capture->target == m && !capture->activation; }
-
-mt_tensor *mt_module_finish(mt_module *m, mt_tensor *output) {
-  if (!output || !mt_module_is_captured(m)) return output;
-  mt_tensor *leaf = mt_tensor_detach(output);
-  mt_release(output);
-  if (!leaf) return NULL;
-  leaf->requires_grad = true;
-  capture->activation = mt_retain(leaf);
-  mt_grad_mode_set(MT_GRAD_ACTIVATIONS);
-  return leaf;
-}
 
 mt_tensor *mt_module_forward(mt_module *m, mt_tensor *input) {
   static int nesting;

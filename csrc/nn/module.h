@@ -45,7 +45,8 @@ typedef struct {
 struct mt_module {
   int refs;
   const mt_module_class *cls;
-  bool training;
+  bool training; /* as train and eval set it; mt_module_is_training says how it runs */
+  bool frozen;   /* freeze.c */
   bool attached; /* stands in a tree: its height can no longer grow */
   bool grows;    /* may get children there: its height allows for a few levels more than there are */
   int height;    /* at least 1 for a leaf, more than that of every child */
@@ -74,6 +75,8 @@ mt_module *mt_module_copy_bare(const mt_module *m);
 /* ---- use ---- */
 mt_tensor *mt_module_forward(mt_module *m, mt_tensor *input);
 void mt_module_train(mt_module *m, bool training); /* the whole tree */
+/* Whether m runs as in training: a frozen module never does. */
+static inline bool mt_module_is_training(const mt_module *m) { return m->training && !m->frozen; }
 /* "backbone.12" from root; "" is root itself. Borrowed; NULL with an error that lists the names at the failing level.
  */
 mt_module *mt_module_find(mt_module *root, const char *path);
@@ -84,6 +87,13 @@ int mt_module_walk(mt_module *root, int (*visit)(mt_module *m, const char *path,
 /* The same for every slot: path is "backbone.0.weight". Shared modules are visited at each place. */
 int mt_module_walk_slots(mt_module *root, int (*visit)(mt_slot *slot, const char *path, void *context), void *context);
 
+/* ---- freezing (freeze.c), each over the whole tree below m ---- */
+/* Whether gradients of the parameters are wanted; false also drops those that are there. */
+void mt_module_require_grad(mt_module *m, bool wanted);
+bool mt_module_requires_grad(const mt_module *m); /* any parameter */
+/* Frozen: parameters require no gradients, and every module runs as in evaluation, whatever mt_module_train sets. */
+void mt_module_freeze(mt_module *m, bool frozen);
+
 /* ---- slots in files ---- */
 /* The shape of a slot's values in file order; returns the number of axes. */
 int mt_slot_file_shape(const mt_slot *slot, int64_t shape[MT_MAX_DIMS]);
@@ -91,19 +101,9 @@ int mt_slot_file_shape(const mt_slot *slot, int64_t shape[MT_MAX_DIMS]);
 mt_tensor *mt_slot_to_file_order(const mt_slot *slot, const mt_tensor *values);
 int mt_slot_from_file_order(mt_slot *slot, const mt_tensor *file_values, const char *path);
 
-/* ---- capture: a layer's activation as the place where gradients stop ----
- * While a capture is set, the first output of `target` in a forward pass is cut out of the graph: it becomes a leaf
- * that requires gradients, and recording switches to MT_GRAD_ACTIVATIONS from there on. Used by CAM: no graph below the
- * layer, none for parameters. The caller restores the gradient mode and releases `activation`. */
-typedef struct {
-  mt_module *target;
-  mt_tensor *activation; /* NULL until target ran */
-} mt_capture;
-mt_capture *mt_module_set_capture(mt_capture *capture); /* returns the one that was set before */
-
-/* For code that runs several modules as one operation: whether m's own output is still waited for (then it must not
- * vanish inside), and the end of the forward pass of the last of them. Takes over and returns references; NULL passes.
- */
+/* ---- capture (nn/capture.h), as code sees it that runs several modules as one operation ----
+ * Whether m's own output is asked for (then it must not vanish inside), and the end of the forward pass of the last of
+ * them. Takes over and returns references; NULL passes. */
 bool mt_module_is_captured(const mt_module *m);
 mt_tensor *mt_module_finish(mt_module *m, mt_tensor *output);
 

@@ -14,7 +14,7 @@ typedef struct {
 
 mt_batch_norm_params mt_batch_norm_params_of(const mt_module *norm, mt_tensor *residual, bool relu) {
   const norm_state *s = norm->state;
-  return (mt_batch_norm_params){.training = norm->training,
+  return (mt_batch_norm_params){.training = mt_module_is_training(norm),
                                 .momentum = (float)s->momentum,
                                 .eps = (float)s->eps,
                                 .relu = relu,
@@ -22,7 +22,7 @@ mt_batch_norm_params mt_batch_norm_params_of(const mt_module *norm, mt_tensor *r
 }
 
 mt_tensor *mt_batch_norm_counted(mt_module *norm, mt_tensor *output) {
-  if (!output || !norm->training) return output;
+  if (!output || !mt_module_is_training(norm)) return output;
   mt_tensor *batches = mt_module_slot(norm, "num_batches_tracked");
   mt_i32(batches)[0]++;
   mt_touch(batches);

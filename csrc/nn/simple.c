@@ -22,7 +22,7 @@ static mt_tensor *identity_forward(mt_module *self, mt_tensor *input) {
 }
 
 static mt_tensor *dropout_forward(mt_module *self, mt_tensor *input) {
-  return self->training ? mt_dropout(input, *(const double *)self->state, NULL) : mt_retain(input);
+  return mt_module_is_training(self) ? mt_dropout(input, *(const double *)self->state, NULL) : mt_retain(input);
 }
 
 static void dropout_describe(const mt_module *self, char *text, size_t size) {

@@ -18,7 +18,7 @@ static bool may_follow(const mt_child *chain, int count, int i) {
 static found_stage stage_at(const mt_child *chain, int count, bool training) {
   found_stage f = {.length = 0};
   if (count < 2 || !mt_is_plain_conv2d(chain[0].module) || !may_follow(chain, count, 1) ||
-      !mt_is_batch_norm2d(chain[1].module) || chain[1].module->training != training)
+      !mt_is_batch_norm2d(chain[1].module) || mt_module_is_training(chain[1].module) != training)
     return f;
   const mt_module *conv = chain[0].module;
   f.norm = chain[1].module;
@@ -129,10 +129,15 @@ static bool try_residual(stage_list *list, const mt_tensor *input, const mt_tens
   return fits;
 }
 
+/* How the front of a chain may run: as its first normalisation says; containers only in evaluation. */
+static bool is_training(const mt_child *chain, int count) {
+  return count > 1 && mt_is_plain_conv2d(chain[0].module) && mt_module_is_training(chain[1].module);
+}
+
 int mt_stages_run(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, mt_tensor **output,
                   bool *added) {
   stage_list list = {.count = 0};
-  const bool training = count > 1 && chain[1].module->training;
+  const bool training = is_training(chain, count);
   find_stages(&list, chain, count, training);
   keep_fitting(&list, input, training);
   if (list.count == 0) return 0;

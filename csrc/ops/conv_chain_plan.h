@@ -23,6 +23,8 @@ typedef struct {
   bool has_residual;
   bool adds_input; /* the residual is the chain's own input: their gradients are one */
   bool recomputes; /* the last convolution's output is not kept: backward makes it again */
+  int first;       /* the way back ends here: the first stage from whose parameters on gradients are wanted, 0 where the
+                      chain's input wants one; count: no stage */
   mt_stage_plan stages[MT_CHAIN_MAX_STAGES];
 } mt_chain_plan;
 
@@ -57,6 +59,12 @@ static inline int64_t mt_stage_in_step(const mt_chain_plan *plan, int s) {
 /* Where the stage's input itself begins in its padded image. */
 static inline int64_t mt_stage_inside(const mt_stage_plan *s) {
   return (s->padding[0] * s->conv.in_w + s->padding[1]) * s->in_c;
+}
+
+/* Whether the way back needs stage s's convolution output and statistics: for stage s itself or to make the input of
+ * the one behind it. */
+static inline bool mt_stage_is_kept(const mt_chain_plan *plan, int s) {
+  return plan->first < plan->count && s >= plan->first - 1;
 }
 
 /* Threads that share the batch. */

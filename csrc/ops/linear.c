@@ -47,28 +47,46 @@ static void fill_rows(float *y, int64_t rows, int64_t outputs, const float *bias
   for (int64_t n = 0; n < rows; n++) memcpy(y + n * outputs, bias, (size_t)outputs * sizeof *y);
 }
 
+typedef struct {
+  const float *dy;
+  int64_t rows, outputs;
+  float *db;
+} row_sums;
+
 /* Columns are dealt to threads, so every sum runs over the rows in order whatever the thread count. */
+static void sum_columns(const void *context, int64_t begin, int64_t end) {
+  const row_sums *s = context;
+  memset(s->db + begin, 0, (size_t)(end - begin) * sizeof *s->db);
+  for (int64_t n = 0; n < s->rows; n++)
+    for (int64_t o = begin; o < end; o++) s->db[o] += s->dy[n * s->outputs + o];
+}
+
 static void sum_rows(const float *dy, int64_t rows, int64_t outputs, float *db) {
-  const int64_t block = 64, blocks = (outputs + block - 1) / block;
-#pragma omp parallel for num_threads(mt_num_threads()) if (rows * outputs > PARALLEL_FROM)
-  for (int64_t b = 0; b < blocks; b++) {
-    const int64_t begin = b * block, end = begin + block < outputs ? begin + block : outputs;
-    memset(db + begin, 0, (size_t)(end - begin) * sizeof *db);
-    for (int64_t n = 0; n < rows; n++)
-      for (int64_t o = begin; o < end; o++) db[o] += dy[n * outputs + o];
-  }
+  const int64_t block = 64;
+  mt_parallel(outputs, rows * outputs > PARALLEL_FROM ? block : outputs, sum_columns,
+              &(row_sums){dy, rows, outputs, db});
+}
+
+/* The shape of t with another last axis. */
+static mt_tensor *new_with_last(const mt_tensor *t, int64_t last) {
+  int64_t shape[MT_MAX_DIMS];
+  memcpy(shape, t->shape, sizeof shape);
+  shape[t->ndim - 1] = last;
+  return mt_tensor_new(MT_FLOAT32, t->ndim, shape);
 }
 
 static int linear_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs) {
   const mt_tensor *x = node->saved[SAVED_X], *weight = node->saved[SAVED_WEIGHT];
   const float *dy = mt_f32(grad_output);
-  const int64_t outputs = weight->shape[0], inputs = weight->shape[1], rows = row_count(x);
+  const int64_t outputs = grad_output->shape[grad_output->ndim - 1], rows = row_count(grad_output);
   if (node->needs[INPUT_X]) {
-    mt_tensor *dx = grad_inputs[INPUT_X] = mt_tensor_like(x);
+    const int64_t inputs = weight->shape[1];
+    mt_tensor *dx = grad_inputs[INPUT_X] = new_with_last(grad_output, inputs);
     if (!dx || mt_gemm(MT_GEMM_NN, rows, inputs, outputs, dy, mt_f32(weight), false, mt_f32(dx)) < 0) return -1;
   }
   if (node->needs[INPUT_WEIGHT]) {
-    mt_tensor *dw = grad_inputs[INPUT_WEIGHT] = mt_tensor_like(weight);
+    const int64_t inputs = x->shape[x->ndim - 1];
+    mt_tensor *dw = grad_inputs[INPUT_WEIGHT] = mt_tensor_new(MT_FLOAT32, 2, (const int64_t[2]){outputs, inputs});
     if (!dw || mt_gemm(MT_GEMM_TN, outputs, inputs, rows, dy, mt_f32(x), false, mt_f32(dw)) < 0) return -1;
   }
   if (node->n_inputs > INPUT_BIAS && node->needs[INPUT_BIAS]) {
@@ -84,16 +102,17 @@ static const mt_op linear_op = {.name = "linear", .backward = linear_backward};
 mt_tensor *mt_linear(mt_tensor *x, mt_tensor *weight, mt_tensor *bias) {
   if (check_arguments(x, weight, bias) < 0) return NULL;
   const int64_t outputs = weight->shape[0], inputs = weight->shape[1], rows = row_count(x);
-  int64_t shape[MT_MAX_DIMS];
-  memcpy(shape, x->shape, sizeof shape);
-  shape[x->ndim - 1] = outputs;
-  mt_tensor *y = mt_tensor_new(MT_FLOAT32, x->ndim, shape);
+  mt_tensor *y = new_with_last(x, outputs);
   if (!y) return NULL;
   if (bias) fill_rows(mt_f32(y), rows, outputs, mt_f32(bias));
   if (mt_gemm(MT_GEMM_NT, rows, outputs, inputs, mt_f32(x), mt_f32(weight), bias != NULL, mt_f32(y)) < 0) {
     mt_release(y);
     return NULL;
   }
-  mt_tensor *tensors[INPUT_COUNT] = {[INPUT_X] = x, [INPUT_WEIGHT] = weight, [INPUT_BIAS] = bias};
-  return mt_recorded(y, &linear_op, bias ? INPUT_COUNT : INPUT_BIAS, tensors, SAVED_COUNT, tensors, NULL, 0);
+  mt_tensor *inputs_of[INPUT_COUNT] = {[INPUT_X] = x, [INPUT_WEIGHT] = weight, [INPUT_BIAS] = bias};
+  mt_tensor *saved[SAVED_COUNT] = {
+      [SAVED_X] = mt_needs_grad(weight) ? x : NULL,
+      [SAVED_WEIGHT] = mt_needs_grad(x) ? weight : NULL,
+  };
+  return mt_recorded(y, &linear_op, bias ? INPUT_COUNT : INPUT_BIAS, inputs_of, SAVED_COUNT, saved, NULL, 0);
 }

@@ -92,7 +92,7 @@ end
 -- @raise when the file is damaged or no checkpoint, or its settings are others: the message names them
 function checkpoint.load(path, settings)
   check.argument("checkpoint.load", "path", path, { type = "string" })
-  local tensors, metadata = core.load(path)
+  local metadata = core.load_metadata(path)
   if metadata.format ~= FORMAT then
     check.fail("checkpoint.load: '%s' is no checkpoint (format is %s, expected '%s')", path,
       check.describe(metadata.format), FORMAT)
@@ -104,7 +104,7 @@ function checkpoint.load(path, settings)
       .. "another place", path, difference)
   end
   local state = json.decode(metadata.state)
-  for name, tensor in pairs(tensors) do
+  for name, tensor in pairs(core.load(path)) do
     put_tensor(state, name, tensor)
   end
   return state, saved

@@ -21,14 +21,26 @@ function inference.arguments(where, model, set, options, schema)
   return o
 end
 
---- Calls run(model, ...) with the model in eval mode and without recording gradients; its mode is put back afterwards,
--- whatever happens.
+--- The modes of a model's parts, parents first; a table of the user's own has one. What is frozen needs none.
+local function modes_of(model)
+  if not core.is_module(model) then return { { part = model, training = model:is_training() } } end
+  local modes = {}
+  for _, part in model:modules() do
+    if not part:is_frozen() then modes[#modes + 1] = { part = part, training = part:is_training() } end
+  end
+  return modes
+end
+
+--- Calls run(model, ...) with the model in eval mode and without recording gradients; the modes of all its parts are
+-- put back afterwards, whatever happens.
 -- @return what run returns
 function inference.run(run, model, ...)
-  local was_training = model:is_training()
+  local modes = modes_of(model)
   model:eval()
   local results = table.pack(pcall(core.no_grad, run, model, ...))
-  model:train(was_training)
+  for _, mode in ipairs(modes) do
+    mode.part:train(mode.training)
+  end
   if not results[1] then error(results[2], 0) end
   return table.unpack(results, 2, results.n)
 end

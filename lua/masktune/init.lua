@@ -1,13 +1,10 @@
 --- masktune: image classifiers that do not lean on shortcuts.
--- The C core's functions (tensors, operations, nn, optim, cam, mask, image) are here from the start;
+-- The C core's functions (tensors, operations, nn, optim, mask, image) are here from the start;
 -- the Lua parts are loaded when first used, so that `require "masktune"` costs milliseconds.
 -- @module masktune
 local core = require "masktune.core"
 
 local masktune = { _VERSION = "masktune scm-1" }
-for name, value in pairs(core) do
-  masktune[name] = value
-end
 
 --- Part -> the Lua module that defines it.
 local parts = {
@@ -31,7 +28,14 @@ local parts = {
   cli = "masktune.cli",
   json = "masktune.json",
   tables = "masktune.tables",
+  cam = "masktune.cam",
+  explain = "masktune.explain",
+  cam_quality = "masktune.cam_quality",
 }
+
+for name, value in pairs(core) do
+  if not parts[name] then masktune[name] = value end
+end
 
 return setmetatable(masktune, {
   __index = function(self, name)

@@ -1,5 +1,6 @@
 --- Figures of merit: accuracies in [0, 1], class labels 1..k. Predictions, labels and groups are lists or tensors {N}.
 -- @module masktune.metrics
+local core = require "masktune.core"
 local check = require "masktune.check"
 
 local metrics = {}
@@ -43,6 +44,32 @@ function metrics.accuracy(predictions, labels)
     if predictions[i] == label then right = right + 1 end
   end
   return right / #labels
+end
+
+--- The share of images whose label is among the k largest logits; NaN for none. Of equal logits the first ones count.
+-- @tparam Tensor logits {N,classes}, or any scores
+-- @tparam {integer,...}|Tensor labels 1..classes
+-- @tparam integer k 1..classes
+-- @treturn number in [0, 1]
+function metrics.topk_accuracy(logits, labels, k)
+  local where = "mt.metrics.topk_accuracy"
+  check.argument(where, "logits", logits, { type = "tensor" })
+  local count, classes = table.unpack(logits:shape())
+  if #logits:shape() ~= 2 then
+    check.fail("%s: argument 'logits': tensor {N,classes} expected, got {%s}", where, table.concat(logits:shape(), ","))
+  end
+  check.argument(where, "k", k, { type = "integer", min = 1, max = classes })
+  labels = as_list(where, "labels", labels)
+  if #labels ~= count then
+    check.fail("%s: %d rows of logits and %d labels, expected as many of each", where, count, #labels)
+  end
+  for i, label in ipairs(labels) do
+    if not math.tointeger(label) or label < 1 or label > classes then
+      check.fail("%s: label %d is %s, expected 1 to %d", where, i, check.describe(label), classes)
+    end
+  end
+  local _, best = logits:topk(k, 2)
+  return best:eq(core.tensor(labels, "int32"):reshape(count, 1)):sum():item() / count
 end
 
 --- Accuracy within each group.

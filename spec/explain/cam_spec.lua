@@ -292,7 +292,8 @@ describe("cam", function()
     }
     for message, arguments in pairs{
       ["option 'layer': name of a layer expected, got nil"] = { model, images, {} },
-      ["table expected"] = { model, images },
+      ["mt.cam.xgradcam: option 'layer': name of a layer expected, got nil"] = { model, images },
+      ["mt.cam.xgradcam: table of options expected, got 3"] = { model, images, 3 },
       ["unknown option 'targets'"] = { model, images, { layer = "features.2", targets = 1 } },
       ["features.7"] = { model, images, { layer = "features.7" } },
       ["cam: layer 'hidden' gives shape {7,6}, expected {7,h,w,C}"] = { model, images, { layer = "hidden" } },
@@ -300,19 +301,22 @@ describe("cam", function()
       ["option 'target': integer"] = { model, images, { layer = "features.2", target = 0 } },
       ["cam: target of image 2 is 0, expected 1 to 3"] =
         { model, images, { layer = "features.2", target = mt.tensor({ 1, 0, 1, 1, 1, 1, 1 }, "int32") } },
-      ["cam: target has shape {3}, expected {7}"] =
+      ["mt.cam.xgradcam: target has shape {3}, expected {7}"] =
         { model, images, { layer = "features.2", target = mt.ones({ 3 }, "int32") } },
-      ["cam: target is float32, expected int32"] = { model, images, { layer = "features.2", target = mt.ones(7) } },
+      ["mt.cam.xgradcam: target is float32, expected int32"] =
+        { model, images, { layer = "features.2", target = mt.ones(7) } },
       ["option 'batch'"] = { model, images, { layer = "features.2", batch = 0 } },
-      ["cam: images is int32, expected float32 or uint8"] = { model, mt.ones({ 1, 5, 6, 3 }, "int32"), LAYER },
-      ["cam: images has shape {5,6,3}, expected {N,H,W,C}"] = { model, mt.ones(5, 6, 3), LAYER },
-      ["cam: images has shape {0,5,6,3}"] = { model, mt.ones(0, 5, 6, 3), LAYER },
+      ["mt.cam.xgradcam: images is int32, expected float32 or uint8"] =
+        { model, mt.ones({ 1, 5, 6, 3 }, "int32"), LAYER },
+      ["mt.cam.xgradcam: images has shape {5,6,3}, expected {N,H,W,C}"] =
+        { model, mt.ones(5, 6, 3), LAYER },
+      ["mt.cam.xgradcam: images has shape {0,5,6,3}"] = { model, mt.ones(0, 5, 6, 3), LAYER },
       ["cam: the model gives float32 of shape {7,3,4,5}, expected float32 logits {7,k}"] =
         { model:get("features"), images, { layer = "2" } },
       ["cam: the model's logits do not depend on layer 'inner.features.2'"] =
         { blind, images, { layer = "inner.features.2" } },
       ["cam: layer 'unused' does not run in the model's forward pass"] = { idle, images, { layer = "unused" } },
-      ["#1"] = { images, images, LAYER },
+      ["mt.cam.xgradcam: argument 'model': module expected, got masktune.Tensor"] = { images, images, LAYER },
     } do
       local ok, problem = pcall(mt.cam.xgradcam, table.unpack(arguments))
       assert.is_false(ok, message)

@@ -232,6 +232,20 @@ describe("overlay", function()
       image.overlay(color, heat:reshape(1, 1, 2), { alpha = 0 }):totable())
   end)
 
+  it("takes floats in [0,1], as image.batch gives them", function()
+    local images = mt.tensor({ { { { 10, 20, 30 }, { 40, 50, 60 } } }, { { { 0, 128, 255 }, { 1, 2, 3 } } } }, "uint8")
+    local batch, heat = mt.image.batch(images, { 1, 2 }), mt.rand(2, 1, 2)
+    assert.equal(image.overlay(images, heat):bytes(), image.overlay(batch, heat):bytes())
+    assert.equal(image.overlay(images[2], heat[2]):bytes(), image.overlay(batch[2], heat[2]):bytes())
+    local one = image.overlay(mt.image.batch(images, { 2 }), heat:narrow(1, 2, 1))
+    assert.same({ 1, 1, 2, 3 }, one:shape())
+    assert.equal(image.overlay(images, heat)[2]:bytes(), one:bytes())
+    assert.same({ { { 0, 0, 0 }, { 255, 255, 255 } } },
+      image.overlay(mt.tensor{ { { -1 }, { 2 } } }, mt.zeros(1, 1), { alpha = 0 }):totable())
+    assert.error_matches(function() image.overlay(mt.zeros({ 1, 1, 1 }, "int32"), mt.zeros(1, 1)) end,
+      "overlay: image is int32, expected uint8 or float32 in %[0,1%]")
+  end)
+
   it("wants one heatmap an image", function()
     assert.error_matches(function()
       image.overlay(mt.zeros({ 2, 4, 4, 3 }, "uint8"), mt.zeros(3, 4, 4))

@@ -5,6 +5,11 @@ local process = require "support.process"
 
 local golden = mt.load "spec/golden/images.safetensors"
 
+local readable = {}
+for _, name in ipairs((mt.image.formats())) do
+  readable[name] = true
+end
+
 local function file_of(name) return golden["jpeg/" .. name .. "/file"]:bytes() end
 
 local read_string = contents.reader(mt.image.read_jpeg, "a.jpg")
@@ -172,8 +177,19 @@ describe("write_jpeg", function()
     end)
   end)
 
+  it("takes a batch of one, as image.batch gives it", function()
+    process.with_folder(function(folder)
+      local images = mt.full({ 2, 8, 9, 3 }, 200, "uint8")
+      mt.image.write_jpeg(folder .. "/a.jpg", mt.image.batch(images, { 2 }), { quality = 100 })
+      local image = mt.image.read_jpeg(folder .. "/a.jpg")
+      assert.same({ 8, 9, 3 }, image:shape())
+      assert.near(200, image:to("float32"):mean():item(), 1)
+    end)
+  end)
+
   it("refuses what is no image and leaves the old file", function()
     contents.assert_refused(mt.image.write_jpeg, {
+      ["write_jpeg: image has shape {3,2,2,1}, a batch of 3; expected one image"] = mt.zeros(3, 2, 2, 1),
       ["write_jpeg: image has shape {2,2,4}, expected {H,W}, {H,W,1} or {H,W,3}"] = mt.zeros(2, 2, 4),
       ["write_jpeg: image has shape {0,4}, expected 1 to 65500 pixels a side"] = mt.zeros(0, 4),
       ["write_jpeg: image has shape {1,65501}, expected 1 to"] = mt.zeros(1, 65501),
@@ -225,7 +241,8 @@ describe("read_files", function()
       local images, messages = read({ good, folder .. "/text.png", folder .. "/half.jpg", folder .. "/none.png", good },
         { 2, 2, 1 })
       assert.is_nil(messages[1] or messages[5])
-      assert.equal("'" .. folder .. "/text.png' is neither a PNG nor a JPEG file", messages[2])
+      assert.equal("'" .. folder .. "/text.png' is no image of a known format, expected PNG, JPEG, BMP"
+        .. (readable.WebP and ", WebP" or "") .. " or PPM", messages[2])
       assert.matches("half.jpg", messages[3])
       assert.matches("cannot open '.*none.png': No such file or directory", messages[4])
       assert.equal("\9\9\9\9" .. ("\0"):rep(12) .. "\9\9\9\9", images:bytes())

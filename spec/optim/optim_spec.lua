@@ -92,7 +92,10 @@ describe("an optimiser follows PyTorch's rule in doubles over seven steps:", fun
   end
 end)
 
-for name, options in pairs{ sgd = { lr = 0.1, momentum = 0.9 }, adam = { lr = 0.1 } } do
+local with_state = {
+  sgd = { lr = 0.1, momentum = 0.9, dampening = 0.25 }, adam = { lr = 0.1 }, adamw = { lr = 0.1, amsgrad = true },
+}
+for name, options in pairs(with_state) do
   local make = mt.optim[name]
 
   describe(name, function()
@@ -131,6 +134,45 @@ for name, options in pairs{ sgd = { lr = 0.1, momentum = 0.9 }, adam = { lr = 0.
         single:step()
       end
       assert.equal(alone:bytes(), b:bytes())
+    end)
+
+    it("leaves a frozen parameter alone wholly: no decay, no state, whatever gradient it has", function()
+      local frozen, trained = leaf{ 1, 2 }, leaf{ 3, 4 }
+      local with_decay = { weight_decay = 0.5 }
+      for key, value in pairs(options) do
+        with_decay[key] = value
+      end
+      local optimiser = make({ frozen, trained }, with_decay)
+      give_gradient(frozen, mt.tensor{ 1, 1 })
+      give_gradient(trained, mt.tensor{ 1, 1 })
+      frozen:requires_grad(false)
+      optimiser:step()
+      assert.same({ 1, 2 }, frozen:totable())
+      assert.are_not.same({ 3, 4 }, trained:totable())
+      for key in pairs(optimiser:state_dict()) do
+        assert.is_nil(key:match("%.1$"))
+      end
+      frozen:requires_grad(true)
+      optimiser:step()
+      assert.are_not.same({ 1, 2 }, frozen:totable())
+    end)
+
+    it("is made over parameters that are frozen already, and trains them once they are not", function()
+      local model = mt.nn.Sequential{ mt.nn.Linear(2, 3), mt.nn.Linear(3, 1) }
+      model[1]:requires_grad(false)
+      local optimiser = make(model:parameters(), options)
+      local function step()
+        optimiser:zero_grad()
+        model(mt.rand(4, 2)):sum():backward()
+        optimiser:step()
+      end
+      local first, second = model[1].weight:bytes(), model[2].weight:bytes()
+      step()
+      assert.equal(first, model[1].weight:bytes())
+      assert.are_not.equal(second, model[2].weight:bytes())
+      model[1]:requires_grad(true)
+      step()
+      assert.are_not.equal(first, model[1].weight:bytes())
     end)
 
     it("shows a NaN gradient as NaN in that element only", function()
@@ -190,7 +232,7 @@ for name, options in pairs{ sgd = { lr = 0.1, momentum = 0.9 }, adam = { lr = 0.
       fails(stranger, function(state) state.banana = mt.ones(1) end)
       fails("is no state", function(state) state[tensor_name:gsub("1$", "2")] = mt.ones(2) end)
       fails("option 'lr'", function(state) state.lr = -1 end)
-      if name == "adam" then
+      if name ~= "sgd" then
         fails("'step.1' is missing", function(state) state["step.1"] = nil end)
         fails("'step.1' is 0, expected at least 1", function(state) state["step.1"] = mt.full({}, 0):to("int32") end)
       end
@@ -223,10 +265,31 @@ describe("options of their own:", function()
   it("Nesterov needs momentum", function()
     assert.has_error(function() mt.optim.sgd({ leaf{ 1 } }, { lr = 1, nesterov = true }) end,
       "sgd: nesterov is true and momentum is 0, expected momentum > 0")
+    local contradicting = { lr = 1, nesterov = true, momentum = 0.9, dampening = 0.5 }
+    assert.has_error(function() mt.optim.sgd({ leaf{ 1 } }, contradicting) end,
+      "sgd: nesterov is true and dampening is 0.5, expected dampening = 0")
+  end)
+
+  it("dampening spares the first step", function()
+    local p = leaf{ 0 }
+    local optimiser = mt.optim.sgd({ p }, { lr = 1, momentum = 0.5, dampening = 0.75 })
+    give_gradient(p, mt.tensor{ 8 })
+    optimiser:step()
+    assert.same({ -8 }, p:totable())
+    optimiser:step()
+    assert.same({ -8 - (4 + 2) }, p:totable())
+  end)
+
+  it("flags are booleans", function()
+    for name, option in pairs{ sgd = "nesterov", adam = "amsgrad", adamw = "maximize" } do
+      local ok, message = pcall(mt.optim[name], { leaf{ 1 } }, { lr = 1, [option] = 1 })
+      assert.is_false(ok)
+      assert.matches(("option '%s': boolean expected, got 1"):format(option), message, 1, true)
+    end
   end)
 
   it("betas are two numbers below 1", function()
-    for _, betas in ipairs{ 5, { 0.9 }, { 0.9, 1 }, { -0.1, 0.9 }, { 0.9, "x" }, { 0.1, 0.2, 0.3 } } do
+    for _, betas in ipairs{ 5, {}, { 0.9 }, { 0.9, 1 }, { -0.1, 0.9 }, { 0.9, "x" }, { 0.1, 0.2, 0.3 } } do
       local ok, message = pcall(mt.optim.adam, { leaf{ 1 } }, { lr = 1, betas = betas })
       assert.is_false(ok)
       assert.matches("option 'betas': two numbers in [0, 1) expected", message, 1, true)

@@ -18,7 +18,7 @@ local function key_of(name)
 end
 
 --- PERIOD numbers in [0,1) as the bytes of float32.
-local function base_bytes(salt)
+function nets.base_bytes(salt)
   local values = cases.pattern("base", PERIOD, salt)
   for i, value in ipairs(values) do
     values[i] = string.pack("<f", value)
@@ -35,18 +35,18 @@ local function count_of(shape)
 end
 
 --- Numbers in [0,1): the base, repeated, from a place on that the name gives.
-local function formula(base, name, shape)
+function nets.formula(base, name, shape)
   local first, count = key_of(name) % PERIOD, count_of(shape)
   local bytes = base:rep((first + count) // PERIOD + 1)
   return mt.from_bytes(bytes:sub(4 * first + 1, 4 * (first + count)), "float32", shape)
 end
 
-local function weights_for(model, base)
+function nets.weights_for(model, base)
   local weights = {}
   for name, tensor in pairs(model:state_dict()) do
     local shape = tensor:shape()
     if not name:find("num_batches_tracked", 1, true) then
-      local u = formula(base, name, shape)
+      local u = nets.formula(base, name, shape)
       if #shape > 1 then
         weights[name] = (u * 2 - 1) * math.sqrt(6.0 * shape[1] / tensor:numel())
       elseif name:find("bias$") then
@@ -95,7 +95,7 @@ end
 
 -- ---- comparison ----
 
-local function norm(tensor) return math.sqrt((tensor * tensor):sum():item()) end
+function nets.norm(tensor) return math.sqrt((tensor * tensor):sum():item()) end
 
 local function compare(complaints, name, difference, scale, tolerance)
   local relative = difference / scale
@@ -128,8 +128,8 @@ local function compare_sampled(complaints, kind, ours, theirs, case)
     local count, total = mine:numel(), ours[name]:numel()
     local part = theirs:narrow(1, at, count + 1)
     local their_norm, label = part[1]:item(), kind .. " of " .. name
-    compare(complaints, "norm of the " .. label, math.abs(norm(ours[name]) - their_norm), their_norm, GRADIENT)
-    local difference = norm(mine - part:narrow(1, 2, count))
+    compare(complaints, "norm of the " .. label, math.abs(nets.norm(ours[name]) - their_norm), their_norm, GRADIENT)
+    local difference = nets.norm(mine - part:narrow(1, 2, count))
     compare(complaints, label, difference, their_norm * math.sqrt(count / total), GRADIENT)
     at = at + count + 1
   end
@@ -138,19 +138,19 @@ end
 
 --- Raises with everything that is too far from PyTorch's. state: the weights to start from; nil: the formula's.
 function nets.check(case, theirs, state)
-  local base = base_bytes(theirs.salt[1]:item())
+  local base = nets.base_bytes(theirs.salt[1]:item())
   local model = nets.build(case)
-  local report = model:load_state_dict(state or weights_for(model, base), { strict = state ~= nil })
+  local report = model:load_state_dict(state or nets.weights_for(model, base), { strict = state ~= nil })
   assert(#report.unexpected == 0 and #report.mismatched == 0, "the weights do not fit")
-  local images = formula(base, "images", { case.batch, case.size[1], case.size[2], 3 })
+  local images = nets.formula(base, "images", { case.batch, case.size[1], case.size[2], 3 })
   local results, gradients, buffers = results_of(case, model, images)
   local complaints = {}
   for name, tensor in pairs(results) do
     local expected = theirs[name]
     assert(table.concat(tensor:shape(), ",") == table.concat(expected:shape(), ","), name .. " has another shape")
     -- When the logits move by d, a mean cross-entropy moves by up to sqrt(2 / batch) * |d|.
-    local scale = name == "loss" and math.sqrt(2 / case.batch) * norm(theirs.logits) or norm(expected)
-    compare(complaints, name, norm(tensor:detach() - expected), scale, FORWARD)
+    local scale = name == "loss" and math.sqrt(2 / case.batch) * nets.norm(theirs.logits) or nets.norm(expected)
+    compare(complaints, name, nets.norm(tensor:detach() - expected), scale, FORWARD)
   end
   compare_sampled(complaints, "gradient", gradients, theirs.gradients, case)
   compare_sampled(complaints, "buffer", buffers, theirs.buffers, case)

@@ -8,6 +8,24 @@ describe("metrics", function()
     assert.not_equal(none, none)
   end)
 
+  it("counts labels among the k largest logits", function()
+    local logits = mt.tensor{ { 3, 2, 1 }, { 1, 3, 2 }, { 1, 1, 1 }, { 0 / 0, 2, 1 } }
+    for k, expected in ipairs{ 0.25, 0.75, 1 } do
+      assert.equal(expected, metrics.topk_accuracy(logits, { 1, 3, 2, 3 }, k))
+      assert.equal(expected, metrics.topk_accuracy(logits, mt.tensor({ 1, 3, 2, 3 }, "int32"), k))
+    end
+    local predictions = logits:argmax(2)
+    assert.equal(metrics.accuracy(predictions, { 1, 2, 1, 1 }), metrics.topk_accuracy(logits, { 1, 2, 1, 1 }, 1))
+    local none = metrics.topk_accuracy(mt.zeros(0, 3), {}, 1)
+    assert.not_equal(none, none)
+    local function fails(f, message) assert.error_matches(f, message) end
+    fails(function() metrics.topk_accuracy(logits, { 1, 2, 3, 1 }, 4) end, "'k': integer in %[1, 3%] expected, got 4")
+    fails(function() metrics.topk_accuracy(logits, { 1, 2 }, 1) end, "4 rows of logits and 2 labels, expected as many")
+    fails(function() metrics.topk_accuracy(logits, { 1, 2, 3, 0 }, 1) end, "label 4 is 0, expected 1 to 3")
+    fails(function() metrics.topk_accuracy(mt.zeros(3), { 1 }, 1) end, "tensor {N,classes} expected, got {3}")
+    fails(function() metrics.topk_accuracy({ 1 }, { 1 }, 1) end, "argument 'logits': tensor expected, got table")
+  end)
+
   it("finds the group that fares worst", function()
     local predictions, labels = { 1, 1, 2, 2, 1, 1 }, { 1, 1, 2, 1, 2, 2 }
     local groups = { "land", "land", "water", "water", "sky", "sky" }

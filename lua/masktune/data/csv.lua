@@ -1,5 +1,5 @@
---- Columns of CSV files (RFC 4180), and of the blank-separated text files that data sets come with. Whatever is wrong is
--- named with the file and the number of its line.
+--- Columns of CSV files (RFC 4180), and of the blank-separated text files that data sets come with. Whatever is wrong
+-- is named with the file and the number of its line.
 -- @module masktune.data.csv
 local check = require "masktune.check"
 local core = require "masktune.core"

@@ -70,16 +70,10 @@ end
 function dataset.check_finite(set, inputs, indices)
   local kept = dataset.inputs(set)
   if streamed.is(kept) or kept:dtype() ~= "float32" then return end
-  local sum = inputs:sum():item()
-  if sum - sum == 0 then return end
-  for i = 1, #inputs do
-    local values = inputs[i]
-    local one = (values - values):sum():item()
-    if one ~= 0 then
-      error(("%s: %s holds NaN or an infinity, expected finite numbers"):format(set.name or "data set",
-        dataset.name_of(set, indices[i]:item())), 0)
-    end
-  end
+  local bad = core.image.first_bad(inputs)
+  if not bad then return end
+  error(("%s: %s holds NaN or an infinity, expected finite numbers"):format(set.name or "data set",
+    dataset.name_of(set, indices[bad]:item())), 0)
 end
 
 local RANGE_IMAGES = 64 -- looked at by check_range
@@ -90,8 +84,8 @@ function dataset.check_range(set)
   local images = dataset.inputs(set)
   if set.preprocess or streamed.is(images) or images:dtype() ~= "float32" or #images == 0 then return end
   local some = images:narrow(1, 1, math.min(RANGE_IMAGES, #images))
-  local low, high = some:min():item(), some:max():item()
-  if low >= 0 and high > 16 and high <= 255 then
+  local low, high = core.image.range(some)
+  if low and low >= 0 and high > 16 and high <= 255 then
     notice.say("%s: float images with values from %g to %g look like 0..255; float images are expected in [0,1] "
       .. "(images / 255, or uint8)", set.name or "data set", low, high)
   end

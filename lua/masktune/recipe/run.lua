@@ -51,11 +51,13 @@ end
 -- * `result(first, which)`: the beginning of a result: `history`, `best_epoch`, `seconds`, `initial` (the ERM model
 --   with the weights `which`: "best" or "last"), `best`
 -- * `stages`: the folder of finished stages (masktune.recipe.stages)
+-- * `where`: the public function's name
 -- * `check(what, options, schema)`, `refuse(message, ...)`: errors in the public function's name
 local function context_of(where, model, o)
   local folder, first = stages.open(o.checkpoint, o.resume), nil
   return {
     stages = folder,
+    where = where,
     erm = function()
       first = first or initial_of(model, o, folder)
       return first
