@@ -29,6 +29,7 @@ void mtl_check_type(lua_State *L, int arg, int type);
 void mtl_check_any(lua_State *L, int arg);
 void *mtl_check_userdata(lua_State *L, int arg, const char *class_name);
 const char *mtl_check_lstring(lua_State *L, int arg, size_t *length);
+const char *mtl_opt_lstring(lua_State *L, int arg, const char *fallback, size_t *length);
 
 #ifndef MTL_OWN_ERRORS /* lauxlib's names mean these everywhere in the binding, so that no message can forget it */
 #define luaL_setfuncs mtl_set_functions
@@ -39,6 +40,8 @@ const char *mtl_check_lstring(lua_State *L, int arg, size_t *length);
 #define luaL_checkany mtl_check_any
 #define luaL_checkudata mtl_check_userdata
 #define luaL_checklstring mtl_check_lstring
+#define luaL_optlstring mtl_opt_lstring
+#pragma GCC poison luaL_checkinteger luaL_checknumber luaL_checkoption luaL_optinteger luaL_optnumber luaL_where
 #endif
 
 int mtl_raise(lua_State *L);               /* raises the core's last error */

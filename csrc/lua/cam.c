@@ -132,7 +132,7 @@ logits:backward(mt.ones(logits:shape()))
 print(taps[1].value, taps[1].value:grad()) */
 static int capture(lua_State *L) {
   static const char *const known[] = {"layers", "gradients", "input", "replace", NULL};
-  mt_module *model = mtl_check_module(L, 1);
+  mt_module *model = mtl_check_tree(L, 1);
   const mt_tensor *given = mtl_check_tensor(L, 2);
   lua_settop(L, 3);
   if (lua_isnil(L, 3)) {
@@ -173,7 +173,7 @@ static const mt_cam_method *method_of(lua_State *L) { return lua_touserdata(L, l
  * {layer =, target =, batch =}) -> heat {N,h,w}, predicted {N}. */
 static int cam(lua_State *L) {
   static const char *const known[] = {"layer", "target", "batch", NULL};
-  mt_module *model = mtl_check_module(L, 1);
+  mt_module *model = mtl_check_tree(L, 1);
   const mt_tensor *images = mtl_check_tensor(L, 2);
   mt_cam_options options = {0};
   mt_tensor *heat = NULL, *predicted = NULL;

@@ -150,3 +150,9 @@ const char *mtl_check_lstring(lua_State *L, int arg, size_t *length) {
   if (!lua_isstring(L, arg)) mtl_type_error(L, arg, lua_typename(L, LUA_TSTRING));
   return lua_tolstring(L, arg, length);
 }
+
+const char *mtl_opt_lstring(lua_State *L, int arg, const char *fallback, size_t *length) {
+  if (!lua_isnoneornil(L, arg)) return mtl_check_lstring(L, arg, length);
+  if (length) *length = fallback ? strlen(fallback) : 0;
+  return fallback;
+}

@@ -8,7 +8,7 @@ follow `train` and `eval`, and in training move their running statistics (`freez
 @tparam[opt] boolean wanted sets it; false also drops the gradients that are there
 @treturn boolean|Module without an argument, whether any parameter requires gradients; with one, the module itself */
 static int requires_grad(lua_State *L) {
-  mt_module *m = mtl_check_module(L, 1);
+  mt_module *m = mtl_check_tree(L, 1);
   if (lua_isnoneornil(L, 2)) {
     lua_pushboolean(L, mt_module_requires_grad(m));
     return 1;
@@ -27,7 +27,7 @@ container later is not frozen.
 @usage model:freeze()
 model.fc:unfreeze()  -- trains the last layer only */
 static int freeze(lua_State *L) {
-  mt_module_freeze(mtl_check_module(L, 1), true);
+  mt_module_freeze(mtl_check_tree(L, 1), true);
   lua_settop(L, 1);
   return 1;
 }
@@ -37,7 +37,7 @@ or `eval` that reached it said.
 @function Module:unfreeze
 @treturn Module itself */
 static int unfreeze(lua_State *L) {
-  mt_module_freeze(mtl_check_module(L, 1), false);
+  mt_module_freeze(mtl_check_tree(L, 1), false);
   lua_settop(L, 1);
   return 1;
 }

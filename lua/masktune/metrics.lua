@@ -115,7 +115,7 @@ end
 -- @treturn {{integer,...},...} row = true class, column = predicted class
 function metrics.confusion(predictions, labels, classes)
   predictions, labels = lists("mt.metrics.confusion", predictions, labels)
-  check.argument("mt.metrics.confusion", "classes", classes, { type = "integer", min = 1 })
+  check.argument("mt.metrics.confusion", "classes", classes, { type = "integer", min = 1, max = 4096 })
   local matrix = {}
   for row = 1, classes do
     matrix[row] = {}
@@ -178,6 +178,7 @@ function metrics.ece(confidences, right, bins)
   local sums, hits = {}, {}
   for i, confidence in ipairs(confidences) do
     check_number("mt.metrics.ece", "confidences", i, confidence)
+    if confidence ~= confidence then check.fail("mt.metrics.ece: confidence %d is NaN", i) end
     local bin = math.max(math.ceil(confidence * bins), 1) -- (0, 1/bins], (1/bins, 2/bins], ...
     sums[bin] = (sums[bin] or 0) + confidence
     hits[bin] = (hits[bin] or 0) + (right[i] and 1 or 0)
@@ -245,7 +246,8 @@ end
 function metrics.mean(values)
   check.argument("mt.metrics.mean", "values", values, { type = "table" })
   local sum = 0
-  for _, value in ipairs(values) do
+  for i, value in ipairs(values) do
+    check_number("mt.metrics.mean", "values", i, value)
     sum = sum + value
   end
   return sum / #values

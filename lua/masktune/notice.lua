@@ -14,7 +14,7 @@ local receiver = standard_error
 -- @string format as in string.format
 -- @param ...
 function notice.say(format, ...)
-  local line = format:format(...)
+  local line = check.argument("mt.notice.say", "format", format, { type = "string" }):format(...)
   if said[line] then return end
   said[line] = true
   receiver(line)

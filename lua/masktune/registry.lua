@@ -125,6 +125,7 @@ end
 --- The names in a registry, sorted.
 -- @treturn {string,...}
 function registry.names(entries)
+  check.argument("mt.registry.names", "entries", entries, { type = "table" })
   local list = {}
   for name in pairs(entries) do
     list[#list + 1] = name
@@ -138,9 +139,13 @@ end
 -- @string where the public function, for the message
 -- @string what "option 'cam'"
 function registry.get(entries, name, where, what)
+  local meta = getmetatable(entries)
+  if type(entries) ~= "table" or type(meta) ~= "table" or not meta.kind then
+    check.fail("mt.registry.get: argument 'entries': registry expected, got %s", check.describe(entries))
+  end
   local entry = type(name) == "string" and entries[name] or nil
   if entry ~= nil then return entry end
-  check.fail("%s: %s: %s expected (one of %s), got %s", where, what, getmetatable(entries).kind,
+  check.fail("%s: %s: %s expected (one of %s), got %s", where, what, meta.kind,
     table.concat(registry.names(entries), ", "), check.describe(name))
 end
 

@@ -264,6 +264,7 @@ end
 -- @number lr the first rate
 -- @tparam integer epochs
 function schedule.quarters(lr, epochs)
+  check.argument("mt.schedule.quarters", "epochs", epochs, { type = "integer", min = 1 })
   return schedule.step { lr = lr, every = math.ceil(epochs / 4), factor = 0.5 }
 end
 
@@ -273,6 +274,11 @@ end
 -- @tparam integer epochs
 -- @treturn string
 function schedule.describe(a_schedule, epochs)
+  if type(a_schedule) ~= "table" or not check.is_callable(a_schedule.lr) then
+    check.fail("mt.schedule.describe: argument 'a_schedule': table with a function lr expected, got %s",
+      check.describe(a_schedule))
+  end
+  check.argument("mt.schedule.describe", "epochs", epochs, { type = "integer", min = 0 })
   local runs = {}
   for epoch = 1, epochs do
     local text = ("%.12g"):format(a_schedule:lr(epoch))

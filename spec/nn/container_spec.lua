@@ -116,6 +116,7 @@ describe("tables of modules in the fields of a Module", function()
       function(m) return m:parameters() end, function(m) return m:state_dict() end, function(m) return m:eval() end,
       function(m) return m:clone() end, function(m) return tostring(m) end, function(m) return m:get "0.layers.0" end,
       function(m) return m:modules() end, function(m) m:zero_grad() end, function(m) return m:num_parameters() end,
+      function(m) m:freeze() end, function(m) return m:requires_grad() end,
     } do
       local inner = nn.Module{ layers = {}, forward = through_layers }
       local net = nn.Sequential{ inner }

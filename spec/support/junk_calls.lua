@@ -226,15 +226,26 @@ local function call_part(prefix, part, seen)
   end
 end
 
+--- The entries of these are called by masktune itself, with arguments it has checked; users call some of them whole.
+local function call_entries(prefix, registry)
+  for name, entry in pairs(registry) do
+    local meta = getmetatable(entry)
+    if meta and meta.__call then
+      call_function(prefix .. "." .. name .. "()", function(...) return entry(...) end, name)
+    end
+  end
+end
+
 local seen = {}
 for _, value in pairs(core) do
   seen[value] = true
 end
-calls_each = 20
-for _, name in ipairs{ "checkpoint", "data", "evaluate", "figure", "json", "masktune", "metrics", "models", "plot", "progress",
-  "report", "schedule", "selective", "tables", "train" } do
+calls_each = 60
+for _, name in ipairs{ "cam_quality", "checkpoint", "data", "evaluate", "explain", "figure", "json", "masktune", "metrics",
+  "models", "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train" } do
   call_part("mt." .. name, mt[name], seen)
 end
+for _, name in ipairs{ "cam", "losses", "methods" } do call_entries("mt." .. name, mt[name]) end
 objects = nil
 collectgarbage()
 print("done: " .. total .. " calls")

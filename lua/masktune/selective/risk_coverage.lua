@@ -33,7 +33,8 @@ end
 function risk_coverage.at(curve, share)
   check.argument("mt.selective.risk_at", "curve", curve, { type = "table" })
   check.argument("mt.selective.risk_at", "coverage", share, { type = "number", min = 0, max = 1 })
-  local points = curve.points
+  local points = check.argument("mt.selective.risk_at", "curve.points", curve.points,
+    { type = "list", of = { type = "table" }, min_length = 1 })
   local low, high = 1, #points
   while low < high do
     local middle = (low + high) // 2
