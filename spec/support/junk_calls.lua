@@ -1,5 +1,5 @@
---- Calls every public function and method with arguments that make no sense, in all the ways that Lua has of calling, and
--- prints how many calls there were. Run as a program of its own, in an empty folder, because what it looks for is a
+--- Calls every public function and method with arguments that make no sense, in all the ways that Lua has of calling,
+-- and prints how many calls there were. Run as a program of its own, in an empty folder, because what it looks for is a
 -- crash, and messages that do not say what a user wrote: with "'?'" for a function's name, or a place in masktune's own
 -- files in front:
 --     lua5.4 junk_calls.lua [wide]
@@ -80,7 +80,8 @@ local function random_value()
   return junk[math.random(junk_count)]
 end
 
---- How a function can be called, each of which Lua knows under another name or none: way(f, name, ...) is what pcall gives.
+--- How a function can be called, each of which Lua knows under another name or none: way(f, name, ...) gives what pcall
+-- gives.
 local ways = {
   function(f, _, ...) return pcall(f, ...) end,
   function(f, _, ...)
@@ -241,8 +242,10 @@ for _, value in pairs(core) do
   seen[value] = true
 end
 calls_each = 60
-for _, name in ipairs{ "cam_quality", "checkpoint", "data", "evaluate", "explain", "figure", "json", "masktune", "metrics",
-  "models", "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train" } do
+for _, name in ipairs{
+  "cam_quality", "checkpoint", "data", "evaluate", "explain", "figure", "json", "masktune", "metrics", "models",
+  "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train",
+} do
   call_part("mt." .. name, mt[name], seen)
 end
 for _, name in ipairs{ "cam", "losses", "methods" } do call_entries("mt." .. name, mt[name]) end
