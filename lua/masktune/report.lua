@@ -97,7 +97,8 @@ end
 -- @treturn string
 function report.csv_line(cells, count)
   check.argument("report.csv_line", "cells", cells, { type = "table" })
-  count = check.argument("report.csv_line", "count", count, { type = "integer", min = 0, max = 65536, default = #cells })
+  local rule = { type = "integer", min = 0, max = 65536, default = #cells }
+  count = check.argument("report.csv_line", "count", count, rule)
   local texts = {}
   for c = 1, count do
     texts[c] = csv_cell(cells[c])

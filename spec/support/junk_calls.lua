@@ -1,5 +1,5 @@
---- Calls every public function and method with arguments that make no sense, in all the ways that Lua has of calling, and
--- prints how many calls there were. Run as a program of its own, in an empty folder, because what it looks for is a
+--- Calls every public function and method with arguments that make no sense, in all the ways that Lua has of calling,
+-- and prints how many calls there were. Run as a program of its own, in an empty folder, because what it looks for is a
 -- crash, and messages that do not say what a user wrote: with "'?'" for a function's name, or a place in masktune's own
 -- files in front:
 --     lua5.4 junk_calls.lua [wide]
@@ -80,7 +80,8 @@ local function random_value()
   return junk[math.random(junk_count)]
 end
 
---- How a function can be called, each of which Lua knows under another name or none: way(f, name, ...) is what pcall gives.
+--- How a function can be called, each of which Lua knows under another name or none: way(f, name, ...) is what pcall
+-- gives.
 local ways = {
   function(f, _, ...) return pcall(f, ...) end,
   function(f, _, ...)
@@ -230,7 +231,8 @@ for _, value in pairs(core) do
   seen[value] = true
 end
 calls_each = 20
-for _, name in ipairs{ "checkpoint", "data", "evaluate", "figure", "json", "masktune", "metrics", "models", "plot", "progress",
+for _, name in ipairs{
+  "checkpoint", "data", "evaluate", "figure", "json", "masktune", "metrics", "models", "plot", "progress",
   "report", "schedule", "selective", "tables", "train" } do
   call_part("mt." .. name, mt[name], seen)
 end

@@ -112,7 +112,8 @@ local function heatmaps(model, o, from, iteration, folder, settings)
   for _, part in ipairs { "train", "val" } do
     if from.sets[part] then
       state.heat[part] = masks.explain(model, from.sets[part], {
-        cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress, label = ("explain %s images"):format(part),
+        cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress,
+        label = ("explain %s images"):format(part),
       })
     end
   end

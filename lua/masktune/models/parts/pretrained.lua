@@ -30,8 +30,8 @@ local function sha256(path)
   end
 end
 
---- What is wrong with a file of weights; nil where its SHA-256 begins as it should (PyTorch's files have the beginning in
--- their names).
+--- What is wrong with a file of weights; nil where its SHA-256 begins as it should (PyTorch's files have the beginning
+-- in their names).
 function pretrained.problem(path, published)
   local sum = sha256(path)
   if not sum then return "its SHA-256 cannot be computed: neither sha256sum nor shasum is installed" end
@@ -55,8 +55,8 @@ end
 --- How to put the file there by hand.
 local function by_hand(published, path)
   local from = published.url and published.url .. published.file or published.source
-  return ("To place it by hand: get %s (%s) and put it at %s, or give its path: pretrained = FILE"):format(published.file,
-    from, path)
+  return ("To place it by hand: get %s (%s) and put it at %s, or give its path: pretrained = FILE"):format(
+    published.file, from, path)
 end
 
 --- The path of a published file: found, or fetched.
@@ -109,8 +109,8 @@ end
 -- @string where the net's name, for messages
 -- @tparam Module model
 -- @tparam table o options as of `schema`
--- @tparam table published `file`, `sha256` (its beginning), `url` (folder it is published in) or `source` (where else it
--- comes from, in words), `head`: the names of the last layer's parameters
+-- @tparam table published `file`, `sha256` (its beginning), `url` (folder it is published in) or `source` (where else
+-- it comes from, in words), `head`: the names of the last layer's parameters
 -- @treturn Module model
 function pretrained.apply(where, model, o, published)
   if o.pretrained then
@@ -119,10 +119,6 @@ function pretrained.apply(where, model, o, published)
     model:load_state_dict(fit_head(where, model, state, published))
   end
   if o.freeze == "backbone" then
-    local head = {}
-    for _, name in ipairs(published.head) do
-      head[name] = true
-    end
     model:freeze()
     model:get(published.head[1]:match("^(.*)%.[^.]*$")):unfreeze()
   end
