@@ -60,7 +60,7 @@ local function by_hand(published, path)
 end
 
 --- The path of a published file: found, or fetched.
-function pretrained.find(where, published, mirrors)
+function pretrained.find(where, published)
   local candidates = places(published.file)
   if #candidates == 0 then check.fail("%s: option 'pretrained': neither XDG_CACHE_HOME nor HOME is set", where) end
   for _, path in ipairs(candidates) do
@@ -71,14 +71,13 @@ function pretrained.find(where, published, mirrors)
     end
   end
   local path = candidates[1]
-  mirrors = mirrors or published.url and { published.url }
-  if not mirrors then
+  if not published.url then
     check.fail("%s: the published weights are not at %s. %s", where, table.concat(candidates, " nor "),
       by_hand(published, path))
   end
   core.make_directory(path:match("^(.*)/"))
   local fetched, problem = pcall(download.fetch, {
-    mirrors = mirrors, name = published.file, path = path, timeout = 20, log = notice.say,
+    mirrors = { published.url }, name = published.file, path = path, timeout = 20, log = notice.say,
     problem = function(temporary) return pretrained.problem(temporary, published) end,
   })
   if not fetched then
