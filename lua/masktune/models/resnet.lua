@@ -28,6 +28,8 @@ local function published(name, design)
     sha256 = design.sha256,
     url = "https://download.pytorch.org/models/",
     head = { "fc.weight", "fc.bias" },
+    mean = pretrained.imagenet.mean,
+    std = pretrained.imagenet.std,
   }
 end
 

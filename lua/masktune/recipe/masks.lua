@@ -104,6 +104,7 @@ function masks.explain(model, set, options)
   check.argument("mt.masktune.explain", "model", model, { type = "module" })
   dataset.check("mt.masktune.explain", "argument 'dataset'", set)
   local o = check.options("mt.masktune.explain", options, explain_schema)
+  set = dataset.for_model(set, model)
   local heats, predictions, size = {}, {}, dataset.count(set)
   if size == 0 then check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0") end
   local method = explain.method(o.cam, "mt.masktune.explain")

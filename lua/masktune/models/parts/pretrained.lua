@@ -5,8 +5,12 @@ local core = require "masktune.core"
 local download = require "masktune.data.download"
 local folders = require "masktune.data.folders"
 local notice = require "masktune.notice"
+local preprocess = require "masktune.data.preprocess"
 
 local pretrained = {}
+
+--- The mean and standard deviation of ImageNet's pixels in [0,1], which torchvision's weights expect to be taken out.
+pretrained.imagenet = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
 --- The options that nets with published weights have. `pretrained`: a file, or true for the published one.
 pretrained.schema = {
@@ -109,13 +113,15 @@ end
 -- @tparam Module model
 -- @tparam table o options as of `schema`
 -- @tparam table published `file`, `sha256` (its beginning), `url` (folder it is published in) or `source` (where else
--- it comes from, in words), `head`: the names of the last layer's parameters
+-- it comes from, in words), `head`: the names of the last layer's parameters, `mean` and `std` of the pixels they were
+-- trained with, which become the model's `preprocess`
 -- @treturn Module model
 function pretrained.apply(where, model, o, published)
   if o.pretrained then
     local path = o.pretrained == true and pretrained.find(where, published) or o.pretrained
     local state = core.load(path)
     model:load_state_dict(fit_head(where, model, state, published))
+    model.preprocess = preprocess { { "normalize", mean = published.mean, std = published.std } }
   end
   if o.freeze == "backbone" then
     model:freeze()
