@@ -176,7 +176,7 @@ end
 --- The columns of a file with the epochs of runs.
 report.epoch_columns = {
   "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-  "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
+  "exchanged_accuracy", "score", "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
 }
 
 --- Rows for epoch_columns.
