@@ -71,8 +71,9 @@ function outcome.sentence(options)
   local control = best_of(o.controls)
   local others = ("%s %.1f %%"):format(erm.title, erm.biased)
   if control then others = ("%s, best control '%s' %.1f %%"):format(others, control.title, control.biased) end
-  return ("%s: where it points to the wrong class, %.1f %% of the answers are right (%s), without it %.1f %% (%s %.1f %%)"
-    .. "%s%s."):format(verdict(o.cue, erm, tuned), tuned.biased, others, tuned.original, erm.title, erm.original,
+  local text = "%s: where it points to the wrong class, %.1f %% of the answers are right (%s), without it %.1f %% "
+    .. "(%s %.1f %%)%s%s."
+  return text:format(verdict(o.cue, erm, tuned), tuned.biased, others, tuned.original, erm.title, erm.original,
     seeds_of(o.erm, o.masktune), control and against_control[compare(control.biased, tuned.biased)] or "")
 end
 
