@@ -518,7 +518,7 @@ local program = {
     cli.cam_option(mt.cam),
     cli.options.protocol,
     { name = "finetune-lr", value = "RATE", kind = kinds.choice({ "auto", "last" }, kinds.positive), default = "last",
-      default_text = "last", help = "MaskTune's rate: last, auto (best on masked validation), a number" },
+      default_text = "last", help = "MaskTune's rate: last, auto (best by the validation split), a number" },
     { name = "coverage", value = "LIST", kind = percentages, default = { 80, 85, 90, 95, 100 },
       default_text = "80,85,90,95,100", help = "wanted coverages in per cent" },
     cli.options.seeds,

@@ -38,9 +38,9 @@ describe("the README's Lua", function()
 
   for number, block in ipairs(lua) do
     local first = block:match("[^\n]*"):sub(1, 60)
-    it(("block %d (%s ...) runs as a script and in the REPL"):format(number, first), function()
+    it(("block %d (%s ...) runs as a script and in the REPL #nosan"):format(number, first), function()
       process.with_folder(function(folder)
-        write_mnist(folder .. "/mnist", 1200)
+        write_mnist(folder .. "/mnist", 500)
         local ok, output = run(folder, "input.lua", block)
         assert.is_true(ok, output)
         local _, said = run(folder, "-i < input.lua", block .. "\nprint('the end')\n")

@@ -38,12 +38,7 @@ end
 --- A share in per cent, without the last digits that are only rounding; NaN stays NaN.
 -- @number share
 -- @treturn number
-function report.percent(share)
-  if type(share) ~= "number" then
-    check.fail("report.percent: argument 'share': number expected, got %s", check.describe(share))
-  end
-  return tonumber(("%.10g"):format(100 * share)) or 0 / 0
-end
+function report.percent(share) return tonumber(("%.10g"):format(100 * share)) or 0 / 0 end
 
 local function width(text) return utf8.len(text) or #text end
 
@@ -102,8 +97,8 @@ end
 -- @treturn string
 function report.csv_line(cells, count)
   check.argument("report.csv_line", "cells", cells, { type = "table" })
-  count = check.argument("report.csv_line", "count", count,
-    { type = "integer", min = 0, max = 65536, default = #cells })
+  local rule = { type = "integer", min = 0, max = 65536, default = #cells }
+  count = check.argument("report.csv_line", "count", count, rule)
   local texts = {}
   for c = 1, count do
     texts[c] = csv_cell(cells[c])
@@ -181,7 +176,7 @@ end
 --- The columns of a file with the epochs of runs.
 report.epoch_columns = {
   "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-  "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
+  "exchanged_accuracy", "score", "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
 }
 
 --- Rows for epoch_columns.

@@ -32,7 +32,8 @@ describe("examples/biased_mnist.lua", function()
     local ok, output = process.run(example .. " --help")
     assert.is_true(ok)
     for _, name in ipairs {
-      "data", "epochs", "seeds", "batch", "methods", "cam", "empty", "protocol", "threshold", "finetune-lr", "squares", "bias", "iterations",
+      "data", "epochs", "seeds", "batch", "methods", "cam", "empty", "protocol", "threshold", "finetune-lr", "squares",
+      "bias", "iterations",
       "threads", "limit", "out", "resume", "help",
     } do
       assert.truthy(output:find("\n  --" .. name .. " ", 1, true), name)

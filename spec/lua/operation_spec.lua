@@ -444,7 +444,7 @@ describe("an operation's memory", function()
     local w = mt.randn(500, 1000, { requires_grad = true })
     local threads = mt.get_num_threads()
     mt.set_num_threads(1)
-    for _ = 1, 300 do
+    for _ = 1, 120 do
       local loss = square(square(w)):mean()
       loss:backward()
       w:zero_grad()

@@ -135,8 +135,9 @@ describe("layers", function()
       { padding = { bottom = 1 } }, { groups = 8, padding = "same" },
     } do
       local conv, norm, relu = nn.Conv2d(8, 8, 3, options), nn.BatchNorm2d(8), nn.ReLU()
-      local block = nn.Residual{ nn.Conv2d(8, 8, 3, { groups = 4, padding = 1 }), nn.BatchNorm2d(8) }
-      local net = nn.Sequential{ conv, norm, relu, nn.MaxPool2d(2), block }
+      local net = nn.Sequential{ conv, norm, relu, nn.MaxPool2d(2), nn.Residual{
+        nn.Conv2d(8, 8, 3, { groups = 4, padding = 1 }),
+        nn.BatchNorm2d(8) } }
       local apart = net:clone()
       local x = mt.randn(4, 9, 10, 8)
       for _, training in ipairs{ true, false } do

@@ -115,7 +115,8 @@ describe("adaptive pooling", function()
     fails("adaptive_avg_pool2d: input is uint8, expected float32", x:to "uint8", 1)
     fails("adaptive_avg_pool2d: input has shape {1,0,5,3}, expected at least one pixel", mt.zeros(1, 0, 5, 3), 1)
     fails("bad argument #2 to 'adaptive_avg_pool2d' (integer in [1, 1073741824] or \"input\", or two of them, "
-      .. "expected, got 0)", x, 0)
+      .. "expected, "
+      .. "got 0)", x, 0)
     fails("got no value", x)
     fails("got 'all'", x, { 1, "all" })
     fails("{height, width} expected", x, { 1 })

@@ -120,8 +120,8 @@ describe("normalisation within samples", function()
     local values, g = mt.randn(7, 12, 13, 48), mt.randn(7, 12, 13, 48)
     local function run(n)
       mt.set_num_threads(n)
-      local x, w, b = values:clone(), mt.ones(48), mt.zeros(48)
-      for _, leaf in ipairs{ x, w, b } do leaf:requires_grad(true) end
+      local x = values:clone():requires_grad(true)
+      local w, b = mt.ones(48):requires_grad(true), mt.zeros(48):requires_grad(true)
       local y = mt.group_norm(x, 6, w, b)
       y:backward(g)
       return { y:bytes(), x:grad():bytes(), w:grad():bytes(), b:grad():bytes() }

@@ -153,8 +153,9 @@ local max_cases = {
 
 local avg_cases = {
   { { 1, 7, 9, 17 }, { kernel = 3, stride = 2, padding = 1, count_include_pad = false } },
-  { { 2, 6, 5, 3 },
-    { kernel = { 3, 4 }, stride = 2, padding = { 1, 2 }, count_include_pad = false, ceil_mode = true } },
+  { { 2, 6, 5, 3 }, {
+    kernel = { 3, 4 }, stride = 2, padding = { 1, 2 }, count_include_pad = false, ceil_mode = true,
+  } },
 }
 
 describe("pooling", function()

@@ -3,7 +3,9 @@ local tiny = require "support.tiny"
 
 local set = tiny.data(24, 1)
 
-local function explained(more) return mt.masktune.explain(tiny.model(1), set, mt.tables.merged({ progress = false }, more)) end
+local function explained(more)
+  return mt.masktune.explain(tiny.model(1), set, mt.tables.merged({ progress = false }, more))
+end
 
 describe("the recipe's heatmaps", function()
   it("come from any method of mt.cam, by name or as a rule, and from several layers", function()
@@ -16,7 +18,8 @@ describe("the recipe's heatmaps", function()
     local by_rule = explained { cam = function(tap) return tap.gradient:mean { 2, 3 } end }
     assert.is_true((explained({ cam = "gradcam" }) - by_rule):abs():max():item() < 1e-6)
     assert.same({ 24, 16, 16 }, explained({ layers = { "features.2", "features.3" } }):shape())
-    assert.error_matches(function() explained { cam = "peekcam" } end, "option 'cam': CAM expected %(one of ablationcam")
+    assert.error_matches(function() explained { cam = "peekcam" } end,
+      "option 'cam': CAM expected %(one of ablationcam")
   end)
 
   it("change the masks, and are kept apart on disk", function()

@@ -2,12 +2,13 @@
 -- `classes` and `name`; the images may also be streamed (masktune.data.streamed). Every tensor in it has one row per
 -- image, so that choosing images chooses from all of them; what is not a tensor describes the whole set. A set whose
 -- inputs are no images says what they are called (`input = "tokens"`). `preprocess` is what every input goes through
--- before a net sees it (masktune.data.preprocess).
+-- before a net sees it (masktune.data.preprocess); where it is nil, a net's own is taken, where it is false, none.
 -- @module masktune.data.dataset
 local check = require "masktune.check"
 local core = require "masktune.core"
 local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
+local tables = require "masktune.tables"
 
 local dataset = {}
 
@@ -48,10 +49,20 @@ function dataset.check(where, what, value)
     end
   end
   local prepare = value.preprocess
-  if prepare ~= nil and not check.is_callable(prepare) then
+  if prepare and not check.is_callable(prepare) then
     refuse("data set whose preprocess is a function, or from mt.data.preprocess", check.describe(prepare))
   end
   return value
+end
+
+--- The set as a model wants it: with the model's own preprocessing where the set says nothing of any (`preprocess =
+-- false` says that there is none).
+-- @tparam table set
+-- @tparam Module model
+-- @treturn table set, or a copy with the model's `preprocess`
+function dataset.for_model(set, model)
+  if set.preprocess ~= nil or not model.preprocess then return set end
+  return tables.merged(set, { preprocess = model.preprocess })
 end
 
 --- An image for messages: "image 7 ('dog/3.png')".

@@ -5,6 +5,7 @@ local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local explain = require "masktune.explain"
+local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
 local optimizers = require "masktune.train.optimizer"
 local search = require "masktune.recipe.search"
@@ -94,6 +95,7 @@ local function finetune_settings(o, kind, heat)
     clip_grad_norm = o.clip_grad_norm or "none",
     sampler = checkpoint.text(o.sampler),
     candidates_k = table.concat(o.ks, " "),
+    judged_by = judges.name,
   })
 end
 
@@ -112,7 +114,8 @@ local function heatmaps(model, o, from, iteration, folder, settings)
   for _, part in ipairs { "train", "val" } do
     if from.sets[part] then
       state.heat[part] = masks.explain(model, from.sets[part], {
-        cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress, label = ("explain %s images"):format(part),
+        cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress,
+        label = ("explain %s images"):format(part),
       })
     end
   end
@@ -142,6 +145,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
   local found = search.run(model, {
     name = "finetune-" .. iteration,
     iteration = iteration,
+    masker = from.masker,
     start = from.start,
     rates = from.rates,
     ks = o.ks,
@@ -157,7 +161,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
       started_from = checkpoint.digest(from.start.model),
     }),
   })
-  found.explain_seconds = explained.seconds
+  found.explain_seconds, found.masker = explained.seconds, from.masker
   found.val, found.keep = from.sets.val, {}
   for part in pairs(from.sets) do
     found.keep[part] = keep(part, found.chosen.k)
@@ -197,13 +201,14 @@ end
 --- The number of iterations to stop after: judged by the validation split as each iteration masked it.
 local function choose_iterations(model, o, done)
   if #o.choices == 1 then return o.choices[1] end
-  local judges, rows = {}, {}
+  local jury, rows = {}, {}
   for i, found in ipairs(done) do
-    judges[i] = masks.apply(found.val, found.keep.val)
+    model:load_state_dict(found.masker)
+    jury[i] = judges.new(model, found.val, found.keep.val, o.seed)
   end
   for i, count in ipairs(o.choices) do
     model:load_state_dict(done[count].best.model)
-    rows[i] = search.judge(model, judges)
+    rows[i] = judges.measure(model, jury)
     done[count].judged = rows[i].judged
   end
   return o.choices[search.winner(rows)]

@@ -104,6 +104,7 @@ function masks.explain(model, set, options)
   check.argument("mt.masktune.explain", "model", model, { type = "module" })
   dataset.check("mt.masktune.explain", "argument 'dataset'", set)
   local o = check.options("mt.masktune.explain", options, explain_schema)
+  set = dataset.for_model(set, model)
   local heats, predictions, size = {}, {}, dataset.count(set)
   if size == 0 then check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0") end
   local method = explain.method(o.cam, "mt.masktune.explain")
@@ -257,18 +258,44 @@ function masks.apply(set, keep)
   })
 end
 
+--- What masks do not keep.
+local function complement(keep)
+  if keep:dtype() == "uint8" then return keep:eq(0) end
+  return 1 - keep
+end
+
+--- The sum of images that do not overlap, in their own type.
+local function sum(a, b)
+  local parts = {}
+  for first = 1, #a, MOST_IMAGES do
+    local count = math.min(MOST_IMAGES, #a - first + 1)
+    parts[#parts + 1] = (a:narrow(1, first, count) + b:narrow(1, first, count)):to(a:dtype())
+  end
+  return core.cat(parts, 1)
+end
+
+--- The data set with what masks hide of other images pasted over its own; everything else is shared.
+-- @tparam table set data set
+-- @tparam table givers data set of as many images, of the same kind
+-- @tparam Tensor keep the masks of the givers: what is not kept is pasted
+-- @treturn table data set
+function masks.paste(set, givers, keep)
+  local rest, pasted = masks.apply(set, keep).images, masks.apply(givers, complement(keep)).images
+  return tables.merged(set, { images = streamed.is(rest) and rest:plus(pasted) or sum(rest, pasted) })
+end
+
 --- What masks hide.
 -- @tparam ?Tensor keep
 -- @treturn number share of all pixels
 -- @treturn integer images of which nothing is hidden
 function masks.hidden(keep)
   if not keep then return 0, 0 end
-  local sum, empty, shares = 0, 0, kept_shares(keep)
+  local kept, empty, shares = 0, 0, kept_shares(keep)
   for _, share in ipairs(shares) do
-    sum = sum + share
+    kept = kept + share
     empty = empty + (share == 1 and 1 or 0)
   end
-  return 1 - sum / #shares, empty
+  return 1 - kept / #shares, empty
 end
 
 local schema = tables.merged(masks.rule_schema, explain_schema, {

@@ -79,6 +79,7 @@ return function(method, where, model, options)
   local o = check.options(where, options, tables.merged(common, method.schema))
   dataset.check(where, "option 'train'", o.train)
   if o.val then dataset.check(where, "option 'val'", o.val) end
+  o.train, o.val = dataset.for_model(o.train, model), o.val and dataset.for_model(o.val, model)
   optimizers.refuse_made(where, o)
   model:clone() -- what cannot be copied is refused now, not after the training
   local result = method.run(model, o, context_of(where, model, o))
