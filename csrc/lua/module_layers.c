@@ -1,5 +1,6 @@
 /* mt.nn.*: the constructors of layers and containers; norms are in module_norms.c, activations in
- * module_activations.c. */
+ * module_activations.c. As in any table a name that is not there is nil, so that scripts can ask for it
+ * (`mt.nn.Conv3d or ...`); calling it is Lua's own error, which names it ("field 'Conv3d'"). */
 #include <string.h>
 
 #include "lua/module.h"

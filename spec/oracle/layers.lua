@@ -25,7 +25,7 @@ local function part(tensors, beginning)
   return found
 end
 
---- The relative error of `got`; a gradient that is zero but for rounding (of a bias before a batch norm) by `scale`.
+--- Complains where `got` has another shape or a larger relative error than allowed.
 local function compare(complaints, name, got, expected, tolerance)
   local a, b = reference.from_tensor(got), reference.from_tensor(expected)
   if table.concat(a.shape, ",") ~= table.concat(b.shape, ",") then
