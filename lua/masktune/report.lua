@@ -38,7 +38,12 @@ end
 --- A share in per cent, without the last digits that are only rounding; NaN stays NaN.
 -- @number share
 -- @treturn number
-function report.percent(share) return tonumber(("%.10g"):format(100 * share)) or 0 / 0 end
+function report.percent(share)
+  if type(share) ~= "number" then
+    check.fail("report.percent: argument 'share': number expected, got %s", check.describe(share))
+  end
+  return tonumber(("%.10g"):format(100 * share)) or 0 / 0
+end
 
 local function width(text) return utf8.len(text) or #text end
 
