@@ -72,7 +72,7 @@ static mt_capture push_taps(lua_State *L, mt_module *model, bool gradients) {
   const int layers = push_table_option(L, "layers", "list of names of layers");
   const int replace = push_table_option(L, "replace", "table of tensors by layer");
   const lua_Integer count = layers ? luaL_len(L, layers) : 0;
-  luaL_argcheck(L, count >= 0 && count <= MAX_TAPS, 3, "option 'layers': too many layers");
+  luaL_argcheck(L, count >= 0 && count <= MAX_TAPS, 3, "option 'layers': at most 4096 layers expected");
   mt_layer_tap *taps = lua_newuserdatauv(L, ((size_t)count + 1) * sizeof *taps, 0);
   memset(taps, 0, ((size_t)count + 1) * sizeof *taps);
   lua_createtable(L, (int)count, 1);

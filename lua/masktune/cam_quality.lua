@@ -285,7 +285,7 @@ function cam_quality.compare(model, images, labels, options)
   local o = check.options(where, options, compare_schema)
   local cams = { "random" }
   for _, cam in ipairs(o.cams) do
-    explain.method(cam, where)
+    explain.method(cam, where, "option 'cams'")
     if cam ~= "random" then cams[#cams + 1] = cam end
   end
   local rows, random = {}, nil

@@ -226,7 +226,7 @@ describe("mt.cam_quality.compare", function()
     local images, labels = problem(2)
     local ok, message = pcall(mt.cam_quality.compare, square_net(), images, labels, { cams = { "nosuch" } })
     assert.is_false(ok)
-    local expected = "mt.cam_quality.compare: option 'cam': CAM expected (one of ablationcam"
+    local expected = "mt.cam_quality.compare: option 'cams': CAM expected (one of ablationcam"
     assert.is_truthy(message:find(expected, 1, true), message)
   end)
 end)

@@ -12,10 +12,11 @@ local explain = {}
 --- The method that is meant by a name, a rule or a table; an error lists the names.
 -- @param cam the name of one of mt.cam, a function (tap, context) as masktune.cam describes it, or a table with one
 -- @string where the public function, for the message
+-- @string[opt="option 'cam'"] what
 -- @treturn table
-function explain.method(cam, where)
+function explain.method(cam, where, what)
   if type(cam) == "function" or type(cam) == "table" then return method.make(cam, "function") end
-  return registry.get(cams, cam, where, "option 'cam'")
+  return registry.get(cams, cam, where, what or "option 'cam'")
 end
 
 --- Heatmaps of images.
