@@ -207,16 +207,24 @@ __attribute__((constructor)) static void set_up(void) {
   pthread_atfork(NULL, NULL, forget_helpers);
 }
 
-/* Signals are the host's: its handlers run in its own threads. */
+/* All signals but those of a thread's own faults are the host's: its handlers run in its own threads. */
+static sigset_t signals_of_host(void) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+  sigset_t set;
+  sigfillset(&set);
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) sigdelset(&set, faults[i]);
+  return set;
+}
+
 static bool start_helper(void) {
+  const sigset_t blocked = signals_of_host();
   pthread_attr_t detached;
-  sigset_t all, before;
+  sigset_t before;
   pthread_t thread;
   if (pthread_attr_init(&detached) != 0) return false;
   init_sleeper(&sleepers[pool.helpers + 1]);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
   const bool started = pthread_create(&thread, &detached, help, &sleepers[pool.helpers + 1]) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&detached);
