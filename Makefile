@@ -9,10 +9,12 @@ LUADIR     ?= $(PREFIX)/share/lua/5.4
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
 export CC LUA LUA_INCDIR
 
-PACKAGES   := openblas libpng libjpeg zlib
+# WebP images are read where libwebp is there (WEBP= leaves it out).
+WEBP       ?= $(shell $(PKG_CONFIG) --exists libwebp 2>/dev/null && echo libwebp)
+PACKAGES   := openblas libpng libjpeg zlib $(WEBP)
 LUA_INC    ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell \
                 $(PKG_CONFIG) --cflags lua5.4 2>/dev/null || $(PKG_CONFIG) --cflags lua-5.4 2>/dev/null))
-PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null)
+PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(if $(WEBP),-DMT_WITH_WEBP)
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
 OPT        ?= -O3 -g
@@ -58,6 +60,11 @@ $(BUILD)/obj/lua/%.o: csrc/lua/%.c
 $(BUILD)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(ALL_CFLAGS) $(PKG_INC) -c -o $@ $<
+
+# Built anew when libwebp has come or gone since.
+$(BUILD)/obj/image/webp.o $(BUILD)/obj/image/format.o: $(BUILD)/with$(if $(WEBP),,out)-webp
+$(BUILD)/with-webp $(BUILD)/without-webp:
+	@mkdir -p $(@D); rm -f $(BUILD)/with-webp $(BUILD)/without-webp; touch $@
 
 define isa_rule
 $(BUILD)/obj/kernels/%.$(1).o: csrc/kernels/%.c
@@ -110,9 +117,9 @@ FUZZ_BUILD   = .build-fuzz
 FUZZ_SECONDS ?= 60
 FUZZ_RUNS    ?= -1
 FUZZ_CC      ?= clang
-FUZZ_TARGETS ?= png jpeg gunzip json safetensors torch matfile idx cifar10 svhn tar
+FUZZ_TARGETS ?= png jpeg bmp pnm gunzip json safetensors torch matfile idx cifar10 svhn tar
 FUZZ_SRC     = csrc/core/error.c csrc/core/tensor.c $(wildcard csrc/io/*.c) \
-               $(addprefix csrc/image/,png.c jpeg.c exif.c pixels.c) spec/fuzz/support.c
+               $(addprefix csrc/image/,png.c jpeg.c bmp.c pnm.c exif.c pixels.c) spec/fuzz/support.c
 FUZZ_OBJECTS = $(FUZZ_SRC:%.c=$(FUZZ_BUILD)/obj/%.o)
 FUZZ_FLAGS   = -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
                -fno-omit-frame-pointer -Icsrc -Ispec/fuzz -MMD -MP $(PKG_INC)

@@ -328,9 +328,6 @@ end
 
 local function main(o)
   local started = mt.clock()
-  for _, name in ipairs(o.methods) do
-    mt.registry.get(mt.methods, method_of(name), "biased_mnist.lua", "--methods")
-  end
   if o.threads then mt.set_num_threads(o.threads) end
   prepare_folders(o)
   local digits = load_digits(o)
@@ -359,16 +356,6 @@ local function threshold(text)
   return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
 end
 
---- "erm,masktune": names of methods.
-local function methods(text)
-  local list = {}
-  for name in text:gmatch("[^,]+") do
-    list[#list + 1] = name
-  end
-  if #list > 0 then return list end
-  return nil, "names such as erm,masktune"
-end
-
 local rate = kinds.choice({ "auto", "last" }, kinds.positive)
 
 local program = {
@@ -385,10 +372,10 @@ local program = {
     { name = "batch", value = "N", kind = kinds.integer(2), default = 128, default_text = "128", help = "batch size" },
     { name = "lr", value = "RATE", kind = kinds.positive, default = 0.01, default_text = "0.01",
       help = "first learning rate; halved after each quarter of the epochs" },
-    { name = "methods", value = "LIST", kind = methods, default = DEFAULT_METHODS,
-      default_text = table.concat(DEFAULT_METHODS, ","), help = "methods to compare" },
-    { name = "cam", value = "NAME", kind = kinds.text, default = "xgradcam", default_text = "xgradcam",
-      help = "how heatmaps are made" },
+    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, FORMS), default = DEFAULT_METHODS,
+      default_text = table.concat(DEFAULT_METHODS, ","),
+      help = "methods to compare: " .. table.concat(mt.registry.names(mt.methods), ", ") .. ", randmask_area" },
+    cli.cam_option(mt.cam),
     cli.options.protocol,
     { name = "empty", value = "RULE", kind = kinds.choice { "keep", "paper" }, default = "keep", default_text = "keep",
       help = "images of which nothing is masked: keep them so, or use the paper's rule" },

@@ -60,6 +60,7 @@ static void node_free(mt_node *node) {
   node_drop_saved(node);
   node_drop_context(node);
   mt_release(node->grad);
+  if (node->op->release) node->op->release(node->op);
   free(node);
 }
 
@@ -97,6 +98,7 @@ static void node_drop_edges(mt_node *node) {
 
 static void discard_context(const mt_op *op, const void *context, size_t context_size) {
   if (context_size && op->destroy) op->destroy((void *)(uintptr_t)context);
+  if (op->release) op->release(op);
 }
 
 static void node_connect(mt_node *node, mt_tensor *const *inputs) {

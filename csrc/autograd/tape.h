@@ -22,6 +22,9 @@ typedef struct {
   int (*backward)(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs);
   /* Releases what the context holds beyond plain bytes; may be NULL. */
   void (*destroy)(void *context);
+  /* For an op that is counted: gives back the node's reference to it, last of all, since messages about a spent node
+   * still name it; may be NULL. */
+  void (*release)(const void *op);
 } mt_op;
 
 struct mt_node {

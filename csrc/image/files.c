@@ -6,18 +6,60 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "image/format.h"
 #include "image/jpeg.h"
-#include "image/png.h"
 #include "image/resample.h"
 #include "io/file.h"
 
 #define MAX_FILE ((size_t)1 << 30)
 
+/* ---- one image ---- */
+
 mt_tensor *mt_image_decode(const void *data, size_t size, int channels, const int64_t min_size[2], const char *name) {
+  if (size == 0) return mt_fail_null(MT_ERROR_FORMAT, "'%s' is empty", name);
   if (mt_is_jpeg(data, size)) return mt_jpeg_decode(data, size, channels, min_size, name);
-  if (size >= 4 && memcmp(data, "\x89PNG", 4) == 0) return mt_png_decode(data, size, channels, name);
-  return mt_fail_null(MT_ERROR_FORMAT, "'%s' is neither a PNG nor a JPEG file", name);
+  const mt_format *format = mt_format_of(data, size);
+  if (format->decode) return format->decode(data, size, channels, name);
+  mt_refuse_format(format, name);
+  return NULL;
 }
+
+mt_tensor *mt_image_read(const char *path, int channels, const int64_t min_size[2]) {
+  mt_bytes bytes = {0};
+  mt_tensor *image = NULL;
+  if (mt_read_regular_file(path, MAX_FILE, &bytes) == 0)
+    image = mt_image_decode(bytes.data, bytes.size, channels, min_size, path);
+  mt_bytes_free(&bytes);
+  return image;
+}
+
+/* ---- kinds ---- */
+
+static const char *probe(const char *path) {
+  uint8_t head[MT_FORMAT_BYTES];
+  const char *kind = mt_path_kind(path, NULL);
+  if (!kind) return "missing";
+  if (strcmp(kind, "file") != 0) return kind;
+  const long size = mt_read_head(path, head, sizeof head);
+  if (size < 0) return "unreadable";
+  return size == 0 ? "empty" : mt_format_of(head, (size_t)size)->name;
+}
+
+typedef struct {
+  const char *const *paths;
+  const char **kinds;
+} probing;
+
+static void probe_range(const void *context, int64_t begin, int64_t end) {
+  const probing *p = context;
+  for (int64_t i = begin; i < end; i++) p->kinds[i] = probe(p->paths[i]);
+}
+
+void mt_probe_files(const char *const *paths, int64_t count, const char **kinds) {
+  mt_parallel(count, 16, probe_range, &(probing){paths, kinds});
+}
+
+/* ---- many images ---- */
 
 /* The box that is shown, in the proportions of the result where the fit is to crop. */
 static mt_resample_shape place_box(const mt_tensor *image, mt_image_fit fit, int64_t height, int64_t width,
@@ -31,7 +73,7 @@ static mt_resample_shape place_box(const mt_tensor *image, mt_image_fit fit, int
   }
   const int64_t stride = image->shape[1] * image->shape[2];
   *offset = (image->shape[0] - box_height) / 2 * stride + (image->shape[1] - box_width) / 2 * image->shape[2];
-  return (mt_resample_shape){height, width, box_height, box_width, stride, image->shape[2]};
+  return (mt_resample_shape){height, width, box_height, box_width, stride, image->shape[2], MT_FILTER_TRIANGLE};
 }
 
 static int fit_image(const mt_tensor *image, mt_image_fit fit, int64_t height, int64_t width, uint8_t *to) {
@@ -45,11 +87,7 @@ static int fit_image(const mt_tensor *image, mt_image_fit fit, int64_t height, i
 }
 
 static int read_one(const char *path, mt_image_fit fit, const int64_t shape[4], uint8_t *to) {
-  mt_bytes bytes = {0};
-  mt_tensor *image = NULL;
-  if (mt_read_file(path, MAX_FILE, &bytes) == 0)
-    image = mt_image_decode(bytes.data, bytes.size, (int)shape[3], shape + 1, path);
-  mt_bytes_free(&bytes);
+  mt_tensor *image = mt_image_read(path, (int)shape[3], shape + 1);
   if (!image) return -1;
   const int status = fit_image(image, fit, shape[1], shape[2], to);
   mt_release(image);

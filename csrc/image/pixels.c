@@ -6,6 +6,18 @@
 
 #define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
 
+/* ---- files ---- */
+
+int mt_check_claim(const char *format, const char *name, int64_t height, int64_t width, uint64_t least, size_t size) {
+  if (height > MT_MAX_PIXELS || width > MT_MAX_PIXELS || height * width > MT_MAX_PIXELS)
+    return mt_fail(MT_ERROR_FORMAT, "%s file '%s': %lld x %lld pixels, expected at most %lld in all", format, name,
+                   (long long)width, (long long)height, (long long)MT_MAX_PIXELS);
+  if (least > size)
+    return mt_fail(MT_ERROR_FORMAT, "%s file '%s': %lld x %lld pixels cannot be in %zu bytes", format, name,
+                   (long long)width, (long long)height, size);
+  return 0;
+}
+
 /* ---- channels ---- */
 
 static uint8_t luma(const uint8_t *rgb) { return (uint8_t)((299 * rgb[0] + 587 * rgb[1] + 114 * rgb[2] + 500) / 1000); }
@@ -26,6 +38,13 @@ mt_tensor *mt_convert_channels(const mt_tensor *image, int channels) {
   if (!converted) return NULL;
   for (int64_t i = 0; i < pixels; i++)
     convert_pixel(mt_u8(image) + i * from_channels, from_channels, mt_u8(converted) + i * channels, channels);
+  return converted;
+}
+
+mt_tensor *mt_with_channels(mt_tensor *image, int channels) {
+  if (!image || channels == 0 || image->shape[2] == channels) return image;
+  mt_tensor *converted = mt_convert_channels(image, channels);
+  mt_release(image);
   return converted;
 }
 

@@ -21,7 +21,8 @@ mt_image_size mt_transform_size(const mt_transform *t, mt_image_size size) {
 
 static mt_resample_shape resampling_of(const mt_transform *t, mt_image_size size) {
   return (mt_resample_shape){
-      t->crop.height, t->crop.width, t->crop.box.height, t->crop.box.width, size.width * size.channels, size.channels};
+      t->crop.height, t->crop.width,     t->crop.box.height, t->crop.box.width, size.width * size.channels,
+      size.channels,  MT_FILTER_TRIANGLE};
 }
 
 size_t mt_transform_scratch(const mt_transform *t, mt_image_size size) {

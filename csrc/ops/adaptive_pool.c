@@ -129,7 +129,7 @@ static int avg_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads
   return 0;
 }
 
-static const mt_op avg_op = {"adaptive_avg_pool2d", avg_backward, NULL};
+static const mt_op avg_op = {.name = "adaptive_avg_pool2d", .backward = avg_backward};
 
 mt_tensor *mt_adaptive_avg_pool2d(mt_tensor *input, const int64_t size[2]) {
   shape_of_pool s;
@@ -191,7 +191,7 @@ static int max_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads
   return 0;
 }
 
-static const mt_op max_op = {"adaptive_max_pool2d", max_backward, NULL};
+static const mt_op max_op = {.name = "adaptive_max_pool2d", .backward = max_backward};
 
 mt_tensor *mt_adaptive_max_pool2d(mt_tensor *input, const int64_t size[2]) {
   shape_of_pool s;

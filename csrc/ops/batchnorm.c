@@ -305,7 +305,7 @@ static int batch_norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor 
   return status;
 }
 
-static const mt_op batch_norm_op = {"batch_norm", batch_norm_backward, NULL};
+static const mt_op batch_norm_op = {.name = "batch_norm", .backward = batch_norm_backward};
 
 mt_tensor *mt_batch_norm_with(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_tensor *running_mean,
                               mt_tensor *running_var, mt_batch_norm_params p, const mt_moments *moments) {

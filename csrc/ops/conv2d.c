@@ -241,7 +241,7 @@ static int conv2d_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gr
   return status;
 }
 
-static const mt_op conv2d_op = {"conv2d", conv2d_backward, NULL};
+static const mt_op conv2d_op = {.name = "conv2d", .backward = conv2d_backward};
 
 mt_tensor *mt_conv2d_recorded(mt_tensor *output, mt_tensor *input, mt_tensor *weight, mt_tensor *bias,
                               const mt_conv2d_params *p) {

@@ -16,7 +16,7 @@
  */
 #define BLOCKS_MAX_WEIGHT_BYTES ((int64_t)16 << 20)
 
-static const mt_op conv_chain_op = {"conv_chain", mt_conv_chain_backward, NULL};
+static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_conv_chain_backward};
 
 /* ---- the plan ---- */
 

@@ -131,7 +131,7 @@ static int max_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads
   return 0;
 }
 
-static const mt_op max_op = {"max_pool2d", max_backward, NULL};
+static const mt_op max_op = {.name = "max_pool2d", .backward = max_backward};
 
 mt_tensor *mt_max_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
   pool_context p = {0};
@@ -182,7 +182,7 @@ static int avg_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads
   return 0;
 }
 
-static const mt_op avg_op = {"avg_pool2d", avg_backward, NULL};
+static const mt_op avg_op = {.name = "avg_pool2d", .backward = avg_backward};
 
 mt_tensor *mt_avg_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
   pool_context p = {0};
@@ -239,7 +239,7 @@ static int mean_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad
   return 0;
 }
 
-static const mt_op mean_op = {"global_avg_pool", mean_backward, NULL};
+static const mt_op mean_op = {.name = "global_avg_pool", .backward = mean_backward};
 
 mt_tensor *mt_global_avg_pool(mt_tensor *input) {
   char text[MT_SHAPE_TEXT];

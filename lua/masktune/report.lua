@@ -96,8 +96,11 @@ end
 -- @tparam[opt=#cells] integer count number of cells, for lists that hold nil
 -- @treturn string
 function report.csv_line(cells, count)
+  check.argument("report.csv_line", "cells", cells, { type = "table" })
+  local rule = { type = "integer", min = 0, max = 65536, default = #cells }
+  count = check.argument("report.csv_line", "count", count, rule)
   local texts = {}
-  for c = 1, count or #cells do
+  for c = 1, count do
     texts[c] = csv_cell(cells[c])
   end
   return table.concat(texts, ",") .. "\r\n"

@@ -22,7 +22,8 @@ describe("an allocation that fails", function()
       local suppressions = assert(io.open(folder .. "/linker", "w"))
       suppressions:write("leak:_dl_map_object_deps\nleak:dl_open_worker_begin\n")
       suppressions:close()
-      local environment = ("PRELOAD=%s LD_PRELOAD=%s LUA_CPATH=%s ASAN_OPTIONS=verify_asan_link_order=0 LSAN_OPTIONS=%s"):format(
+      local template = "PRELOAD=%s LD_PRELOAD=%s LUA_CPATH=%s ASAN_OPTIONS=verify_asan_link_order=0 LSAN_OPTIONS=%s"
+      local environment = template:format(
         process.quoted(library),
         process.quoted(library),
         process.quoted(folder .. "/?.so;" .. package.cpath),

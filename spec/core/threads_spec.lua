@@ -1,5 +1,5 @@
---- The pool of threads: every iteration once, the same bits however the work was dealt, and no hanging or crashing after a
--- fork or at the end.
+--- The pool of threads: every iteration once, the same bits however the work was dealt, and no hanging or crashing
+-- after a fork or at the end.
 local mt = require "masktune"
 local process = require "support.process"
 
@@ -49,7 +49,8 @@ describe("the pool of threads #nosan", function()
         pending("cannot be built here: " .. compiler .. " " .. flags)
         return
       end
-      local _, output = process.run(("%s timeout 300 %s/stress %s"):format(environment, process.quoted(folder), arguments))
+      local _, output = process.run(("%s timeout 300 %s/stress %s"):format(environment, process.quoted(folder),
+        arguments))
       if output:find("unexpected memory mapping", 1, true) then
         pending "ThreadSanitizer does not run here"
         return
@@ -100,7 +101,8 @@ describe("threads", function()
   end)
 
   it("do not keep a process from ending", function()
-    local work = [[local mt = require "masktune"; mt.set_num_threads(4); print(mt.ones(2000, 2000):exp():sum():item() > 0)]]
+    local work = [[local mt = require "masktune"; mt.set_num_threads(4)
+      print(mt.ones(2000, 2000):exp():sum():item() > 0)]]
     for _, last in ipairs{ "", "os.exit(0)", "os.exit(0, true)", "coroutine.wrap(os.exit)(0, true)" } do
       local ok, output = run_lua(work .. last)
       assert.is_true(ok, last)

@@ -1,5 +1,5 @@
 """Writes nets.json and nets.safetensors beside this script, for spec/oracle/resnet_golden_spec.lua.
-python3 spec/golden/generate_resnet.py (needs torch, numpy, safetensors)."""
+python3 spec/golden/generate_resnet.py (needs torch, torchvision, efficientnet-lite-pytorch, numpy, safetensors)."""
 import json
 import pathlib
 
@@ -22,6 +22,15 @@ CASES = [
      "batch": 2, "training": False},
     {"name": "resnet18", "net": "resnet18", "classes": 4, "size": [64, 48], "batch": 3, "training": True},
     {"name": "resnet50", "net": "resnet50", "classes": 4, "size": [64, 64], "batch": 2, "training": False},
+    # Heatmaps, quotients of sums of gradients, at the tolerance of gradients: these nets are 50 layers without branches.
+    {"name": "mobilenet_v2", "net": "mobilenet_v2", "classes": 5, "size": [64, 64], "batch": 2, "training": False,
+     "heat": 1e-4},
+    {"name": "mobilenet_v2_odd", "net": "mobilenet_v2", "classes": 3, "size": [51, 37], "batch": 1, "training": False,
+     "heat": 1e-4},
+    {"name": "efficientnet_lite0", "net": "efficientnet_lite0", "classes": 5, "size": [64, 48], "batch": 2,
+     "training": False, "heat": 1e-4},
+    {"name": "efficientnet_lite0_odd", "net": "efficientnet_lite0", "classes": 3, "size": [51, 37], "batch": 1,
+     "training": False, "heat": 1e-4},
 ]
 SAMPLES = 16
 

@@ -88,7 +88,9 @@ end
 subject("nets, their states and copies", function()
   return function()
     local net = nn.Sequential{
-      { "features", nn.Sequential{ nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1) } },
+      { "features", nn.Sequential{
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.1),
+      } },
       { "block", nn.Residual{ nn.Conv2d(4, 4, 3, { padding = 1 }), nn.BatchNorm2d(4) } },
       { "pool", nn.GlobalAvgPool2d() }, { "head", nn.Linear(4, 2) },
     }
@@ -118,11 +120,6 @@ subject("augmentation and drawing", function()
 end)
 
 -- ---- files ----
-
-local function bytes_of(name)
-  local file <close> = assert(io.open(name, "rb"))
-  return file:read("a")
-end
 
 subject("writing and reading safetensors", function()
   local state = { a = mt.rand(3, 4), b = mt.ones(5):to("uint8"), c = labels(3) }

@@ -21,7 +21,8 @@ local tables = require "masktune.tables"
 --
 -- * `method` ("masktune"; another of mt.methods: `print(mt.methods)` lists them). What follows is what methods that
 --   mask take; `randmask` also `random` ("square"; "area")
--- * `cam` ("xgradcam"; another of mt.cam, or a function), `layer` (model.cam_layer)
+-- * `cam` ("xgradcam"; another of mt.cam, or a rule as masktune.cam describes it), `layer` (model.cam_layer) or
+--   `layers`
 -- * `protocol`, `rule`, `k`, `top`, `empty`: as in mt.masktune.mask_dataset
 -- * `mask_from` ("best" on validation; "last"), `finetune_from` ("last"; "best"): which ERM weights
 -- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of

@@ -4,6 +4,7 @@
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local explain = require "masktune.explain"
 local masks = require "masktune.recipe.masks"
 local optimizers = require "masktune.train.optimizer"
 local search = require "masktune.recipe.search"
@@ -37,7 +38,7 @@ local function checked(model, o, kind, context)
   o.auto = context.check("option 'auto'", o.auto, auto_schema)
   o.ks = o.auto.k or { o.k }
   o.choices = o.auto.iterations or { o.iterations }
-  o.layer = o.layer or model.cam_layer
+  if not o.layers then o.layer = o.layer or model.cam_layer end
   local chooses = o.finetune_lr == "auto" or #o.ks > 1 or #o.choices > 1
   if chooses and not o.val then
     context.refuse("option 'val': data set expected (it decides between candidates), got nil")
@@ -48,7 +49,8 @@ local function checked(model, o, kind, context)
   if (o.rule == "topk") ~= (o.top ~= nil) then
     context.refuse("option 'top': required with rule 'topk', and only with it")
   end
-  if masks.need_heat(kind) and not o.layer then
+  local cam = masks.need_heat(kind) and explain.method(o.cam, context.where)
+  if cam and not (cam.input or o.layer or o.layers) then
     context.refuse("option 'layer': name of a layer expected (the model has no cam_layer), got nil")
   end
   return o
@@ -68,7 +70,7 @@ end
 local function heat_settings(o)
   return {
     cam = checkpoint.text(o.cam),
-    layer = o.layer or "none",
+    layer = o.layers and table.concat(o.layers, " ") or o.layer or "none",
     training_set = checkpoint.dataset_digest(o.train),
     validation_set = o.val and checkpoint.dataset_digest(o.val) or "none",
     preprocess = checkpoint.text(o.train.preprocess),
@@ -110,7 +112,8 @@ local function heatmaps(model, o, from, iteration, folder, settings)
   for _, part in ipairs { "train", "val" } do
     if from.sets[part] then
       state.heat[part] = masks.explain(model, from.sets[part], {
-        cam = o.cam, layer = o.layer, progress = o.progress, label = ("explain %s images"):format(part),
+        cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress,
+        label = ("explain %s images"):format(part),
       })
     end
   end
