@@ -74,7 +74,8 @@ static void visit_hierarchy(const char *root, const char *controller, bool is_v2
   const size_t hidden = strcmp(group, "/") == 0 ? 0 : strlen(group);
   const char *seen = strncmp(own, group, hidden) == 0 ? own + hidden : "";
   const int top = snprintf(directory, sizeof directory, "%s%s", root, point);
-  int length = top + snprintf(directory + top, sizeof directory - (size_t)top, "%s", seen);
+  if (top >= (int)sizeof directory - TEXT) return;
+  int length = top + snprintf(directory + top, TEXT, "%s", seen);
   while (length > top && directory[length - 1] == '/') directory[--length] = '\0';
   for (;;) {
     visit(directory, is_v2, context);

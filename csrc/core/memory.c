@@ -171,7 +171,12 @@ static bool has_room(size_t size_class, size_t capacity) {
 
 static double mebibytes(double bytes) { return bytes > 0 ? bytes / 1048576.0 : 0; }
 
-static void *refuse(size_t bytes, size_t live, double left) {
+static void *refuse(size_t bytes, size_t live) {
+  return mt_fail_null(MT_ERROR_MEMORY, "out of memory: cannot allocate %.1f MiB (%.1f MiB in use by tensors)",
+                      mebibytes((double)bytes), mebibytes((double)live));
+}
+
+static void *refuse_for_machine(size_t bytes, size_t live, double left) {
   return mt_fail_null(
       MT_ERROR_MEMORY,
       "out of memory: cannot allocate %.1f MiB (%.1f MiB in use by tensors, the machine has %.1f MiB left)",
@@ -182,7 +187,8 @@ void *mt_alloc(size_t bytes) {
   size_t capacity = bytes;
   const size_t size_class = bytes >= ARENA_FROM ? IN_ARENA : size_class_of(bytes, &capacity);
   pthread_mutex_lock(&lock);
-  header *block = has_room(size_class, capacity) ? take_block(size_class, capacity) : NULL;
+  const bool fits = has_room(size_class, capacity);
+  header *block = fits ? take_block(size_class, capacity) : NULL;
   if (block) {
     stats.live += block->capacity;
     stats.buffers++;
@@ -192,7 +198,8 @@ void *mt_alloc(size_t bytes) {
   const size_t live = stats.live;
   const double left = machine_left;
   pthread_mutex_unlock(&lock);
-  return block ? (char *)block + ALIGNMENT : refuse(bytes, live, left);
+  if (block) return (char *)block + ALIGNMENT;
+  return fits ? refuse(bytes, live) : refuse_for_machine(bytes, live, left);
 }
 
 void mt_free(void *buffer) {

@@ -23,9 +23,11 @@
 #define MAX_CHUNKS (((int64_t)1 << CHUNK_BITS) - 1)
 #define CHUNKS_PER_THREAD 8
 #define GRAINS_AT_MOST 16
-/* How long a thread looks out for work, or for the end of work, before it sleeps. Longer than what lies between the
- * loops of a training step; short beside the milliseconds for which the system takes a core away. */
-#define SPIN_NANOSECONDS 50000
+/* How long a helper looks out for work, and the caller for the end of work, before they sleep: longer than what mostly
+ * lies between two loops of a training step, or between the ends of two threads' work; short beside the milliseconds
+ * for which the system gives a core to others. Waking costs some 10 microseconds here and 40 there. */
+#define HELPER_LOOKS_OUT 50000 /* nanoseconds */
+#define CALLER_LOOKS_OUT 100000
 #define LOOKS_PER_CLOCK 16 /* the clock is read once in so many looks */
 
 typedef struct {
@@ -171,14 +173,14 @@ static void await_loop(sleeper *s, uint64_t last, lookout *l) {
     atomic_store(&s->asleep, true);
     if (atomic_load(&pool.loop) == last) sleep_on(s);
     atomic_store(&s->asleep, false);
-    *l = look_out(SPIN_NANOSECONDS);
+    *l = look_out(HELPER_LOOKS_OUT);
   }
 }
 
 static void *help(void *argument) {
   sleeper *s = argument;
   const int worker = self.worker = (int)(s - sleepers);
-  lookout l = look_out(SPIN_NANOSECONDS);
+  lookout l = look_out(HELPER_LOOKS_OUT);
   uint64_t loop = 0;
   for (;;) {
     await_loop(s, loop, &l);
@@ -186,7 +188,7 @@ static void *help(void *argument) {
     const int workers = atomic_load_explicit(&pool.workers, memory_order_relaxed);
     if (worker >= workers) continue;
     wake_two(worker, workers);
-    if (work(loop, worker) > 0) l = look_out(SPIN_NANOSECONDS);
+    if (work(loop, worker) > 0) l = look_out(HELPER_LOOKS_OUT);
   }
   return NULL; /* never: the thread ends with the process */
 }
@@ -205,16 +207,24 @@ __attribute__((constructor)) static void set_up(void) {
   pthread_atfork(NULL, NULL, forget_helpers);
 }
 
-/* Signals are the host's: its handlers run in its own threads. */
+/* All signals but those of a thread's own faults are the host's: its handlers run in its own threads. */
+static sigset_t signals_of_host(void) {
+  static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGABRT};
+  sigset_t set;
+  sigfillset(&set);
+  for (size_t i = 0; i < sizeof faults / sizeof faults[0]; i++) sigdelset(&set, faults[i]);
+  return set;
+}
+
 static bool start_helper(void) {
+  const sigset_t blocked = signals_of_host();
   pthread_attr_t detached;
-  sigset_t all, before;
+  sigset_t before;
   pthread_t thread;
   if (pthread_attr_init(&detached) != 0) return false;
   init_sleeper(&sleepers[pool.helpers + 1]);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
   const bool started = pthread_create(&thread, &detached, help, &sleepers[pool.helpers + 1]) == 0;
   pthread_sigmask(SIG_SETMASK, &before, NULL);
   pthread_attr_destroy(&detached);
@@ -258,7 +268,7 @@ static uint64_t open_loop(int64_t n, int64_t chunk, int64_t chunks, int workers,
 }
 
 static void await_helpers(int64_t chunks) {
-  lookout l = look_out(SPIN_NANOSECONDS);
+  lookout l = look_out(CALLER_LOOKS_OUT);
   while (atomic_load_explicit(&pool.done, memory_order_acquire) != chunks) {
     if (look_on(&l)) continue;
     atomic_store(&sleepers[0].asleep, true);

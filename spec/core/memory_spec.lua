@@ -35,7 +35,7 @@ describe("memory", function()
     assert.is_true(memory.live + memory.cached <= math.max(64 * 2 ^ 20, 1.25 * memory.peak))
   end)
 
-  it("goes back to the system on request #nosan", function()
+  it("goes back to the system on request #nosan", function() -- the sanitizers' build keeps nothing
     mt.zeros(1024, 1024)
     collectgarbage()
     assert.is_true(mt.memory().cached > 0)

@@ -30,6 +30,17 @@ void mt_free(void *buffer) { free(buffer); }
 
 int mt_num_threads(void) { return 1; }
 
+int64_t mt_chunk(int64_t n, int64_t cost, int64_t grain) {
+  (void)cost;
+  (void)grain;
+  return n;
+}
+
+void mt_parallel(int64_t n, int64_t chunk, mt_loop_body *body, const void *context) {
+  (void)chunk;
+  if (n > 0) body(context, 0, n);
+}
+
 void mt_node_release(mt_node *node) {
   (void)node;
   abort();
