@@ -23,8 +23,9 @@ static uint32_t number_at(const tiff *t, size_t at, int bytes) {
 }
 
 static bool open_tiff(const uint8_t *data, size_t size, tiff *t) {
-  if (size < 14 || memcmp(data, "Exif\0\0", 6) != 0) return false;
-  *t = (tiff){data + 6, size - 6, data[6] == 'M'};
+  const size_t mark = size >= 6 && memcmp(data, "Exif\0\0", 6) == 0 ? 6 : 0;
+  if (size < mark + 8) return false;
+  *t = (tiff){data + mark, size - mark, data[mark] == 'M'};
   if (memcmp(t->data, t->big_endian ? "MM" : "II", 2) != 0) return false;
   return number_at(t, 2, 2) == 42;
 }
@@ -47,7 +48,8 @@ int mt_exif_orientation(const uint8_t *data, size_t size) {
 
 /* ---- the pixels ---- */
 
-mt_tensor *mt_image_upright(const mt_tensor *image, int orientation) {
+/* orientation 2 to 8 */
+static mt_tensor *turned(const mt_tensor *image, int orientation) {
   static const bool from_bottom[9] = {[3] = true, [4] = true, [6] = true, [7] = true};
   static const bool from_right[9] = {[2] = true, [3] = true, [7] = true, [8] = true};
   const bool swaps = mt_orientation_swaps(orientation);
@@ -64,5 +66,12 @@ mt_tensor *mt_image_upright(const mt_tensor *image, int orientation) {
       memcpy(to, mt_u8(image) + (from_row * width + from_column) * channels, (size_t)channels);
     }
   }
+  return upright;
+}
+
+mt_tensor *mt_turned_upright(mt_tensor *image, int orientation) {
+  if (!image || orientation == 1) return image;
+  mt_tensor *upright = turned(image, orientation);
+  mt_release(image);
   return upright;
 }

@@ -1,22 +1,65 @@
 #include "image/files.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
+#include "image/format.h"
 #include "image/jpeg.h"
-#include "image/png.h"
 #include "image/resample.h"
 #include "io/file.h"
 
 #define MAX_FILE ((size_t)1 << 30)
 
+/* ---- one image ---- */
+
 mt_tensor *mt_image_decode(const void *data, size_t size, int channels, const int64_t min_size[2], const char *name) {
+  if (size == 0) return mt_fail_null(MT_ERROR_FORMAT, "'%s' is empty", name);
   if (mt_is_jpeg(data, size)) return mt_jpeg_decode(data, size, channels, min_size, name);
-  if (size >= 4 && memcmp(data, "\x89PNG", 4) == 0) return mt_png_decode(data, size, channels, name);
-  return mt_fail_null(MT_ERROR_FORMAT, "'%s' is neither a PNG nor a JPEG file", name);
+  const mt_format *format = mt_format_of(data, size);
+  if (format->decode) return format->decode(data, size, channels, name);
+  mt_refuse_format(format, name);
+  return NULL;
 }
+
+mt_tensor *mt_image_read(const char *path, int channels, const int64_t min_size[2]) {
+  mt_bytes bytes = {0};
+  mt_tensor *image = NULL;
+  if (mt_read_regular_file(path, MAX_FILE, &bytes) == 0)
+    image = mt_image_decode(bytes.data, bytes.size, channels, min_size, path);
+  mt_bytes_free(&bytes);
+  return image;
+}
+
+/* ---- kinds ---- */
+
+static const char *probe(const char *path) {
+  uint8_t head[MT_FORMAT_BYTES];
+  const char *kind = mt_path_kind(path, NULL);
+  if (!kind) return "missing";
+  if (strcmp(kind, "file") != 0) return kind;
+  const long size = mt_read_head(path, head, sizeof head);
+  if (size < 0) return "unreadable";
+  return size == 0 ? "empty" : mt_format_of(head, (size_t)size)->name;
+}
+
+typedef struct {
+  const char *const *paths;
+  const char **kinds;
+} probing;
+
+static void probe_range(const void *context, int64_t begin, int64_t end) {
+  const probing *p = context;
+  for (int64_t i = begin; i < end; i++) p->kinds[i] = probe(p->paths[i]);
+}
+
+void mt_probe_files(const char *const *paths, int64_t count, const char **kinds) {
+  mt_parallel(count, 16, probe_range, &(probing){paths, kinds});
+}
+
+/* ---- many images ---- */
 
 /* The box that is shown, in the proportions of the result where the fit is to crop. */
 static mt_resample_shape place_box(const mt_tensor *image, mt_image_fit fit, int64_t height, int64_t width,
@@ -30,7 +73,7 @@ static mt_resample_shape place_box(const mt_tensor *image, mt_image_fit fit, int
   }
   const int64_t stride = image->shape[1] * image->shape[2];
   *offset = (image->shape[0] - box_height) / 2 * stride + (image->shape[1] - box_width) / 2 * image->shape[2];
-  return (mt_resample_shape){height, width, box_height, box_width, stride, image->shape[2]};
+  return (mt_resample_shape){height, width, box_height, box_width, stride, image->shape[2], MT_FILTER_TRIANGLE};
 }
 
 static int fit_image(const mt_tensor *image, mt_image_fit fit, int64_t height, int64_t width, uint8_t *to) {
@@ -44,11 +87,7 @@ static int fit_image(const mt_tensor *image, mt_image_fit fit, int64_t height, i
 }
 
 static int read_one(const char *path, mt_image_fit fit, const int64_t shape[4], uint8_t *to) {
-  mt_bytes bytes = {0};
-  mt_tensor *image = NULL;
-  if (mt_read_file(path, MAX_FILE, &bytes) == 0)
-    image = mt_image_decode(bytes.data, bytes.size, (int)shape[3], shape + 1, path);
-  mt_bytes_free(&bytes);
+  mt_tensor *image = mt_image_read(path, (int)shape[3], shape + 1);
   if (!image) return -1;
   const int status = fit_image(image, fit, shape[1], shape[2], to);
   mt_release(image);
@@ -69,17 +108,31 @@ static int check_images(const mt_tensor *images) {
                  mt_shape_text(4, shape, text));
 }
 
+typedef struct {
+  const char *const *paths;
+  mt_image_fit fit;
+  mt_tensor *images;
+  char **messages;
+  atomic_bool *out_of_memory;
+} reading;
+
+static void read_range(const void *context, int64_t begin, int64_t end) {
+  const reading *r = context;
+  const int64_t *shape = r->images->shape, size = shape[1] * shape[2] * shape[3];
+  for (int64_t i = begin; i < end; i++) {
+    uint8_t *to = mt_u8(r->images) + i * size;
+    if (read_one(r->paths[i], r->fit, shape, to) == 0) continue;
+    memset(to, 0, (size_t)size);
+    if (mt_error_last_kind() == MT_ERROR_MEMORY || !(r->messages[i] = strdup(mt_error_message())))
+      atomic_store(r->out_of_memory, true);
+  }
+}
+
 int mt_read_images(const char *const *paths, mt_image_fit fit, mt_tensor *images, char **messages) {
   if (check_images(images) < 0) return -1;
-  const int64_t count = images->shape[0], size = images->shape[1] * images->shape[2] * images->shape[3];
-  int out_of_memory = 0;
-#pragma omp parallel for num_threads(mt_num_threads()) schedule(dynamic) reduction(| : out_of_memory)
-  for (int64_t i = 0; i < count; i++) {
-    uint8_t *to = mt_u8(images) + i * size;
-    if (read_one(paths[i], fit, images->shape, to) == 0) continue;
-    memset(to, 0, (size_t)size);
-    if (mt_error_last_kind() == MT_ERROR_MEMORY || !(messages[i] = strdup(mt_error_message()))) out_of_memory = 1;
-  }
+  const int64_t count = images->shape[0];
+  atomic_bool out_of_memory = false;
+  mt_parallel(count, 1, read_range, &(reading){paths, fit, images, messages, &out_of_memory});
   mt_touch(images);
   return out_of_memory ? mt_fail(MT_ERROR_MEMORY, "out of memory: reading %lld images", (long long)count) : 0;
 }

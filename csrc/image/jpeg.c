@@ -12,7 +12,6 @@
 #include "image/pixels.h"
 #include "io/atomic_file.h"
 
-#define MAX_PIXELS ((int64_t)1 << 28)
 #define MAX_SCANS 200 /* a hostile file can repeat a scan over a large image at ten bytes each */
 /* The component at full size spends a bit or more on each block of 8x8 pixels. */
 #define MAX_PIXELS_PER_BYTE (8 * 64)
@@ -28,6 +27,8 @@ typedef struct {
   struct jpeg_decompress_struct in;
   struct jpeg_progress_mgr progress;
   size_t size;
+  bool has_header;
+  bool at_end; /* libjpeg asked for more than there is */
   int orientation;
   mt_tensor *pixels;
   uint8_t *row;
@@ -43,6 +44,21 @@ typedef struct {
 /* The message is set. */
 static _Noreturn void stop(jpeg_job *job) { longjmp(job->after_error, 1); }
 
+/* Rows of 8x8 blocks come one after the other, but where a file has several scans each adds detail to all of them. What
+ * arithmetic coding leaves away cannot be counted. */
+static void set_truncated(const jpeg_job *job) {
+  const struct jpeg_decompress_struct *in = &job->in;
+  const long long height = in->image_height, whole = (long long)in->input_iMCU_row * in->max_v_samp_factor * DCTSIZE;
+  if (!job->has_header || in->arith_code)
+    mt_fail(MT_ERROR_FORMAT, "JPEG file '%s': the file is truncated", job->name);
+  else if (in->progressive_mode || in->input_scan_number > 1 || whole >= height)
+    mt_fail(MT_ERROR_FORMAT, "JPEG file '%s': the file is truncated: detail of all %lld rows is missing", job->name,
+            height);
+  else
+    mt_fail(MT_ERROR_FORMAT, "JPEG file '%s': the file is truncated: %lld of %lld rows are missing", job->name,
+            height - whole, height);
+}
+
 static void set_message(j_common_ptr codec) {
   const jpeg_job *job = codec->client_data;
   char text[JMSG_LENGTH_MAX];
@@ -52,8 +68,12 @@ static void set_message(j_common_ptr codec) {
 }
 
 static _Noreturn void on_error(j_common_ptr codec) {
-  set_message(codec);
-  stop(codec->client_data);
+  jpeg_job *job = codec->client_data;
+  if (job->at_end && codec->err->msg_code != JERR_OUT_OF_MEMORY)
+    set_truncated(job);
+  else
+    set_message(codec);
+  stop(job);
 }
 
 /* What libjpeg warns of leaves pixels missing or wrong, but for these. */
@@ -61,8 +81,12 @@ static bool is_harmless(int code) {
   return code == JWRN_EXTRANEOUS_DATA || code == JWRN_ADOBE_XFORM || code == JWRN_JFIF_MAJOR;
 }
 
+/* The end of the data is none of the pixels'; where bits of those are missing, another warning follows. */
 static void on_message(j_common_ptr codec, int level) {
-  if (level < 0 && !is_harmless(codec->err->msg_code)) on_error(codec);
+  jpeg_job *job = codec->client_data;
+  if (level >= 0 || is_harmless(codec->err->msg_code)) return;
+  if (codec->err->msg_code != JWRN_JPEG_EOF) on_error(codec);
+  job->at_end = true;
 }
 
 static void ignore_output(j_common_ptr codec) { (void)codec; }
@@ -88,16 +112,8 @@ static void limit_scans(j_common_ptr codec) {
 
 static void check_dimensions(jpeg_job *job) {
   const int64_t height = job->in.image_height, width = job->in.image_width;
-  if (height * width > MAX_PIXELS) {
-    mt_fail(MT_ERROR_FORMAT, "JPEG file '%s': %lld x %lld pixels, expected at most %lld in all", job->name,
-            (long long)width, (long long)height, (long long)MAX_PIXELS);
+  if (mt_check_claim("JPEG", job->name, height, width, (uint64_t)(height * width) / MAX_PIXELS_PER_BYTE, job->size) < 0)
     stop(job);
-  }
-  if ((uint64_t)(height * width) / MAX_PIXELS_PER_BYTE > job->size) {
-    mt_fail(MT_ERROR_FORMAT, "JPEG file '%s': %lld x %lld pixels cannot be in %zu bytes", job->name, (long long)width,
-            (long long)height, job->size);
-    stop(job);
-  }
 }
 
 static int find_orientation(const struct jpeg_decompress_struct *in) {
@@ -126,12 +142,11 @@ static void request_plain_pixels(struct jpeg_decompress_struct *in) {
   in->dct_method = JDCT_ISLOW;
 }
 
-/* Adobe's programs store ink the other way round, and mark their files. */
-static void cmyk_to_rgb(const uint8_t *from, bool inverted, uint8_t *to, int64_t count) {
-  for (int64_t i = 0; i < count; i++, from += 4, to += 3) {
-    const int light = inverted ? from[3] : 255 - from[3];
-    for (int c = 0; c < 3; c++) to[c] = (uint8_t)(((inverted ? from[c] : 255 - from[c]) * light + 127) / 255);
-  }
+/* Ink is stored the other way round, as Adobe's programs do it: with their mark or without, as in Pillow and in
+ * browsers. */
+static void cmyk_to_rgb(const uint8_t *from, uint8_t *to, int64_t count) {
+  for (int64_t i = 0; i < count; i++, from += 4, to += 3)
+    for (int c = 0; c < 3; c++) to[c] = (uint8_t)((from[c] * from[3] + 127) / 255);
 }
 
 static void read_rows(jpeg_job *job) {
@@ -143,8 +158,19 @@ static void read_rows(jpeg_job *job) {
     uint8_t *to = mt_u8(job->pixels) + in->output_scanline * row_size;
     JSAMPROW row = cmyk ? job->row : to;
     jpeg_read_scanlines(in, &row, 1);
-    if (cmyk) cmyk_to_rgb(row, in->saw_Adobe_marker, to, in->output_width);
+    if (cmyk) cmyk_to_rgb(row, to, in->output_width);
   }
+}
+
+/* Whether a file without its end has all its pixels. Arithmetic coding leaves zeros at the end away, so that one cannot
+ * tell. */
+static bool is_whole(const struct jpeg_decompress_struct *in) {
+  for (int c = 0; c < in->num_components; c++) {
+    if (!in->comp_info[c].quant_table) return false; /* no scan has begun to give it */
+    for (int k = 0; in->progressive_mode && k < DCTSIZE2; k++)
+      if (in->coef_bits[c][k] != 0) return false;
+  }
+  return !in->arith_code;
 }
 
 static int decode(jpeg_job *job, const void *data, const int64_t min_size[2]) {
@@ -156,6 +182,8 @@ static int decode(jpeg_job *job, const void *data, const int64_t min_size[2]) {
   jpeg_mem_src(in, data, (unsigned long)job->size);
   jpeg_save_markers(in, JPEG_APP0 + 1, 0xffff);
   jpeg_read_header(in, TRUE);
+  if (job->at_end) on_error((j_common_ptr)in);
+  job->has_header = true;
   check_dimensions(job);
   job->orientation = find_orientation(in);
   request_plain_pixels(in);
@@ -166,8 +194,11 @@ static int decode(jpeg_job *job, const void *data, const int64_t min_size[2]) {
   job->pixels = mt_tensor_new(MT_UINT8, 3, shape);
   if (!job->pixels) stop(job);
   read_rows(job);
+  const bool whole = is_whole(in); /* finishing gives back what this looks at */
   jpeg_finish_decompress(in);
-  return 0;
+  if (!job->at_end || whole) return 0;
+  set_truncated(job);
+  return -1;
 }
 
 static mt_tensor *decode_as_stored(const void *data, size_t size, const int64_t min_size[2], const char *name,
@@ -191,18 +222,10 @@ static mt_tensor *decode_as_stored(const void *data, size_t size, const int64_t 
   return NULL;
 }
 
-/* Replaces an image by what `convert` made of it. */
-static mt_tensor *replaced(mt_tensor *image, mt_tensor *converted) {
-  mt_release(image);
-  return converted;
-}
-
 mt_tensor *mt_jpeg_decode(const void *data, size_t size, int channels, const int64_t min_size[2], const char *name) {
   int orientation = 1;
   mt_tensor *image = decode_as_stored(data, size, min_size, name, &orientation);
-  if (image && orientation > 1) image = replaced(image, mt_image_upright(image, orientation));
-  if (image && channels && image->shape[2] != channels) image = replaced(image, mt_convert_channels(image, channels));
-  return image;
+  return mt_with_channels(mt_turned_upright(image, orientation), channels);
 }
 
 /* ---- writing ---- */

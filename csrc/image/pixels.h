@@ -4,9 +4,18 @@
 
 #include "core/tensor.h"
 
+/* The most an image file may show. */
+#define MT_MAX_PIXELS ((int64_t)1 << 28)
+
+/* Refuses a file that claims more pixels than that, or more than can be in its `size` bytes: `least` are needed. */
+int mt_check_claim(const char *format, const char *name, int64_t height, int64_t width, uint64_t least, size_t size);
+
 /* uint8 {H,W,C} with C 1, 3 or 4 to `channels` 1, 3 or 4. Gray is 0.299 R + 0.587 G + 0.114 B rounded; alpha is
  * dropped, or 255. */
 mt_tensor *mt_convert_channels(const mt_tensor *image, int channels);
+
+/* The same in place of `image`, whose reference it takes; NULL stays NULL. channels 0: as it is. */
+mt_tensor *mt_with_channels(mt_tensor *image, int channels);
 
 /* [0,1] to 0..255, rounded; values outside are clamped and NaN becomes 0. */
 void mt_unit_to_bytes(const float *from, uint8_t *to, int64_t count);

@@ -14,35 +14,43 @@ typedef struct {
 
 static double reach(int64_t in, int64_t out) { return in > out ? (double)in / (double)out : 1.0; }
 
-static int64_t most_taps(int64_t in, int64_t out) {
-  const int64_t most = 2 * (int64_t)ceil(reach(in, out)) + 1;
+static double support(mt_filter filter) { return filter == MT_FILTER_CUBIC ? 2.0 : 1.0; }
+
+static double weight_at(mt_filter filter, double x) {
+  if (filter == MT_FILTER_TRIANGLE) return fmax(0.0, 1.0 - x);
+  if (x < 1.0) return (1.5 * x - 2.5) * x * x + 1.0;
+  return x < 2.0 ? ((2.5 - 0.5 * x) * x - 4.0) * x + 2.0 : 0.0;
+}
+
+static int64_t most_taps(mt_filter filter, int64_t in, int64_t out) {
+  const int64_t most = 2 * (int64_t)ceil(support(filter) * reach(in, out)) + 1;
   return most < in ? most : in;
 }
 
-static size_t axis_bytes(int64_t in, int64_t out) {
-  const size_t weights = (size_t)(out * most_taps(in, out)) * sizeof(float);
+static size_t axis_bytes(mt_filter filter, int64_t in, int64_t out) {
+  const size_t weights = (size_t)(out * most_taps(filter, in, out)) * sizeof(float);
   return (size_t)out * 2 * sizeof(int64_t) + (weights + 7) / 8 * 8;
 }
 
-static char *place_axis(char *scratch, int64_t in, int64_t out, axis_taps *axis) {
-  axis->most = most_taps(in, out);
+static char *place_axis(char *scratch, mt_filter filter, int64_t in, int64_t out, axis_taps *axis) {
+  axis->most = most_taps(filter, in, out);
   axis->firsts = (int64_t *)(void *)scratch;
   axis->counts = axis->firsts + out;
   axis->weights = (float *)(void *)(axis->counts + out);
-  return scratch + axis_bytes(in, out);
+  return scratch + axis_bytes(filter, in, out);
 }
 
-static void fill_axis(axis_taps *axis, int64_t in, int64_t out) {
-  const double scale = (double)in / (double)out, radius = reach(in, out);
+static void fill_axis(axis_taps *axis, mt_filter filter, int64_t in, int64_t out) {
+  const double scale = (double)in / (double)out, radius = reach(in, out), far = support(filter) * radius;
   for (int64_t i = 0; i < out; i++) {
     const double centre = ((double)i + 0.5) * scale;
-    const double low = centre - radius + 0.5, high = centre + radius + 0.5;
+    const double low = centre - far + 0.5, high = centre + far + 0.5;
     const int64_t first = low > 0.0 ? (int64_t)low : 0, end = high < (double)in ? (int64_t)high : in;
     float *weights = axis->weights + i * axis->most;
     double sum = 0.0;
-    for (int64_t k = first; k < end; k++) sum += fmax(0.0, 1.0 - fabs((double)k + 0.5 - centre) / radius);
+    for (int64_t k = first; k < end; k++) sum += weight_at(filter, fabs((double)k + 0.5 - centre) / radius);
     for (int64_t k = first; k < end; k++)
-      weights[k - first] = (float)(fmax(0.0, 1.0 - fabs((double)k + 0.5 - centre) / radius) / sum);
+      weights[k - first] = (float)(weight_at(filter, fabs((double)k + 0.5 - centre) / radius) / sum);
     axis->firsts[i] = first;
     axis->counts[i] = end - first;
   }
@@ -50,37 +58,60 @@ static void fill_axis(axis_taps *axis, int64_t in, int64_t out) {
 
 /* ---- pixels ---- */
 
-size_t mt_resample_scratch(const mt_resample_shape *s) {
-  return axis_bytes(s->box_height, s->height) + axis_bytes(s->box_width, s->width) +
-         (size_t)(s->width * s->channels) * sizeof(float);
+static size_t row_bytes(const mt_resample_shape *s) {
+  return ((size_t)(s->width * s->channels) * sizeof(float) + 7) / 8 * 8;
 }
 
-/* Rows are narrowed as they are needed, so that the scratch memory holds one row and never an image. */
-#define DEFINE_RESAMPLE(name, type, store)                                                                          \
-  static void add_row_##type(const type *from, const axis_taps *columns, const mt_resample_shape *s, float weight,  \
-                             float *sum) {                                                                          \
-    for (int64_t x = 0; x < s->width; x++, sum += s->channels) {                                                    \
-      const type *pixel = from + columns->firsts[x] * s->channels;                                                  \
-      const float *weights = columns->weights + x * columns->most;                                                  \
-      for (int64_t k = 0; k < columns->counts[x]; k++, pixel += s->channels)                                        \
-        for (int64_t c = 0; c < s->channels; c++) sum[c] += weight * weights[k] * (float)pixel[c];                  \
-    }                                                                                                               \
-  }                                                                                                                 \
-  void name(const type *from, const mt_resample_shape *s, type *to, void *scratch) {                                \
-    axis_taps rows, columns;                                                                                        \
-    const int64_t row_size = s->width * s->channels;                                                                \
-    char *rest = place_axis(scratch, s->box_height, s->height, &rows);                                              \
-    float *sum = (float *)(void *)place_axis(rest, s->box_width, s->width, &columns);                               \
-    fill_axis(&rows, s->box_height, s->height);                                                                     \
-    fill_axis(&columns, s->box_width, s->width);                                                                    \
-    for (int64_t y = 0; y < s->height; y++, to += row_size) {                                                       \
-      memset(sum, 0, (size_t)row_size * sizeof *sum);                                                               \
-      for (int64_t k = 0; k < rows.counts[y]; k++)                                                                  \
-        add_row_##type(from + (rows.firsts[y] + k) * s->stride, &columns, s, rows.weights[y * rows.most + k], sum); \
-      for (int64_t i = 0; i < row_size; i++) to[i] = (type)store(sum[i]);                                           \
-    }                                                                                                               \
+size_t mt_resample_scratch(const mt_resample_shape *s) {
+  return axis_bytes(s->filter, s->box_height, s->height) + axis_bytes(s->filter, s->box_width, s->width) +
+         (s->filter == MT_FILTER_CUBIC ? 2 : 1) * row_bytes(s);
+}
+
+static uint8_t nearest_byte(float value) {
+  if (value <= 0.0f) return 0;
+  return value < 255.0f ? (uint8_t)(value + 0.5f) : 255;
+}
+
+/* What a row is once it is narrowed: added to a sum, or, where that may have to be clamped, stored. */
+#define DEFINE_RESAMPLE(name, type, store)                                                                         \
+  static void add_row_##type(const type *from, const axis_taps *columns, const mt_resample_shape *s, float weight, \
+                             float *sum) {                                                                         \
+    for (int64_t x = 0; x < s->width; x++, sum += s->channels) {                                                   \
+      const type *pixel = from + columns->firsts[x] * s->channels;                                                 \
+      const float *weights = columns->weights + x * columns->most;                                                 \
+      for (int64_t k = 0; k < columns->counts[x]; k++, pixel += s->channels)                                       \
+        for (int64_t c = 0; c < s->channels; c++) sum[c] += weight * weights[k] * (float)pixel[c];                 \
+    }                                                                                                              \
+  }                                                                                                                \
+  static void add_clamped_row_##type(const type *from, const axis_taps *columns, const mt_resample_shape *s,       \
+                                     float weight, float *sum, float *row) {                                       \
+    const int64_t row_size = s->width * s->channels;                                                               \
+    memset(row, 0, (size_t)row_size * sizeof *row);                                                                \
+    add_row_##type(from, columns, s, 1.0f, row);                                                                   \
+    for (int64_t i = 0; i < row_size; i++) sum[i] += weight * (float)store(row[i]);                                \
+  }                                                                                                                \
+  /* Rows are narrowed as they are needed, so that the scratch memory holds a row or two and never an image. */    \
+  void name(const type *from, const mt_resample_shape *s, type *to, void *scratch) {                               \
+    axis_taps rows, columns;                                                                                       \
+    const int64_t row_size = s->width * s->channels;                                                               \
+    char *rest = place_axis(scratch, s->filter, s->box_height, s->height, &rows);                                  \
+    float *sum = (float *)(void *)place_axis(rest, s->filter, s->box_width, s->width, &columns);                   \
+    float *row = (float *)(void *)((char *)sum + row_bytes(s));                                                    \
+    fill_axis(&rows, s->filter, s->box_height, s->height);                                                         \
+    fill_axis(&columns, s->filter, s->box_width, s->width);                                                        \
+    for (int64_t y = 0; y < s->height; y++, to += row_size) {                                                      \
+      memset(sum, 0, (size_t)row_size * sizeof *sum);                                                              \
+      for (int64_t k = 0; k < rows.counts[y]; k++) {                                                               \
+        const type *source = from + (rows.firsts[y] + k) * s->stride;                                              \
+        const float weight = rows.weights[y * rows.most + k];                                                      \
+        if (s->filter == MT_FILTER_CUBIC)                                                                          \
+          add_clamped_row_##type(source, &columns, s, weight, sum, row);                                           \
+        else                                                                                                       \
+          add_row_##type(source, &columns, s, weight, sum);                                                        \
+      }                                                                                                            \
+      for (int64_t i = 0; i < row_size; i++) to[i] = (type)store(sum[i]);                                          \
+    }                                                                                                              \
   }
 #define KEEP(value) (value)
-#define ROUND(value) ((value) + 0.5f)
 DEFINE_RESAMPLE(mt_resample_f32, float, KEEP)
-DEFINE_RESAMPLE(mt_resample_u8, uint8_t, ROUND)
+DEFINE_RESAMPLE(mt_resample_u8, uint8_t, nearest_byte)

@@ -33,8 +33,8 @@ static int read_up_to(int descriptor, const char *path, size_t limit, mt_bytes *
   return 0;
 }
 
-int mt_read_file(const char *path, size_t max_bytes, mt_bytes *out) {
-  const int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+static int read_opened(const char *path, int flags, size_t max_bytes, mt_bytes *out) {
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC | flags);
   if (descriptor < 0) return mt_fail(MT_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));
   const size_t before = out->size;
   const size_t limit = max_bytes < SIZE_MAX - before ? before + max_bytes + 1 : SIZE_MAX;
@@ -46,7 +46,43 @@ int mt_read_file(const char *path, size_t max_bytes, mt_bytes *out) {
   return status;
 }
 
+int mt_read_file(const char *path, size_t max_bytes, mt_bytes *out) { return read_opened(path, 0, max_bytes, out); }
+
+/* Devices and FIFOs are not even opened; and whatever has taken a file's place since, opening it does not wait. */
+static int refuse_irregular(const char *path) {
+  const char *kind = mt_path_kind(path, NULL);
+  if (!kind) return mt_fail(MT_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));
+  if (strcmp(kind, "file") == 0) return 0;
+  return mt_fail(MT_ERROR_IO, "'%s' is a %s, expected a regular file", path, kind);
+}
+
+int mt_read_regular_file(const char *path, size_t max_bytes, mt_bytes *out) {
+  return refuse_irregular(path) < 0 ? -1 : read_opened(path, O_NONBLOCK, max_bytes, out);
+}
+
+long mt_read_head(const char *path, void *into, size_t size) {
+  if (refuse_irregular(path) < 0) return -1;
+  const int descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (descriptor < 0) return mt_fail(MT_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));
+  ssize_t got;
+  do got = read(descriptor, into, size);
+  while (got < 0 && errno == EINTR);
+  if (got < 0) mt_fail(MT_ERROR_IO, "cannot read '%s': %s", path, strerror(errno));
+  close(descriptor);
+  return (long)got;
+}
+
 /* ---- names ---- */
+
+const char *mt_path_kind(const char *path, mt_path_identity *identity) {
+  struct stat info;
+  if (stat(path, &info) != 0) return NULL;
+  if (identity) *identity = (mt_path_identity){(uint64_t)info.st_dev, (uint64_t)info.st_ino};
+  if (S_ISREG(info.st_mode)) return "file";
+  if (S_ISDIR(info.st_mode)) return "folder";
+  if (S_ISFIFO(info.st_mode)) return "FIFO";
+  return S_ISSOCK(info.st_mode) ? "socket" : "device";
+}
 
 bool mt_file_exists(const char *path) { return access(path, F_OK) == 0; }
 

@@ -7,6 +7,7 @@
 #include "image/pixels.h"
 #include "image/png.h"
 #include "image/resize.h"
+#include "image/values.h"
 #include "io/file.h"
 #include "lua/binding.h"
 
@@ -15,12 +16,13 @@
 static mt_tensor *read_png_file(const char *path, int channels) {
   mt_bytes bytes = {0};
   mt_tensor *image = NULL;
-  if (mt_read_file(path, SIZE_MAX, &bytes) == 0) image = mt_png_decode(bytes.data, bytes.size, channels, path);
+  if (mt_read_regular_file(path, SIZE_MAX, &bytes) == 0) image = mt_png_decode(bytes.data, bytes.size, channels, path);
   mt_bytes_free(&bytes);
   return image;
 }
 
-/*** Reads a PNG file. Palettes are expanded, 16-bit values scaled to 8, images with transparency get 4 channels.
+/*** Reads a PNG file. It is upright (EXIF); palettes are expanded, of 16-bit values the upper 8 bits are kept, images
+with transparency get 4 channels. A file that lacks only its end is read.
 @function image.read_png
 @tparam string path
 @tparam[opt] table options `channels` (1, 3 or 4: converted; default: as in the file). Gray is
@@ -52,22 +54,35 @@ static int write_png(lua_State *L) {
 
 /* ---- resizing and batches ---- */
 
-/*** Resizes images with PyTorch's conventions: "bilinear" as align_corners=false without antialiasing, "nearest".
+/* Options 'mode' and 'antialias'. */
+static mt_resize_mode option_mode(lua_State *L, int arg) {
+  enum { BILINEAR, NEAREST, BICUBIC };
+  static const char *const modes[] = {[BILINEAR] = "bilinear", [NEAREST] = "nearest", [BICUBIC] = "bicubic", NULL};
+  const int mode = mtl_option_choice(L, arg, "mode", BILINEAR, modes);
+  const bool antialias = mtl_option_boolean(L, arg, "antialias", false);
+  luaL_argcheck(L, !antialias || mode != NEAREST, arg, "option 'antialias': not with mode 'nearest'");
+  luaL_argcheck(L, antialias || mode != BICUBIC, arg, "option 'mode': 'bicubic' is there with antialias = true only");
+  if (mode == NEAREST) return MT_RESIZE_NEAREST;
+  if (!antialias) return MT_RESIZE_BILINEAR;
+  return mode == BICUBIC ? MT_RESIZE_ANTIALIASED_BICUBIC : MT_RESIZE_ANTIALIASED_BILINEAR;
+}
+
+/*** Resizes images with PyTorch's conventions (align_corners=false).
 @function image.resize
 @tparam Tensor images {H,W}, {H,W,C} or {N,H,W,C}, float32 or uint8; {N,H,W} with `planes`
-@tparam table options `size` (an integer or {height, width}, required), `mode` ("bilinear", "nearest"), `planes` (true:
-three axes are N,H,W, as of heatmaps and masks, not H,W,C)
+@tparam table options `size` (an integer or {height, width}, required), `mode` ("bilinear", "nearest"; with antialiasing
+also "bicubic"), `antialias` (false; true: pixels are averaged where images shrink, as Pillow and torchvision do it),
+`planes` (true: three axes are N,H,W, as of heatmaps and masks, not H,W,C)
 @treturn Tensor of the same dtype */
 static int resize(lua_State *L) {
-  static const char *const known[] = {"size", "mode", "planes", NULL};
-  static const char *const modes[] = {[MT_RESIZE_BILINEAR] = "bilinear", [MT_RESIZE_NEAREST] = "nearest", NULL};
+  static const char *const known[] = {"size", "mode", "antialias", "planes", NULL};
   const mt_tensor *images = mtl_check_tensor(L, 1);
   int64_t size[2];
   luaL_checktype(L, 2, LUA_TTABLE);
   mtl_check_options(L, 2, known);
   luaL_argcheck(L, mtl_has_option(L, 2, "size"), 2, "option 'size': integer or {height, width} expected, got nil");
   mtl_option_pair(L, 2, "size", 0, 1, INT32_MAX, size);
-  const mt_resize_mode mode = (mt_resize_mode)mtl_option_choice(L, 2, "mode", MT_RESIZE_BILINEAR, modes);
+  const mt_resize_mode mode = option_mode(L, 2);
   const bool planes = mtl_option_boolean(L, 2, "planes", false);
   const int axis = images->ndim == 4 || (images->ndim == 3 && planes) ? 1 : 0;
   mt_tensor *resized;
@@ -110,6 +125,34 @@ static int batch(lua_State *L) {
   MTL_NEW(L, images_of_batch, mt_image_batch(images, indices));
   mtl_push_tensor(L, images_of_batch);
   return 1;
+}
+
+/*** Finds images that a net cannot take: the first that holds a NaN or an infinity. Quick: memory is read once.
+@function image.first_bad
+@tparam Tensor images {N,...}, of any dtype (only float32 can hold such values)
+@treturn ?integer its place on the first axis, from 1; nil where all are finite */
+static int first_bad(lua_State *L) {
+  const mt_tensor *images = mtl_check_tensor(L, 1);
+  luaL_argcheck(L, images->ndim >= 1, 1, "images {N,...} expected, got a scalar");
+  const int64_t first = mt_first_bad(images);
+  if (first < 0) return 0;
+  lua_pushinteger(L, first + 1);
+  return 1;
+}
+
+/*** The smallest and the largest value. NaN is passed over. Quick: memory is read once.
+@function image.range
+@tparam Tensor images float32 or uint8, of any shape
+@treturn ?number smallest; nil where there is no value
+@treturn ?number largest */
+static int range(lua_State *L) {
+  float values[2];
+  const mt_tensor *images = mtl_check_tensor(L, 1);
+  luaL_argcheck(L, images->dtype != MT_INT32, 1, "float32 or uint8 expected, got int32");
+  if (!mt_value_range(images, values)) return 0;
+  lua_pushnumber(L, values[0]);
+  lua_pushnumber(L, values[1]);
+  return 2;
 }
 
 /* ---- colour maps ---- */
@@ -286,9 +329,13 @@ static int text_width(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"read_png", read_png}, {"write_png", write_png}, {"resize", resize},         {"batch", batch},
-    {"colormap", colormap}, {"overlay", overlay},     {"fill_rect", fill_rect},   {"draw_line", draw_line},
-    {"paste", paste},       {"draw_text", draw_text}, {"text_width", text_width}, {NULL, NULL},
+    {"read_png", read_png},     {"write_png", write_png},
+    {"resize", resize},         {"batch", batch},
+    {"first_bad", first_bad},   {"range", range},
+    {"colormap", colormap},     {"overlay", overlay},
+    {"fill_rect", fill_rect},   {"draw_line", draw_line},
+    {"paste", paste},           {"draw_text", draw_text},
+    {"text_width", text_width}, {NULL, NULL},
 };
 
 void mtl_open_image(lua_State *L) {

@@ -103,6 +103,20 @@ static int file_exists(lua_State *L) {
   return 1;
 }
 
+/*** What a path leads to, after all symbolic links.
+@function path_kind
+@tparam string path
+@treturn ?string "file" (a regular one), "folder", "FIFO", "socket" or "device"; nil for nothing that can be reached
+@treturn ?string what is the same for all paths that lead there, and for no other */
+static int path_kind(lua_State *L) {
+  mt_path_identity identity;
+  const char *kind = mt_path_kind(check_path(L, 1), &identity);
+  if (!kind) return 0;
+  lua_pushstring(L, kind);
+  lua_pushfstring(L, "%I:%I", (LUAI_UACINT)identity.device, (LUAI_UACINT)identity.inode);
+  return 2;
+}
+
 /*** Makes a folder and those above it; one that is there already is no error.
 @function make_directory
 @tparam string path */
@@ -344,6 +358,7 @@ static const luaL_Reg functions[] = {
     {"read_file", read_file},
     {"write_file", write_file},
     {"file_exists", file_exists},
+    {"path_kind", path_kind},
     {"make_directory", make_directory},
     {"remove_file", remove_file},
     {"list_directory", list_directory},

@@ -12,7 +12,7 @@
 /* User values of a module's userdata; nil until something is put there. */
 enum {
   MTL_CHILDREN = 1, /* name -> the child's userdata */
-  MTL_FIELDS,       /* cam_layer, classes; for a script module its forward and plain values */
+  MTL_FIELDS,       /* cam_layer, classes, preprocess; for a script module its forward and plain values */
   MTL_USER_VALUES = MTL_FIELDS
 };
 

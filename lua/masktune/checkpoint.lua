@@ -132,7 +132,11 @@ function checkpoint.digest(value)
   if check.is_tensor(value) then return tensor_digest(value):sub(1, 12) end
   check.argument("checkpoint.digest", "value", value, { type = "table" })
   local names = {}
-  for name in pairs(value) do
+  for name, tensor in pairs(value) do
+    if type(name) ~= "string" or not (check.is_tensor(tensor) or streamed.is(tensor)) then
+      check.fail("checkpoint.digest: field %s is %s, expected names of tensors", check.describe(name),
+        check.describe(tensor))
+    end
     names[#names + 1] = name
   end
   table.sort(names)
@@ -146,6 +150,7 @@ end
 -- @tparam table set
 -- @treturn string
 function checkpoint.dataset_digest(set)
+  check.argument("checkpoint.dataset_digest", "set", set, { type = "table" })
   local rows = {}
   for name, value in pairs(set) do
     if check.is_tensor(value) or streamed.is(value) then rows[name] = value end

@@ -83,11 +83,36 @@ describe("mt.data.cats_dogs", function()
     assert.error_matches(function() read { split = "test" } end, "cat_idx.txt', line 1: 'one'")
   end)
 
+  it("takes names in any case, with any zeros and suffix, and counts what it passes over", function()
+    local png = (mt.zeros(4, 4, 3) + 70):to "uint8"
+    for _, name in ipairs { "Cat.07.PNG", "cat.1.jpeg", "DOG.3.bmp", "dog.04.jpg", "bird.1.png", "sub/cat.9.png" } do
+      mt.make_directory((root .. "/" .. name):match "^(.*)/")
+      mt.image.write_png(root .. "/" .. name, png)
+    end
+    mt.write_file(root .. "/notes.txt", "text")
+    mt.write_file(root .. "/.DS_Store", "text")
+    local lines = {}
+    local set = read { test_share = 0, size = 4, log = function(line) lines[#lines + 1] = line end }
+    assert.same({ root .. "/cat.1.jpeg", root .. "/Cat.07.PNG", root .. "/DOG.3.bmp", root .. "/dog.04.jpg" },
+      set.files)
+    assert.same({ 1, 1, 2, 2 }, set.labels:totable())
+    assert.same({ hidden = 1, other = 1, irregular = 0, outside = 1, deeper = 1 }, set.skipped)
+    assert.equal(1, #lines)
+    mt.image.write_png(root .. "/cat.7.png", png)
+    assert.error_matches(function() read {} end, "cat.7.png' are both cat 7")
+  end)
+
+  it("sends those with a folder for each class to the right reader", function()
+    mt.make_directory(root .. "/PetImages/Cat")
+    assert.error_matches(function() read {} end,
+      "; '.*/PetImages' has a folder for each class, which mt.data.image_folder reads")
+  end)
+
   it("names the folder where there are no such images, and the file that cannot be read", function()
     assert.error_matches(function() read {} end, "no cat.N.jpg in '" .. root .. "'")
     write(root, 2)
     mt.write_file(root .. "/dog.1.jpg", "no image")
-    assert.error_matches(function() read { test_share = 0 } end, "dog.1.jpg' is neither a PNG nor a JPEG file")
+    assert.error_matches(function() read { test_share = 0 } end, "dog.1.jpg' is no image of a known format")
     local set = read { test_share = 0, on_error = "skip", size = 4, log = function() end }
     assert.same({ 0, 10, 5 }, colors(set))
     assert.same({ 1, 1, 2 }, set.labels:totable())

@@ -96,7 +96,26 @@ describe("mt.data.cifar10", function()
     local ok, message = pcall(read, {})
     assert.is_false(ok)
     assert.truthy(message:find("'data_batch_1.bin', 'data_batch_2.bin'", 1, true), message)
-    assert.truthy(message:find("not found in: " .. folder .. ", " .. folder .. "/cifar10", 1, true), message)
+    assert.truthy(message:find("not found in: " .. folder .. " (directly, or in cifar10, ", 1, true), message)
+  end)
+
+  it("says what CIFAR-10 in another form is, and which form it needs", function()
+    for form, text in pairs {
+      ["cifar-10-batches-py/data_batch_1"] = "/cifar-10-batches-py' is the Python version; the binary version is "
+        .. "needed (cifar-10-binary.tar.gz), which mt.data.download_cifar10 fetches",
+      ["data_batch_1"] = "/data_batch_1' is of the Python version; ",
+      ["data_batch_1.mat"] = "' is of the MATLAB version",
+      ["cifar-10-binary.tar.gz"] = "' is the archive, not yet unpacked",
+      ["train/airplane/0001.png"] = "/train/airplane' is a folder of images; the folder above it is a root for "
+        .. "mt.data.image_folder",
+    } do
+      local root = folder .. "/" .. #text
+      mt.make_directory((root .. "/" .. form):match "^(.*)/")
+      mt.write_file(root .. "/" .. form, "x")
+      local ok, message = pcall(read, { root = root })
+      assert.is_false(ok)
+      assert.truthy(message:find("; '" .. root, 1, true) and message:find(text, 1, true), message)
+    end
   end)
 
   it("refuses unknown options", function()

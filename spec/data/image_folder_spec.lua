@@ -78,7 +78,7 @@ describe("mt.data.image_folder", function()
     local ok, message = pcall(read)
     assert.is_false(ok)
     assert.matches("2 image files cannot be read", message)
-    assert.truthy(message:find("'" .. root .. "/Ant/0.png' is neither a PNG nor a JPEG file", 1, true), message)
+    assert.truthy(message:find("'" .. root .. "/Ant/0.png' is no image of a known format", 1, true), message)
     assert.truthy(message:find(root .. "/cat/zz.jpg", 1, true), message)
     for _, limit in ipairs { 0, 1 << 30 } do
       local lines = {}
@@ -88,12 +88,12 @@ describe("mt.data.image_folder", function()
       assert.equal(root .. "/Ant/1.PNG", set.files[set.file[1]:item()])
       assert.equal(2, #lines)
       assert.equal(root .. "/Ant/0.png", set.unreadable[1].path)
-      assert.truthy(lines[1]:find("left out: '" .. root .. "/Ant/0.png' is neither", 1, true), lines[1])
+      assert.truthy(lines[1]:find("left out: '" .. root .. "/Ant/0.png' is no image", 1, true), lines[1])
     end
   end)
 
   it("refuses folders that cannot be a data set, and names them", function()
-    assert.error_matches(function() read() end, "Ant' has no .png, .jpg or .jpeg file")
+    assert.error_matches(function() read() end, "Ant' has no image")
     assert.error_matches(function() read { root = root .. "/Ant" } end, "has 0 folders, expected 2 or more")
     assert.error_matches(function() read { root = root .. "/none" } end, "cannot list folder '.*/none'")
     assert.error_matches(function() mt.data.image_folder { root = root } end, "option 'size'")
@@ -101,6 +101,224 @@ describe("mt.data.image_folder", function()
     assert.error_matches(function() read { size = { 3 } } end, "option 'size'")
     assert.error_matches(function() read { channels = 4 } end, "option 'channels': 1 or 3 expected, got 4")
     assert.error_matches(function() read { on_error = "ignore" } end, "option 'on_error'")
+  end)
+
+  -- ---- what else lies in folders ----
+
+  local pictures = mt.load "spec/golden/pictures.safetensors"
+
+  local function write(name, content)
+    mt.make_directory((root .. "/" .. name):match "^(.*)/")
+    mt.write_file(root .. "/" .. name, content)
+  end
+
+  local function picture(name) write(name, pictures["bmp/24 bits/file"]:bytes()) end
+
+  --- The set, and what it said.
+  local function read_saying(options)
+    local lines = {}
+    options = options or {}
+    options.log = function(line) lines[#lines + 1] = line end
+    return read(options), table.concat(lines, "\n")
+  end
+
+  local function names_of(set)
+    local names = {}
+    for i, position in ipairs(set.file:totable()) do
+      names[i] = set.files[position]:sub(#root + 2)
+    end
+    return names
+  end
+
+  it("tells images by their contents, whatever they are called", function()
+    fill()
+    write("Ant/3", pictures["pnm/P6/file"]:bytes())
+    write("Ant/4.webp", pictures["bmp/24 bits/file"]:bytes())
+    write("Ant/5.bmp", pictures["jpeg/progressive gray/file"]:bytes())
+    local set, said = read_saying()
+    assert.same({ "Ant/1.PNG", "Ant/2.png", "Ant/3", "Ant/4.webp", "Ant/5.bmp" }, { table.unpack(names_of(set), 1, 5) })
+    assert.equal("", said)
+    assert.same({ hidden = 0, other = 0, irregular = 0, outside = 0, deeper = 0 }, set.skipped)
+  end)
+
+  it("counts and says what it passes over", function()
+    fill()
+    -- hidden, whatever they are
+    for _, name in ipairs { "Ant/.DS_Store", "Ant/._1.PNG", "Ant/Thumbs.db", "cat/desktop.ini", "__MACOSX/._1.PNG" } do
+      picture(name)
+    end
+    write("Ant/notes.txt", "text")
+    write("README.md", "text")
+    picture "loose.png"
+    os.execute(("mkfifo '%s/cat/pipe'"):format(root))
+    os.execute(("ln -s /nowhere '%s/cat/link'"):format(root))
+    os.execute(("ln -s .. '%s/cat/loop' && ln -s / '%s/Ant/everything'"):format(root, root))
+    local set, said = read_saying()
+    assert.equal(5, mt.data.size(set))
+    assert.same({ "Ant", "b zebra", "cat" }, set.class_names)
+    assert.same({ hidden = 5, other = 2, irregular = 4, outside = 1, deeper = 0 }, set.skipped)
+    assert.equal(("mt.data.image_folder: '%s': passed over 5 hidden or system files ('%s/__MACOSX', ...); "
+      .. "2 files that are no images ('%s/README.md', ...); 4 that are no files (FIFOs, devices, broken links, folders "
+      .. "in themselves) ('%s/Ant/everything', ...); 1 images in no class folder ('%s/loose.png')"):format(root, root,
+        root, root, root), said)
+  end)
+
+  it("reads images in deeper folders, or counts them", function()
+    fill()
+    picture "Ant/deeper/still/a.png"
+    picture "Ant/deeper/b.png"
+    picture "cat/c.png/1.png" -- a folder
+    local set = read_saying()
+    assert.same({ "Ant/1.PNG", "Ant/2.png", "Ant/deeper/b.png", "Ant/deeper/still/a.png", "b zebra/x.jpg", "cat/y.jpeg",
+      "cat/z.JPG", "cat/c.png/1.png" }, names_of(set))
+    assert.same({ 1, 1, 1, 1, 2, 3, 3, 3 }, set.labels:totable())
+    local flat, said = read_saying { recursive = false }
+    assert.equal(5, mt.data.size(flat))
+    assert.equal(3, flat.skipped.deeper)
+    assert.matches("3 images in deeper folders %('.*/Ant/deeper/b.png', ...%)", said)
+    os.execute(("rm '%s'/Ant/*.*"):format(root))
+    assert.error_matches(function() read { recursive = false } end,
+      "Ant' has no image of its own, only in deeper folders")
+  end)
+
+  it("never passes over what calls itself an image", function()
+    fill()
+    write("Ant/a.webp", pictures["webp/lossy/file"]:bytes())
+    write("Ant/b", pictures["other/GIF/file"]:bytes())
+    write("Ant/c.jpg", "<html>not found</html>")
+    write("Ant/d.png", "")
+    os.execute(("mkfifo '%s/cat/e.png'"):format(root))
+    os.execute(("ln -s /nowhere '%s/cat/f.png'"):format(root))
+    mt.make_directory(root .. "/cat/g.png")
+    local webp = (mt.image.formats())[5] == "WebP"
+    local _, message = pcall(read)
+    assert.matches((webp and 6 or 7) .. " image files cannot be read", message)
+    local set = read_saying { on_error = "skip" }
+    local said = {}
+    for i, entry in ipairs(set.unreadable) do
+      said[i] = entry.message:gsub("^.*/", "")
+    end
+    if not webp then assert.matches("^a.webp' is a WebP image, expected", table.remove(said, 1)) end
+    for i, text in ipairs {
+      "b' is a GIF image, expected", "c.jpg' is an HTML page, expected", "d.png' is empty",
+      "e.png' is a FIFO, expected a regular file", "f.png': No such file",
+      "g.png' is a folder, expected a regular file",
+    } do
+      assert.equal(text, said[i]:sub(1, #text))
+    end
+    assert.equal(webp and 6 or 5, mt.data.size(set))
+  end)
+
+  it("says of how many files it speaks when it has not read all", function()
+    fill()
+    for i = 1, 600 do
+      assert(io.open(("%s/Ant/x%d.png"):format(root, i), "wb")):close()
+    end
+    local _, message = pcall(read)
+    assert.matches("510 of the first 512 image files cannot be read", message)
+    assert.matches("\n  and 505 more$", message)
+  end)
+
+  it("refuses a class of which no image can be read", function()
+    fill()
+    os.remove(root .. "/b zebra/x.jpg")
+    write("b zebra/x.jpg", "text")
+    assert.error_matches(function() read { on_error = "skip" } end, "no image of class 'b zebra' can be read")
+  end)
+
+  it("gives a validation set the labels of the training set's classes", function()
+    fill()
+    local classes = read().class_names
+    for _, name in ipairs { "Ant/1.png", "cat/2.png", "none/notes.txt" } do
+      picture("valid/" .. name)
+    end
+    write("valid/none/notes.txt", "text")
+    mt.make_directory(root .. "/valid/b zebra")
+    local set, said = read_saying { root = root .. "/valid", class_names = classes }
+    assert.same({ 1, 3 }, set.labels:totable())
+    assert.same(classes, set.class_names)
+    assert.equal(3, set.classes)
+    assert.same({ "b zebra" }, set.missing_classes)
+    assert.matches("no image of b zebra in '" .. root .. "/valid'", said)
+    picture "valid/fish/3.png"
+    assert.error_matches(function() read { root = root .. "/valid", class_names = classes } end,
+      "/valid/fish' is not a class: class_names has Ant, b zebra, cat")
+    os.execute(("rm -r '%s/valid/fish'"):format(root))
+    picture "valid/ant/3.png"
+    assert.error_matches(function() read { root = root .. "/valid", class_names = classes } end,
+      "/valid/ant' is not a class: class_names has 'Ant', which differs in case")
+    -- one class alone is a set where the classes are given
+    picture "one/cat/1.png"
+    assert.same({ 3 }, read { root = root .. "/one", class_names = classes }.labels:totable())
+    mt.make_directory(root .. "/empty/cat")
+    assert.error_matches(function() read { root = root .. "/empty", class_names = classes } end,
+      "has no image in a folder of a class")
+    assert.error_matches(function() read { class_names = { "a", "b", "a" } } end,
+      "option 'class_names': 'a' is there twice")
+    assert.error_matches(function() read { class_names = {} } end, "option 'class_names': list of 1 or more")
+  end)
+
+  describe("with a root one level too high or too low", function()
+    local above
+    before_each(function()
+      os.execute(("rm -r '%s'/*"):format(root))
+      above = root .. "/set"
+    end)
+
+    local function fill_classes(place)
+      for _, class in ipairs { "cat", "dog" } do
+        picture(("%s/%s/1.png"):format(place, class))
+      end
+    end
+
+    it("names the folder of a split", function()
+      for _, split in ipairs { "test", "train", "val" } do
+        fill_classes("set/" .. split)
+      end
+      mt.make_directory(above .. "/annotations")
+      assert.error_matches(function() read { root = above } end,
+        "/set' has images in test, train, val, which look like splits, not classes: try root = '.*/set/train'")
+      assert.equal(2, mt.data.size(read { root = above .. "/train" }))
+    end)
+
+    it("sees splits without classes", function()
+      picture "set/train/cat.1.png"
+      picture "set/test/1.png"
+      assert.error_matches(function() read { root = above } end,
+        "images in test, train, which look like splits, not classes, and there is no folder for each class in '.*n'")
+      -- but they may be classes, if one says so
+      assert.same({ 1, 2 }, read({ root = above, class_names = { "test", "train" } }).labels:totable())
+    end)
+
+    it("names the only folder in it", function()
+      fill_classes "set/data"
+      assert.error_matches(function() read { root = above } end,
+        "/set' has 1 folders, expected 2 or more .*; there are folders of images in '.*/set/data': try that as root")
+    end)
+
+    it("names the folder above that of one class", function()
+      fill_classes "set"
+      assert.error_matches(function() read { root = above .. "/cat/" } end, "cat/' has 0 folders, expected 2 or more "
+        .. "%(one for each class%); it has 1 images itself, so it looks like the folder of one class: try root = '"
+        .. above .. "'")
+    end)
+
+    it("says where the classes may lie deeper", function()
+      fill_classes "set/fold1"
+      fill_classes "set/fold2"
+      local set, said = read_saying { root = above }
+      assert.same({ "fold1", "fold2" }, set.class_names)
+      assert.matches("every folder in '.*/set' has the folders cat, dog: if those are the classes, root is one of "
+        .. "fold1, fold2", said)
+    end)
+
+    it("says that two classes differ only in case", function()
+      fill_classes "set"
+      picture "set/Cat/1.png"
+      local set, said = read_saying { root = above }
+      assert.same({ "Cat", "cat", "dog" }, set.class_names)
+      assert.matches("the folders 'Cat' and 'cat' differ only in case, and are two classes", said)
+    end)
   end)
 
   describe("streamed", function()

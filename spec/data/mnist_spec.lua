@@ -26,12 +26,44 @@ describe("mt.data.mnist", function()
     assert.same({ 3 }, mt.data.mnist({ root = folder }).digits:totable())
   end)
 
+  it("knows the names and folders that other programs give the files", function()
+    for _, place in ipairs { "mnist", "MNIST/raw", "MNIST", "raw" } do
+      for _, suffix in ipairs { "", ".gz" } do
+        local root = folder .. "/" .. place:gsub("/", "_") .. suffix
+        mt.make_directory(root .. "/" .. place)
+        files.write_mnist(root .. "/" .. place, "train", { 3 }, suffix)
+        assert.same({ 3 }, mt.data.mnist({ root = root }).digits:totable())
+      end
+    end
+    for _, form in ipairs { "%s/train-%s.idx%d-ubyte", "%s/train-%s-idx%d-ubyte/train-%s-idx%d-ubyte" } do
+      local root = folder .. "/" .. #form
+      for what, axes in pairs { images = 3, labels = 1 } do
+        local name = form:format(root, what, axes, what, axes)
+        mt.make_directory(name:match "^(.*)/")
+        mt.write_file(name, files.idx(axes == 3 and { 2, 1, 1 } or { 2 }, "\7\8"))
+      end
+      assert.same({ 7, 8 }, mt.data.mnist({ root = root }).digits:totable())
+    end
+  end)
+
+  it("does not wait for what is no regular file", function()
+    files.write_mnist(folder, "train", { 3 }, ".gz")
+    os.execute(("mkfifo %s/train-images-idx3-ubyte"):format(folder))
+    assert.same({ 3 }, mt.data.mnist({ root = folder }).digits:totable())
+  end)
+
+  it("says what MNIST in another form is, and which form it needs", function()
+    mt.write_file(folder .. "/mnist.npz", "x")
+    assert.error_matches(function() mt.data.mnist { root = folder } end,
+      "; '" .. folder .. "/mnist.npz' is Keras's MNIST; the four idx files are needed")
+  end)
+
   it("says which files it missed, and where", function()
     files.write_mnist(folder, "train", { 1 })
     local ok, message = pcall(mt.data.mnist, { root = folder, split = "test" })
     assert.is_false(ok)
     assert.truthy(message:find("'t10k-images-idx3-ubyte' and 't10k-labels-idx1-ubyte' (or .gz) not found in: "
-      .. folder .. ", " .. folder .. "/mnist", 1, true), message)
+      .. folder .. " (directly, or in mnist, MNIST/raw, MNIST, raw)", 1, true), message)
   end)
 
   it("refuses counts that differ between images and labels", function()
@@ -84,7 +116,8 @@ describe("mt.data.find_mnist", function()
     assert.equal(given, mt.data.find_mnist(given))
     local found, searched = mt.data.find_mnist(folder .. "/absent")
     assert.is_nil(found)
-    assert.same({ folder .. "/absent", folder .. "/absent/mnist" }, searched)
+    assert.same({ folder .. "/absent", folder .. "/absent/mnist", folder .. "/absent/MNIST/raw",
+      folder .. "/absent/MNIST", folder .. "/absent/raw" }, searched)
   end)
 
   it("asks $MASKTUNE_DATA before the user's cache folder", function()
@@ -108,8 +141,9 @@ describe("mt.data.find_mnist", function()
     environment.HOME = folder
     local found, searched = mt.data.find_mnist()
     assert.is_nil(found)
-    assert.same({ "./data", "./data/mnist", folder .. "/.cache/masktune/mnist",
-      folder .. "/.cache/masktune/mnist/mnist" }, searched)
+    local cache = folder .. "/.cache/masktune/mnist"
+    assert.same({ "./data", "./data/mnist", "./data/MNIST/raw", "./data/MNIST", "./data/raw", cache, cache .. "/mnist",
+      cache .. "/MNIST/raw", cache .. "/MNIST", cache .. "/raw" }, searched)
   end)
 end)
 

@@ -65,10 +65,20 @@ describe("mt.data.svhn", function()
     assert.same({ 8 }, set.labels:totable())
   end)
 
-  it("finds its files in the folder svhn below the root", function()
-    mt.make_directory(folder .. "/svhn")
-    mt.write_file(folder .. "/svhn/train_32x32.mat", file_with { 1, 2 })
-    assert.equal(2, mt.data.size(mt.data.svhn { root = folder }))
+  it("finds its files in the folder svhn or SVHN below the root", function()
+    for count, name in ipairs { "svhn", "SVHN" } do
+      local root = folder .. "/" .. count
+      mt.make_directory(root .. "/" .. name)
+      mt.write_file(root .. "/" .. name .. "/train_32x32.mat", file_with { 1, 2 })
+      assert.equal(2, mt.data.size(mt.data.svhn { root = root }))
+    end
+  end)
+
+  it("says that the full numbers are the other form", function()
+    mt.make_directory(folder .. "/train")
+    mt.write_file(folder .. "/train/digitStruct.mat", "x")
+    assert.error_matches(function() mt.data.svhn { root = folder } end,
+      "/train/digitStruct.mat' is of the full numbers %(format 1%); the cropped digits are needed")
   end)
 
   it("refuses what is not SVHN's, and names the file", function()

@@ -4,6 +4,7 @@ local samples = require "image.png_samples"
 
 local root = assert(arg[1], "usage: seeds.lua FOLDER")
 local golden = mt.load "spec/golden/images.safetensors"
+local pictures = mt.load "spec/golden/pictures.safetensors"
 
 local function write(target, name, content)
   mt.make_directory(root .. "/" .. target)
@@ -22,6 +23,14 @@ for name, value in pairs(golden) do
   local kind, sample = name:match("^(%a+)_?%w*/(.*)$")
   if name:find("^jpeg.*/file$") then write("jpeg", sample, value:bytes()) end
   if kind == "mat" then write("matfile", sample, value:bytes()) end
+end
+
+for name, value in pairs(pictures) do
+  local target, sample = name:match("^(%a+)/(.*)/file$")
+  if target == "bmp" or target == "pnm" or target == "png" or target == "jpeg" then
+    write(target, sample, value:bytes())
+    if target ~= "bmp" then write(target, sample .. " cut", value:bytes():sub(1, -30)) end
+  end
 end
 
 write("gunzip", "text", mt.gzip(("a few words, and some more of them. "):rep(20)))

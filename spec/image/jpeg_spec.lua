@@ -5,6 +5,11 @@ local process = require "support.process"
 
 local golden = mt.load "spec/golden/images.safetensors"
 
+local readable = {}
+for _, name in ipairs((mt.image.formats())) do
+  readable[name] = true
+end
+
 local function file_of(name) return golden["jpeg/" .. name .. "/file"]:bytes() end
 
 local read_string = contents.reader(mt.image.read_jpeg, "a.jpg")
@@ -236,7 +241,8 @@ describe("read_files", function()
       local images, messages = read({ good, folder .. "/text.png", folder .. "/half.jpg", folder .. "/none.png", good },
         { 2, 2, 1 })
       assert.is_nil(messages[1] or messages[5])
-      assert.equal("'" .. folder .. "/text.png' is neither a PNG nor a JPEG file", messages[2])
+      assert.equal("'" .. folder .. "/text.png' is no image of a known format, expected PNG, JPEG, BMP"
+        .. (readable.WebP and ", WebP" or "") .. " or PPM", messages[2])
       assert.matches("half.jpg", messages[3])
       assert.matches("cannot open '.*none.png': No such file or directory", messages[4])
       assert.equal("\9\9\9\9" .. ("\0"):rep(12) .. "\9\9\9\9", images:bytes())

@@ -47,6 +47,8 @@ def noise(limit):
 
 
 def to_byte(value, depth):
+    if depth == 16:  # the upper byte, as Pillow and torchvision show it
+        return value >> 8
     return (value * 255 * 2 + (2**depth - 1)) // (2 * (2**depth - 1))
 
 

@@ -103,7 +103,8 @@ describe("resize", function()
     for message, call in pairs{
       ["option 'size': integer or {height, width} expected, got nil"] = { source, {} },
       ["option 'size'"] = { source, { size = { 3, 0 } } },
-      ["option 'mode': 'bilinear' or 'nearest' expected, got 'cubic'"] = { source, { size = 3, mode = "cubic" } },
+      ["option 'mode': 'bilinear' or 'nearest' or 'bicubic' expected, got 'cubic'"] =
+        { source, { size = 3, mode = "cubic" } },
       ["resize: images is int32, expected float32 or uint8"] = { source:to("int32"), { size = 3 } },
       ["resize: images has shape {4}"] = { mt.zeros(4), { size = 3 } },
       ["resize: images has shape {1,1,1,1,1}"] = { mt.zeros(1, 1, 1, 1, 1), { size = 3 } },
@@ -113,6 +114,59 @@ describe("resize", function()
       assert.is_false(ok)
       assert.is_truthy(problem:find(message, 1, true), problem)
     end
+  end)
+end)
+
+describe("resize with antialiasing", function()
+  local golden = mt.load "spec/golden/pictures.safetensors"
+  local input = golden["resize/input"]
+  local floats = mt.image.batch(input:reshape(1, 23, 17, 3), { 1 })[1]
+
+  local function largest_difference(a, b) return (a:to "float32" - b:to "float32"):abs():max():item() end
+
+  for name, wanted in pairs(golden) do
+    local mode, height, width, dtype = name:match "^resize/(%a+)/(%d+)/(%d+)/(%w+)$"
+    if mode then
+      it(("gives the values of %s: %s to %sx%s"):format(dtype == "uint8" and "Pillow" or "torchvision", mode, height,
+        width), function()
+        local options = { size = { tonumber(height), tonumber(width) }, mode = mode, antialias = true }
+        local resized = mt.image.resize(dtype == "uint8" and input or floats, options)
+        assert.equal(dtype, resized:dtype())
+        assert.same(wanted:shape(), resized:shape())
+        assert.is_true(largest_difference(resized, wanted) <= (dtype == "uint8" and 1 or 1e-5))
+      end)
+    end
+  end
+
+  it("treats every image, plane and channel alone, with any number of threads", function()
+    local threads = mt.get_num_threads()
+    local images = mt.rand(30, 40, 30, 3)
+    for _, mode in ipairs { "bilinear", "bicubic" } do
+      local options = { size = { 13, 11 }, mode = mode, antialias = true }
+      mt.set_num_threads(1)
+      local resized = mt.image.resize(images, options)
+      mt.set_num_threads(3)
+      assert.equal(resized:bytes(), mt.image.resize(images, options):bytes())
+      assert.equal(resized[7]:bytes(), mt.image.resize(images[7], options):bytes())
+      local plane = images:permute(4, 1, 2, 3)[2]
+      options.planes = true
+      assert.equal(resized:permute(4, 1, 2, 3)[2]:bytes(), mt.image.resize(plane, options):bytes())
+    end
+    mt.set_num_threads(threads)
+  end)
+
+  it("is the same as without where nothing shrinks and the mode is bilinear", function()
+    local plain = mt.image.resize(floats, { size = { 51, 37 } })
+    local antialiased = mt.image.resize(floats, { size = { 51, 37 }, antialias = true })
+    assert.is_true((plain - antialiased):abs():max():item() < 1e-5)
+  end)
+
+  it("is not to be had with every mode", function()
+    assert.error_matches(function() mt.image.resize(floats, { size = 5, mode = "nearest", antialias = true }) end,
+      "option 'antialias': not with mode 'nearest'")
+    assert.error_matches(function() mt.image.resize(floats, { size = 5, mode = "bicubic" }) end,
+      "option 'mode': 'bicubic' is there with antialias = true only")
+    assert.error_matches(function() mt.image.resize(floats, { size = 5, antialias = 1 }) end, "option 'antialias'")
   end)
 end)
 

@@ -1,5 +1,7 @@
 --- Where published data sets lie on this machine.
 -- @module masktune.data.folders
+local core = require "masktune.core"
+
 local folders = {}
 
 local function set(value) return value and value ~= "" and value or nil end
@@ -20,6 +22,7 @@ end
 -- @tparam function holds (folder) -> whether it is all there
 -- @treturn ?string folder; nil where no place has it
 -- @treturn ?table the folders that were looked at, when none has it
+-- @treturn ?string the same for messages, in few words
 function folders.find(root, names, holds)
   local bases, searched = { root }, {}
   if not root then
@@ -36,7 +39,24 @@ function folders.find(root, names, holds)
   for _, folder in ipairs(searched) do
     if holds(folder) then return folder end
   end
-  return nil, searched
+  return nil, searched, ("%s (directly, or in %s)"):format(table.concat(bases, ", "), table.concat(names, ", "))
+end
+
+--- Whether there is a regular file of this name.
+function folders.has_file(path) return core.path_kind(path) == "file" end
+
+--- What else lies where a data set was looked for: the same data in another form, with what to do about it.
+-- @tparam {string,...} searched folders
+-- @tparam {{string,string},...} forms a file or folder in one of them, and a text
+-- @treturn string "; 'PATH' is TEXT" for the first that is there, else ""
+function folders.hint(searched, forms)
+  for _, folder in ipairs(searched) do
+    for _, form in ipairs(forms) do
+      local path = folder .. "/" .. form[1]
+      if core.path_kind(path) then return ("; '%s' is %s"):format(path, form[2]) end
+    end
+  end
+  return ""
 end
 
 --- The folder to download into.

@@ -1,6 +1,8 @@
 --- Image files as the images of a data set: in memory where they fit, else streamed.
 -- @module masktune.data.image_list
 local core = require "masktune.core"
+local image_files = require "masktune.data.image_files"
+local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
 
 local image_list = {}
@@ -14,7 +16,7 @@ image_list.schema = {
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
   on_error = { choices = { "fail", "skip" }, default = "fail" },
   memory_limit = { type = "integer", min = 0, default = 2 << 30 },
-  log = { type = "function", default = function(line) io.stderr:write(line, "\n") end },
+  log = { type = "function", default = function(line) notice.say("%s", line) end },
 }
 
 --- Option `size`, an integer or {height, width}, as two numbers.
@@ -27,14 +29,23 @@ function image_list.size(where, value)
   error(("%s: option 'size': integer in [1, 65536] or {height, width} expected"):format(where), 3)
 end
 
-local function fail(where, unreadable)
+--- Says what was passed over, if anything was.
+function image_list.log_skipped(where, o, skipped)
+  local text = image_files.describe_skipped(skipped)
+  if text then o.log(("%s: '%s': passed over %s"):format(where, o.root, text)) end
+end
+
+--- @tparam integer looked_at how many files were read
+-- @tparam integer count how many there are
+local function fail(where, unreadable, looked_at, count)
   local lines = {}
   for i = 1, math.min(#unreadable, MOST_NAMED) do
     lines[i] = "\n  " .. unreadable[i].message
   end
   if #unreadable > MOST_NAMED then lines[#lines + 1] = ("\n  and %d more"):format(#unreadable - MOST_NAMED) end
-  error(("%s: %d image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
-    #unreadable, #unreadable == 1 and "" or "s", table.concat(lines)), 0)
+  local which = looked_at < count and (" of the first %d"):format(looked_at) or ""
+  error(("%s: %d%s image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
+    #unreadable, which, #unreadable == 1 and which == "" and "" or "s", table.concat(lines)), 0)
 end
 
 --- Decodes all files, into `images` or into nothing; the list of those that could not be read.
@@ -49,7 +60,9 @@ local function decode_all(where, paths, images, shape, o)
       local message, path = messages[i], paths[first + i - 1]
       if message then unreadable[#unreadable + 1] = { position = first + i - 1, path = path, message = message } end
     end
-    if #unreadable > 0 and o.on_error == "fail" then fail(where, unreadable) end
+    if #unreadable > 0 and o.on_error == "fail" then
+      fail(where, unreadable, first + count - 1, #paths)
+    end
   end
   return unreadable
 end

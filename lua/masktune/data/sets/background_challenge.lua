@@ -1,6 +1,8 @@
 --- ImageNet-9 and the Background Challenge (Xiao et al. 2021): nine classes, foregrounds and backgrounds taken apart.
 local check = require "masktune.check"
 local core = require "masktune.core"
+local image_files = require "masktune.data.image_files"
+local notice = require "masktune.notice"
 local photo_set = require "masktune.data.photo_set"
 local tables = require "masktune.tables"
 
@@ -66,19 +68,20 @@ local function background_challenge(options)
   local o = check.options(WHERE, options, schema)
   local folder = folder_of(o)
   local folders, count = class_folders(folder)
+  local skipped = image_files.nothing_skipped()
   local rows = { names = {}, paths = {}, label = {}, folder = folder, label_values = {}, class_names = {} }
   for number = 0, count - 1 do
     rows.label_values[number + 1] = tostring(number)
     rows.class_names[number + 1] = folders[number]:match("^%d+_(.*)")
-    for _, name in ipairs(core.list_directory(folder .. "/" .. folders[number])) do
-      if name:lower():find("%.jpe?g$") or name:lower():find("%.png$") then
-        local place = #rows.names + 1
-        rows.names[place] = folders[number] .. "/" .. name
-        rows.paths[place] = folder .. "/" .. rows.names[place]
-        rows.label[place] = tostring(number)
-      end
+    for _, path in ipairs((image_files.collect(folder, folder .. "/" .. folders[number], true, skipped))) do
+      local place = #rows.names + 1
+      rows.names[place] = path:sub(#folder + 2)
+      rows.paths[place] = path
+      rows.label[place] = tostring(number)
     end
   end
+  local passed_over = image_files.describe_skipped(skipped)
+  if passed_over then notice.say("%s: '%s': passed over %s", WHERE, folder, passed_over) end
   local set = photo_set.build(WHERE, rows, o)
   set.name, set.split, set.variant = ("ImageNet-9, %s"):format(o.variant), o.split, o.variant
   return set

@@ -1,40 +1,71 @@
---- Cats vs Dogs (Kaggle 2013; Elson et al. 2007): a folder of cat.N.jpg and dog.N.jpg.
+--- Cats vs Dogs (Kaggle 2013; Elson et al. 2007): a folder of cat.N.jpg and dog.N.jpg, in any case and image format.
 -- @module masktune.data.cats_dogs
 local check = require "masktune.check"
 local core = require "masktune.core"
+local image_files = require "masktune.data.image_files"
 local image_list = require "masktune.data.image_list"
 
 local WHERE = "mt.data.cats_dogs"
 local class_names = { "cat", "dog" }
+local list_files = { ["cat_idx.txt"] = true, ["dog_idx.txt"] = true }
+
+--- Class and number that a name has, "cat.12.jpg" in any case and with any suffix; nil for another name.
+local function parts_of(name)
+  local class, digits = name:lower():match "^(%a+)%.(%d+)%.%w+$"
+  local number = digits and math.tointeger(tonumber(digits))
+  if number and (class == "cat" or class == "dog") then return class, number end
+end
 
 local function holds_images(folder)
   local ok, names = pcall(core.list_directory, folder)
   for _, name in ipairs(ok and names or {}) do
-    if name:find("^cat%.%d+%.jpg$") then return true end
+    if parts_of(name) then return true end
   end
   return false
 end
 
---- The folder of the images: root, or Kaggle's folder train in it.
-local function image_place(root)
-  for _, folder in ipairs { root, root .. "/train" } do
-    if holds_images(folder) then return folder end
+--- The same photographs in two folders, as others publish them.
+local function class_folders(root)
+  for _, folder in ipairs { root, root .. "/train", root .. "/PetImages" } do
+    for _, name in ipairs { "Cat", "cat", "cats" } do
+      if core.path_kind(folder .. "/" .. name) == "folder" then return folder end
+    end
   end
-  error(("%s: no cat.N.jpg in '%s' and '%s/train'"):format(WHERE, root, root), 0)
 end
 
---- Class name -> the numbers of its images, rising.
-local function numbers_in(folder)
-  local numbers = { cat = {}, dog = {} }
-  for _, name in ipairs(core.list_directory(folder)) do
-    local class, number = name:match("^(%a+)%.(%d+)%.jpg$")
-    if numbers[class] then table.insert(numbers[class], math.tointeger(tonumber(number))) end
+--- The folder of the images: root, or Kaggle's folder train in it.
+local function image_place(root)
+  for _, folder in ipairs { root, root .. "/train", root .. "/train/train" } do
+    if holds_images(folder) then return folder end
+  end
+  local other = class_folders(root)
+  error(("%s: no cat.N.jpg in '%s' and '%s/train'%s"):format(WHERE, root, root, other
+    and ("; '%s' has a folder for each class, which mt.data.image_folder reads"):format(other) or ""), 0)
+end
+
+--- Class name -> the numbers of its images, rising; class name -> number -> path.
+local function numbers_in(folder, skipped)
+  local numbers, paths = { cat = {}, dog = {} }, { cat = {}, dog = {} }
+  local images, folders = image_files.look(folder, skipped, list_files)
+  for _, path in ipairs(images) do
+    local class, number = parts_of(image_files.name_of(path))
+    if not class then
+      image_files.pass_over(skipped, "outside", { path })
+    elseif paths[class][number] then
+      error(("%s: '%s' and '%s' are both %s %d"):format(WHERE, paths[class][number], path, class, number), 0)
+    else
+      paths[class][number] = path
+      table.insert(numbers[class], number)
+    end
+  end
+  for _, inner in ipairs(folders) do
+    image_files.pass_over(skipped, "deeper", (image_files.collect(folder, inner, true, skipped)))
   end
   for _, class in ipairs(class_names) do
     if #numbers[class] == 0 then error(("%s: no %s.N.jpg in '%s'"):format(WHERE, class, folder), 0) end
     table.sort(numbers[class])
   end
-  return numbers
+  return numbers, paths
 end
 
 -- ---- which images are the test split ----
@@ -93,13 +124,14 @@ end
 
 -- ---- the data set ----
 
-local function choose(o, folder)
-  local numbers, paths, labels = numbers_in(folder), {}, {}
+local function choose(o, folder, skipped)
+  local numbers, path_of = numbers_in(folder, skipped)
+  local paths, labels = {}, {}
   local test = test_numbers(o, folder, numbers)
   for label, class in ipairs(class_names) do
     for _, number in ipairs(numbers[class]) do
       if (test[class][number] == true) == (o.split == "test") then
-        paths[#paths + 1] = ("%s/%s.%d.jpg"):format(folder, class, number)
+        paths[#paths + 1] = path_of[class][number]
         labels[#labels + 1] = label
       end
     end
@@ -128,7 +160,9 @@ end
 local function cats_dogs(options)
   local o = check.options(WHERE, options, schema)
   o.height, o.width = image_list.size(WHERE, o.size)
-  local paths, labels = choose(o, image_place(o.root))
+  local skipped = image_files.nothing_skipped()
+  local paths, labels = choose(o, image_place(o.root), skipped)
+  image_list.log_skipped(WHERE, o, skipped)
   local images, positions, unreadable = image_list.read(WHERE, paths, o)
   for i, position in ipairs(positions) do
     labels[i] = labels[position]
@@ -139,6 +173,7 @@ local function cats_dogs(options)
     file = core.tensor(positions, { dtype = "int32" }),
     files = paths,
     unreadable = unreadable,
+    skipped = skipped.counts,
     classes = 2,
     class_names = class_names,
     name = "Cats vs Dogs",

@@ -14,6 +14,7 @@ local PIXELS = SIDE * SIDE * CHANNELS
 local RECORD = 1 + PIXELS
 local RECORDS_PER_FILE = 10000
 local FOLDER = "cifar-10-batches-bin"
+local places = { "cifar10", FOLDER, "cifar10/" .. FOLDER, "CIFAR10", "CIFAR10/" .. FOLDER }
 
 --- Split -> its files.
 cifar10.files = {
@@ -66,15 +67,28 @@ end
 
 local function holds(folder, split)
   for _, name in ipairs(cifar10.files[split]) do
-    if not core.file_exists(folder .. "/" .. name) then return false end
+    if not folders.has_file(folder .. "/" .. name) then return false end
   end
   return true
 end
 
+local BINARY = ("; the binary version is needed (%s), which mt.data.download_cifar10 fetches"):format(
+  cifar10.archive.name)
+
+local other_forms = {
+  { "cifar-10-batches-py", "the Python version" .. BINARY },
+  { "data_batch_1", "of the Python version" .. BINARY },
+  { "cifar-10-python.tar.gz", "the Python version" .. BINARY },
+  { "cifar-10-batches-mat", "the MATLAB version" .. BINARY },
+  { "data_batch_1.mat", "of the MATLAB version" .. BINARY },
+  { cifar10.archive.name, "the archive, not yet unpacked (tar xzf FILE)" },
+  { "train/airplane", "a folder of images; the folder above it is a root for mt.data.image_folder" },
+}
+
 --- Reads CIFAR-10.
--- @tparam[opt] table options `root`: the folder with the .bin files, directly or in cifar-10-batches-bin or cifar10
--- (without it $MASKTUNE_DATA, ./data and the user's cache folder are searched); `split`: "train" (50,000, default) or
--- "test" (10,000); `published` (true): each file must have the published size; false: any number of images
+-- @tparam[opt] table options `root`: the folder with the .bin files, directly or in cifar-10-batches-bin, cifar10 or
+-- CIFAR10 (without it $MASKTUNE_DATA, ./data and the user's cache folder are searched); `split`: "train" (50,000,
+-- default) or "test" (10,000); `published` (true): each file must have the published size; false: any number of images
 -- @treturn table data set: images uint8 {N,32,32,3}, labels int32 {N} in 1..10, class_names
 -- @raise naming the file: missing, of a wrong size, or with a label that is none
 function cifar10.read(options)
@@ -83,11 +97,10 @@ function cifar10.read(options)
     split = { choices = { "train", "test" }, default = "train" },
     published = { type = "boolean", default = true },
   })
-  local folder, searched = folders.find(o.root, { "cifar10", FOLDER, "cifar10/" .. FOLDER },
-    function(place) return holds(place, o.split) end)
+  local folder, searched, where = folders.find(o.root, places, function(place) return holds(place, o.split) end)
   if not folder then
-    error(("mt.data.cifar10: '%s' not found in: %s"):format(table.concat(cifar10.files[o.split], "', '"),
-      table.concat(searched, ", ")), 2)
+    error(("mt.data.cifar10: '%s' not found in: %s%s"):format(table.concat(cifar10.files[o.split], "', '"),
+      where, folders.hint(searched, other_forms)), 2)
   end
   local parts, labels = {}, {}
   for i, name in ipairs(cifar10.files[o.split]) do

@@ -28,11 +28,18 @@ mnist.mirrors = {
 
 -- ---- where ----
 
---- The path of a file as it is on disk, plain or gzipped; nil where it is not.
+--- Where MNIST lies below the folder it was put in; MNIST/raw and raw are torchvision's.
+local places = { "mnist", "MNIST/raw", "MNIST", "raw" }
+
+--- The path of a file as it is on disk, plain or gzipped; nil where it is not. Some programs unpack `a-idx3-ubyte` as
+-- `a.idx3-ubyte`, or into a folder of its own name.
 local function existing(folder, name)
-  for _, suffix in ipairs { "", ".gz" } do
-    local path = folder .. "/" .. name .. suffix
-    if core.file_exists(path) then return path end
+  local dotted = name:gsub("%-idx", ".idx")
+  for _, spelling in ipairs { name, dotted } do
+    for _, ending in ipairs { "", ".gz", "/" .. spelling } do
+      local path = folder .. "/" .. spelling .. ending
+      if folders.has_file(path) then return path end
+    end
   end
 end
 
@@ -48,7 +55,7 @@ end
 function mnist.cache_folder() return folders.cache "mnist" end
 
 local function find(root, splits)
-  return folders.find(root, { "mnist" }, function(folder)
+  return folders.find(root, places, function(folder)
     for _, split in ipairs(splits) do
       if not holds(folder, split) then return false end
     end
@@ -56,7 +63,7 @@ local function find(root, splits)
   end)
 end
 
---- The folder that holds all four files, plain or .gz, directly or in a folder "mnist".
+--- The folder that holds all four files, plain or .gz, directly or in a folder mnist, MNIST/raw, MNIST or raw.
 -- @tparam[opt] string root where to look; else $MASKTUNE_DATA, ./data and the user's cache folder, in this order
 -- @treturn ?string folder; nil where no place has them
 -- @treturn ?table the folders that were looked at, when none has them
@@ -98,6 +105,12 @@ local function read_split(folder, files)
   }
 end
 
+local other_forms = {
+  { "mnist.npz", "Keras's MNIST; the four idx files are needed, which mt.data.download_mnist fetches" },
+  { "mnist.pkl.gz", "a Python pickle of MNIST; the four idx files are needed, which mt.data.download_mnist fetches" },
+  { "processed/training.pt", "an old torchvision's MNIST; the four idx files are needed, usually in the folder raw" },
+}
+
 --- Reads MNIST.
 -- @tparam[opt] table options `root`: the folder (see find_mnist; without it the usual places are searched);
 -- `split`: "train" (60,000, default) or "test" (10,000)
@@ -109,10 +122,10 @@ function mnist.read(options)
     split = { choices = { "train", "test" }, default = "train" },
   })
   local files = mnist.files[o.split]
-  local folder, searched = find(o.root, { o.split })
+  local folder, searched, where = find(o.root, { o.split })
   if not folder then
-    error(("mt.data.mnist: '%s' and '%s' (or .gz) not found in: %s"):format(
-      files.images.name, files.labels.name, table.concat(searched, ", ")), 2)
+    error(("mt.data.mnist: '%s' and '%s' (or .gz) not found in: %s%s"):format(files.images.name, files.labels.name,
+      where, folders.hint(searched, other_forms)), 2)
   end
   local set = read_split(folder, files)
   set.classes, set.name, set.split = 10, "MNIST", o.split

@@ -52,9 +52,21 @@ local function digits_of(path, y, count)
   return core.tensor(values, { dtype = "int32" })
 end
 
+local FULL = "of the full numbers (format 1); the cropped digits are needed (format 2), which "
+  .. "mt.data.download_svhn fetches"
+
+local other_forms = {
+  { "digitStruct.mat", FULL },
+  { "train/digitStruct.mat", FULL },
+  { "test/digitStruct.mat", FULL },
+  { "train.tar.gz", FULL },
+  { "test.tar.gz", FULL },
+}
+
 --- Reads SVHN.
--- @tparam[opt] table options `root`: the folder with the .mat files, directly or in svhn (without it $MASKTUNE_DATA,
--- ./data and the user's cache folder are searched); `split`: "train" (73,257, default) or "test" (26,032)
+-- @tparam[opt] table options `root`: the folder with the .mat files, directly or in svhn or SVHN (without it
+-- $MASKTUNE_DATA, ./data and the user's cache folder are searched); `split`: "train" (73,257, default) or "test"
+-- (26,032)
 -- @treturn table data set: images uint8 {N,32,32,3}, digits int32 {N} in 0..9, labels int32 {N} = digits + 1,
 -- class_names
 -- @raise naming the file: missing, damaged, or not what SVHN's files hold
@@ -64,10 +76,10 @@ function svhn.read(options)
     split = { choices = { "train", "test" }, default = "train" },
   })
   local name = svhn.files[o.split].name
-  local folder, searched = folders.find(o.root, { "svhn" },
-    function(place) return core.file_exists(place .. "/" .. name) end)
+  local folder, searched, where = folders.find(o.root, { "svhn", "SVHN" },
+    function(place) return folders.has_file(place .. "/" .. name) end)
   if not folder then
-    error(("mt.data.svhn: '%s' not found in: %s"):format(name, table.concat(searched, ", ")), 2)
+    error(("mt.data.svhn: '%s' not found in: %s%s"):format(name, where, folders.hint(searched, other_forms)), 2)
   end
   local path = folder .. "/" .. name
   local arrays = core.read_mat(path)
