@@ -9,7 +9,6 @@
 #include "ops/cross_entropy.h"
 
 #include "autograd/tape.h"
-#include "core/memory.h"
 #include "core/threads.h"
 #include "ops/row_norm.h"
 

@@ -21,6 +21,9 @@ local function sample_objects()
     function() return core.nn.ReLU() end,
     function() return core.nn.Sequential{ core.nn.Linear(3, 2), core.nn.ReLU() } end,
     function() return core.optim.sgd({ core.rand(2, { requires_grad = true }) }, { lr = 0.1 }) end,
+    function()
+      return core.optim.adamw({ { params = { core.rand(2, { requires_grad = true }) }, lr = 0.2 } }, { lr = 0.1 })
+    end,
   } do
     local ok, object = pcall(make)
     if ok then objects[#objects + 1] = object end
