@@ -118,6 +118,7 @@ function image_files.name_of(path) return path:match "[^/]*$" end
 -- How many are its own, and the names of the folders in it that have images.
 local function descend(folder, found, skipped, above)
   local _, identity = core.path_kind(folder)
+  identity = identity or folder -- one that has gone since: listing it says so
   if above[identity] then
     skip(skipped, "irregular", folder)
     return 0, {}

@@ -6,6 +6,7 @@ local image_files = require "masktune.data.image_files"
 local image_list = require "masktune.data.image_list"
 
 local WHERE = "mt.data.image_folder"
+local MOST_NAMED = 10
 
 local function fail(message, ...) error((WHERE .. ": " .. message):format(...), 0) end
 
@@ -22,6 +23,12 @@ local function names_of(classes)
     names[i] = class.name
   end
   return names
+end
+
+--- Names as text, not all of a thousand.
+local function listed(names)
+  if #names <= MOST_NAMED then return table.concat(names, ", ") end
+  return ("%s, ... (%d in all)"):format(table.concat(names, ", ", 1, MOST_NAMED), #names)
 end
 
 local function parent(path)
@@ -67,7 +74,7 @@ local function hint_at_level(root, classes, log)
     if class.own > 0 or #class.folders < 2 or table.concat(class.folders, ", ") ~= inner then return end
   end
   log(("%s: every folder in '%s' has the folders %s: if those are the classes, root is one of %s"):format(WHERE, root,
-    inner, table.concat(names_of(classes), ", ")))
+    listed(classes[1].folders), listed(names_of(classes))))
 end
 
 local function hint_at_case(root, classes, log)
@@ -116,7 +123,7 @@ local function refuse_unknown(folder, class_names)
       fail("'%s' is not a class: class_names has '%s', which differs in case", folder.path, name)
     end
   end
-  fail("'%s' is not a class: class_names has %s", folder.path, table.concat(class_names, ", "))
+  fail("'%s' is not a class: class_names has %s", folder.path, listed(class_names))
 end
 
 --- The classes of another set, usually that for training, each with its folder where there is one.
@@ -161,7 +168,7 @@ local function find_missing(o, class_names, labels)
   end
   if #missing == 0 then return missing end
   if not o.class_names then fail("no image of class '%s' can be read", missing[1]) end
-  o.log(("%s: no image of %s in '%s'"):format(WHERE, table.concat(missing, ", "), o.root))
+  o.log(("%s: no image of %s in '%s'"):format(WHERE, listed(missing), o.root))
   return missing
 end
 
