@@ -19,7 +19,7 @@ PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
 OPT        ?= -O3 -g
 WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-ALL_CFLAGS  = -std=gnu11 -fPIC -fopenmp -fvisibility=hidden $(OPT) $(WARNINGS) -Icsrc -MMD -MP $(CFLAGS)
+ALL_CFLAGS  = -std=gnu11 -fPIC -pthread -fvisibility=hidden $(OPT) $(WARNINGS) -Icsrc -MMD -MP $(CFLAGS)
 # No signalling and no errno from libm: lets the compiler vectorise; NaN and infinity keep their meaning.
 KERNEL_CFLAGS := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 LIBS       := $(PKG_LIBS) -lm -lpthread
@@ -48,10 +48,10 @@ endif
 .PHONY: all
 all: $(MODULE) ## build the C core (the default)
 
-# nodelete: Lua unloads the module when its state closes, while OpenMP's threads still run in it.
+# nodelete: Lua unloads the module when its state closes, while the pool's threads (core/threads.h) still live in it.
 $(MODULE): $(OBJECTS)
 	@mkdir -p $(@D)
-	$(SAY)$(CC) -shared -fopenmp -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(SAY)$(CC) -shared -pthread -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/obj/lua/%.o: csrc/lua/%.c
 	@mkdir -p $(@D)
@@ -122,7 +122,7 @@ FUZZ_SRC     = csrc/core/error.c csrc/core/tensor.c $(wildcard csrc/io/*.c) \
                $(addprefix csrc/image/,png.c jpeg.c bmp.c pnm.c exif.c pixels.c) spec/fuzz/support.c
 FUZZ_OBJECTS = $(FUZZ_SRC:%.c=$(FUZZ_BUILD)/obj/%.o)
 FUZZ_FLAGS   = -std=gnu11 -O1 -g -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined \
-               -fno-omit-frame-pointer -Wno-unknown-pragmas -Icsrc -Ispec/fuzz -MMD -MP $(PKG_INC)
+               -fno-omit-frame-pointer -Icsrc -Ispec/fuzz -MMD -MP $(PKG_INC)
 FUZZ_C       = $(patsubst spec/fuzz/%.c,%,$(filter-out spec/fuzz/support.c,$(wildcard spec/fuzz/*.c)))
 
 fuzz: ## damaged files for every reader, under the sanitizers (FUZZ_SECONDS=60 each, FUZZ_TARGETS="png jpeg ...")
@@ -147,7 +147,7 @@ lint: ## luacheck, clang-format, and a build with warnings as errors
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
 
-bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick)
+bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick, --company)
 	@.ci/setup
 	@$(BUILD_ALL)
 	@$(RUN) $(LUA) examples/bench.lua --json bench.json $(BENCH_FLAGS)

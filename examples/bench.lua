@@ -11,9 +11,11 @@ local mt = require "masktune"
 
 local usage = [[
 usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2] [--no-torch] [--json FILE]
+       bench.lua --company [--quick] [--json FILE]
 --quick: under two minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch in
 channels_last only, which has been its better layout on processors.
 PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
+--company: ours alone, what the speed is beside other busy processes, in percent of that alone.
 ]]
 
 --- Net -> how to build it and what it costs. macs: multiply-adds of one image's forward pass; first_macs: those of the
@@ -166,7 +168,7 @@ local function work_for(net, work, threads, weights, batch)
   print("first", step(), mt._VERSION)
   for line in io.lines() do
     if line == "end" then break end
-    print("rate", rate(step, tonumber(line)) * net.batch)
+    print("rate", rate(step, tonumber(line)) * data.images:size(1))
   end
   print("peak", peak_mb())
 end
@@ -202,11 +204,19 @@ function Worker:answer(what)
   return tonumber(value), rest
 end
 
+function Worker:begin_round(seconds)
+  self.requests:write(seconds, "\n")
+end
+
+function Worker:end_round()
+  self.rates[#self.rates + 1] = self:answer("rate")
+end
+
 --- First some peace: the threads of other workers go on spinning for up to 0.2 s after their last step.
 function Worker:round(seconds)
   os.execute("sleep 0.25")
-  self.requests:write(seconds, "\n")
-  self.rates[#self.rates + 1] = self:answer("rate")
+  self:begin_round(seconds)
+  self:end_round()
 end
 
 function Worker:finish()
@@ -217,10 +227,19 @@ function Worker:finish()
   self.rate = median(self.rates)
 end
 
+--- What a worker is told.
+local function case_of(net, work, threads, folder)
+  return ("%s %s %d %s/weights %s/batch"):format(net.name, work.name, threads, folder, folder)
+end
+
+local function start_ours(case, folder)
+  return start_worker("ours", ("%s %s --worker %s"):format(quoted(arg[-1]), quoted(arg[0]), case), folder)
+end
+
 --- Ours and PyTorch's layouts with one number of threads.
 local function start_workers(net, work, threads, options, folder)
-  local case = ("%s %s %d %s/weights %s/batch"):format(net.name, work.name, threads, folder, folder)
-  local workers = { start_worker("ours", ("%s %s --worker %s"):format(quoted(arg[-1]), quoted(arg[0]), case), folder) }
+  local case = case_of(net, work, threads, folder)
+  local workers = { start_ours(case, folder) }
   if options.python then
     local script = quoted(arg[0]:gsub("bench%.lua$", "bench_torch.py"))
     for _, layout in ipairs(options.layouts) do
@@ -277,15 +296,15 @@ local function ceiling(threads, options)
   return median(rounds)
 end
 
-local function write_batch(net, folder)
+local function write_batch(net, count, folder)
   mt.manual_seed(1)
   mt.save(folder .. "/weights", net.build():state_dict())
   local labels = {}
-  for i = 1, net.batch do
+  for i = 1, count do
     labels[i] = i * 3 % net.classes + 1
   end
   mt.save(folder .. "/batch", {
-    images = mt.rand(net.batch, table.unpack(net.image)),
+    images = mt.rand(count, table.unpack(net.image)),
     labels = mt.tensor(labels):to("int32"),
   })
 end
@@ -317,7 +336,7 @@ local function run(options, folder)
     "GFLOP/s", "ceiling", "peak", "start", "scale")
   print(head .. (options.python and " | PyTorch's better layout          peak    start | ratio" or ""))
   for _, net in ipairs(options.nets) do
-    write_batch(net, folder)
+    write_batch(net, net.batch, folder)
     for _, work in ipairs(options.works) do
       local groups = measure(net, work, options, folder)
       for i, threads in ipairs(options.threads) do
@@ -350,6 +369,118 @@ local function run(options, folder)
   if options.json then mt.write_file(options.json, mt.json.encode(results) .. "\n") end
 end
 
+-- ---- in company ----
+
+--- Calls f while one busy loop a core is running, which ends with f, or by itself after a minute of its core.
+local function beside_busy_processes(cores, f)
+  local pids, pipes = {}, {}
+  for i = 1, cores do
+    pipes[i] = assert(io.popen(("echo $$; exec %s -e 'while os.clock() < 60 do end'"):format(quoted(arg[-1]))))
+    pids[i] = assert(pipes[i]:read(), "a busy process did not start")
+  end
+  local ok, message = pcall(f)
+  os.execute("kill " .. table.concat(pids, " "))
+  for _, pipe in ipairs(pipes) do
+    pipe:close()
+  end
+  if not ok then error(message, 0) end
+end
+
+--- Situations, in each round one after the other: a name, the share of the speed alone that it should reach, and how a
+-- round of it is run. The workers: `one` and `another` with a thread a core, `many` with two.
+local situations = {
+  {
+    name = "alone",
+    run = function(workers, seconds)
+      workers.one:round(seconds)
+    end,
+  },
+  {
+    name = "one busy process a core",
+    wanted = 0.45,
+    run = function(workers, seconds, cores)
+      beside_busy_processes(cores, function()
+        workers.one:round(seconds)
+      end)
+    end,
+  },
+  {
+    name = "two trainings at once",
+    wanted = 0.45,
+    run = function(workers, seconds)
+      workers.another:begin_round(seconds)
+      workers.one:begin_round(seconds)
+      workers.one:end_round()
+      workers.another:end_round()
+    end,
+  },
+  {
+    name = "two threads a core",
+    wanted = 0.85,
+    run = function(workers, seconds)
+      workers.many:round(seconds)
+    end,
+  },
+}
+
+--- The slower one's, where several were at work.
+local function rate_of_round(workers)
+  local least
+  for _, worker in pairs(workers) do
+    local rate_now = table.remove(worker.rates)
+    if rate_now and (not least or rate_now < least) then least = rate_now end
+  end
+  return least
+end
+
+local function measure_company(batch, options, folder)
+  local net, work, cores = nets[1], works[1], mt.machine().cores
+  write_batch(net, batch, folder)
+  local workers = {
+    one = start_ours(case_of(net, work, cores, folder), folder),
+    another = start_ours(case_of(net, work, cores, folder), folder),
+    many = start_ours(case_of(net, work, 2 * cores, folder), folder),
+  }
+  local rates = {}
+  for _ = 1, options.rounds do
+    for _, situation in ipairs(situations) do
+      situation.run(workers, options.seconds, cores)
+      local of_situation = rates[situation.name] or { rates = {} }
+      rates[situation.name] = of_situation
+      table.insert(of_situation.rates, rate_of_round(workers))
+    end
+  end
+  for _, worker in pairs(workers) do
+    table.insert(worker.rates, 0)
+    worker:finish()
+  end
+  return rates
+end
+
+local function run_company(options, folder)
+  local results = { company = {} }
+  print(("%-10s %6s  %-24s %10s %5s %9s %9s"):format("net", "batch", "company", "images/s", "", "of alone", "wanted"))
+  for _, batch in ipairs{ 16, 128 } do
+    local rates = measure_company(batch, options, folder)
+    for _, situation in ipairs(situations) do
+      local ours = rates[situation.name]
+      local share = ratio(ours, rates.alone)
+      print(("%-10s %6d  %-24s %10.0f +-%2.0f%% %8.0f%% %9s"):format(nets[1].name, batch, situation.name,
+        median(ours.rates), 100 * spread(ours.rates), 100 * share,
+        situation.wanted and (">= %.0f%%"):format(100 * situation.wanted) or ""))
+      table.insert(results.company, {
+        net = nets[1].name,
+        batch = batch,
+        company = situation.name,
+        ours = rounded(median(ours.rates), 1),
+        share_of_alone = rounded(share, 3),
+        wanted = situation.wanted,
+      })
+    end
+  end
+  if options.json then mt.write_file(options.json, mt.json.encode(results) .. "\n") end
+end
+
 local function parse(arguments)
   local options = { nets = nets, works = works, rounds = 9, seconds = 1, layouts = { "nchw", "channels_last" } }
   options.python = os.getenv("MASKTUNE_PYTHON") or "python3"
@@ -360,6 +491,9 @@ local function parse(arguments)
     end,
     ["--no-torch"] = function()
       options.python = nil
+    end,
+    ["--company"] = function()
+      options.python, options.company = nil, true
     end,
     ["--help"] = function()
       io.write(usage)
@@ -414,7 +548,7 @@ local function main()
   local temporary = assert(io.popen("mktemp -d"))
   local folder = temporary:read()
   temporary:close()
-  local ok, message = pcall(run, options, folder)
+  local ok, message = pcall(options.company and run_company or run, options, folder)
   os.execute("rm -rf " .. quoted(folder))
   if not ok then error(message, 0) end
 end

@@ -38,9 +38,9 @@ describe("the README's Lua", function()
 
   for number, block in ipairs(lua) do
     local first = block:match("[^\n]*"):sub(1, 60)
-    it(("block %d (%s ...) runs as a script and in the REPL"):format(number, first), function()
+    it(("block %d (%s ...) runs as a script and in the REPL #nosan"):format(number, first), function()
       process.with_folder(function(folder)
-        write_mnist(folder .. "/mnist", 1200)
+        write_mnist(folder .. "/mnist", 500)
         local ok, output = run(folder, "input.lua", block)
         assert.is_true(ok, output)
         local _, said = run(folder, "-i < input.lua", block .. "\nprint('the end')\n")
@@ -67,5 +67,59 @@ describe("the README's Lua", function()
       end)
     end
     assert.is_true(shown >= 1)
+  end)
+end)
+
+describe("the README's lists", function()
+  --- The names in a table, or the methods of a class of the core.
+  local function names_of(value)
+    local names = {}
+    for name in pairs(value) do
+      names[#names + 1] = tostring(name)
+    end
+    table.sort(names)
+    return names
+  end
+
+  local function methods_of(class)
+    local _, methods = debug.getupvalue(debug.getregistry()[class].__index, 1)
+    return methods
+  end
+
+  --- What the first `...` of the second cell of a row lists.
+  local function listed(row)
+    local readme = mt.read_file("README.md")
+    local text = readme:match("\n| " .. row:gsub("%p", "%%%0") .. " | `([^`]*)`")
+    assert.is_string(text, row)
+    local names = {}
+    for name in text:gmatch("%S+") do
+      names[#names + 1] = name
+    end
+    return names
+  end
+
+  local functions, samplers = {}, {}
+  for name, value in pairs(require "masktune.core") do
+    if type(value) == "function" then functions[name] = true end
+  end
+  for name in pairs(mt.data.samplers) do
+    if name ~= "check" then samplers[name] = true end
+  end
+
+  for row, value in pairs {
+    ["`mt`"] = functions,
+    ["tensors"] = methods_of "masktune.Tensor",
+    ["modules"] = methods_of "masktune.Module",
+    ["`mt.nn`"] = mt.nn, ["`mt.models`"] = mt.models, ["`mt.optim`"] = mt.optim, ["`mt.schedule`"] = mt.schedule,
+    ["`mt.losses`"] = mt.losses, ["`mt.methods`"] = mt.methods, ["`mt.cam`"] = mt.cam, ["`mt.mask`"] = mt.mask,
+    ["`mt.cam_quality`"] = mt.cam_quality, ["`mt.metrics`"] = mt.metrics, ["`mt.selective`"] = mt.selective,
+    ["`mt.data.sets`"] = mt.data.sets, ["`mt.image`"] = mt.image,
+  } do
+    it("name what there is in the row " .. row, function() assert.same(names_of(value), listed(row)) end)
+  end
+
+  it("name the samplers", function()
+    local text = mt.read_file("README.md"):match("`mt.data.samplers`: `([^`]*)`")
+    assert.equal(table.concat(names_of(samplers), " "), text)
   end)
 end)

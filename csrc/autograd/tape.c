@@ -1,12 +1,13 @@
 #include "autograd/tape.h"
 
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
-#define ADD_CHUNK 16384 /* elements of a gradient sum that a thread takes at a time */
+#define ADD_CHUNK 32768 /* elements of a gradient sum that a thread takes at a time */
 
 static mt_grad_mode grad_mode = MT_GRAD_ON;
 static uint64_t next_sequence = 1;
@@ -22,26 +23,24 @@ bool mt_needs_grad(const mt_tensor *t) {
 
 /* ---- nodes ---- */
 
-static mt_node *node_new(const mt_op *op, int n_inputs, int n_saved, size_t context_size) {
-  mt_node *node = calloc(1, sizeof *node);
-  if (!node) return NULL;
-  node->refs = 1;
-  node->sequence = next_sequence++;
-  node->op = op;
-  node->n_inputs = n_inputs;
-  node->n_saved = n_saved;
-  node->input_nodes = calloc((size_t)n_inputs + 1, sizeof *node->input_nodes);
-  node->input_leaves = calloc((size_t)n_inputs + 1, sizeof *node->input_leaves);
-  node->needs = calloc((size_t)n_inputs + 1, sizeof *node->needs);
-  node->saved = calloc((size_t)n_saved + 1, sizeof *node->saved);
-  node->saved_versions = calloc((size_t)n_saved + 1, sizeof *node->saved_versions);
-  node->context = context_size ? malloc(context_size) : NULL;
-  return node;
-}
+static size_t aligned(size_t bytes) { return (bytes + _Alignof(max_align_t) - 1) & ~(_Alignof(max_align_t) - 1); }
 
-static bool node_complete(const mt_node *node, size_t context_size) {
-  return node->input_nodes && node->input_leaves && node->needs && node->saved && node->saved_versions &&
-         (node->context || context_size == 0);
+/* One block: the node, its context, and its arrays from the widest elements to the narrowest. */
+static mt_node *node_new(const mt_op *op, int n_inputs, int n_saved, const void *context, size_t context_size) {
+  const size_t inputs = (size_t)n_inputs, saved = (size_t)n_saved;
+  const size_t context_at = aligned(sizeof(mt_node)), arrays_at = context_at + aligned(context_size);
+  char *block = calloc(1, arrays_at + inputs * (sizeof(mt_node *) + sizeof(mt_tensor *) + sizeof(bool)) +
+                              saved * (sizeof(mt_tensor *) + sizeof(uint32_t)));
+  if (!block) return NULL;
+  mt_node *node = (mt_node *)block;
+  *node = (mt_node){.refs = 1, .sequence = next_sequence++, .op = op, .n_inputs = n_inputs, .n_saved = n_saved};
+  node->input_nodes = (mt_node **)(block + arrays_at);
+  node->input_leaves = (mt_tensor **)(node->input_nodes + inputs);
+  node->saved = node->input_leaves + inputs;
+  node->saved_versions = (uint32_t *)(node->saved + saved);
+  node->needs = (bool *)(node->saved_versions + saved);
+  if (context_size) node->context = memcpy(block + context_at, context, context_size);
+  return node;
 }
 
 static void node_drop_saved(mt_node *node) {
@@ -51,17 +50,17 @@ static void node_drop_saved(mt_node *node) {
   }
 }
 
+static void node_drop_context(mt_node *node) {
+  if (node->context && node->op->destroy) node->op->destroy(node->context);
+  node->context = NULL;
+}
+
 /* Frees the node itself; its edges are the caller's business. */
 static void node_free(mt_node *node) {
   node_drop_saved(node);
+  node_drop_context(node);
   mt_release(node->grad);
-  if (node->context && node->op->destroy) node->op->destroy(node->context);
-  free(node->context);
-  free(node->input_nodes);
-  free(node->input_leaves);
-  free(node->needs);
-  free(node->saved);
-  free(node->saved_versions);
+  if (node->op->release) node->op->release(node->op);
   free(node);
 }
 
@@ -87,8 +86,19 @@ void mt_node_release(mt_node *node) {
   }
 }
 
+/* What lies before a node that was walked is of no more use, even if a script keeps the result. */
+static void node_drop_edges(mt_node *node) {
+  for (int i = 0; i < node->n_inputs; i++) {
+    mt_release(node->input_leaves[i]);
+    node->input_leaves[i] = NULL;
+    if (node->input_nodes[i]) mt_node_release(node->input_nodes[i]);
+    node->input_nodes[i] = NULL;
+  }
+}
+
 static void discard_context(const mt_op *op, const void *context, size_t context_size) {
   if (context_size && op->destroy) op->destroy((void *)(uintptr_t)context);
+  if (op->release) op->release(op);
 }
 
 static void node_connect(mt_node *node, mt_tensor *const *inputs) {
@@ -123,19 +133,12 @@ mt_tensor *mt_recorded(mt_tensor *output, const mt_op *op, int n_inputs, mt_tens
     discard_context(op, context, context_size);
     return output;
   }
-  mt_node *node = node_new(op, n_inputs, n_saved, context_size);
-  if (!node || !node_complete(node, context_size)) {
-    if (node) {
-      free(node->context);
-      node->context = NULL;
-      node->n_inputs = node->n_saved = 0;
-      mt_node_release(node);
-    }
+  mt_node *node = node_new(op, n_inputs, n_saved, context, context_size);
+  if (!node) {
     discard_context(op, context, context_size);
     mt_release(output);
     return mt_fail_null(MT_ERROR_MEMORY, "out of memory: cannot record %s for backward", op->name);
   }
-  if (context_size) memcpy(node->context, context, context_size);
   node_connect(node, inputs);
   if (node_save(node, saved) < 0) {
     mt_node_release(node);
@@ -167,9 +170,11 @@ static int list_push(node_list *list, mt_node *node) {
 }
 
 /* A binary heap on sequence numbers: the youngest node comes out first. Every node is pushed once,
- * when its first gradient arrives; by its turn all its gradients have. */
+ * when its first gradient arrives; by its turn all its gradients have. The heap holds references: a
+ * node that was walked lets go of those before it. */
 static int heap_push(node_list *heap, mt_node *node) {
   if (list_push(heap, node) < 0) return -1;
+  node->refs++;
   size_t i = heap->count - 1;
   while (i > 0) {
     const size_t parent = (i - 1) / 2;
@@ -197,6 +202,16 @@ static mt_node *heap_pop(node_list *heap) {
   }
 }
 
+typedef struct {
+  float *into;
+  const float *from;
+} addition;
+
+static void add_range(const void *context, int64_t begin, int64_t end) {
+  const addition *a = context;
+  mt_kernels->add(a->into + begin, a->into + begin, 1, a->from + begin, 1, end - begin);
+}
+
 /* *slot += g, taking over the caller's reference to g. */
 static int accumulate(mt_tensor **slot, mt_tensor *g) {
   if (!*slot) {
@@ -221,12 +236,7 @@ static int accumulate(mt_tensor **slot, mt_tensor *g) {
     mt_release(*slot);
     *slot = sum;
   }
-  float *into = mt_f32(sum);
-  const float *from = mt_f32(g);
-  const int64_t n = sum->count;
-#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * ADD_CHUNK) schedule(static)
-  for (int64_t at = 0; at < n; at += ADD_CHUNK)
-    mt_kernels->add(into + at, into + at, 1, from + at, 1, n - at < ADD_CHUNK ? n - at : ADD_CHUNK);
+  mt_parallel(sum->count, ADD_CHUNK, add_range, &(addition){mt_f32(sum), mt_f32(g)});
   mt_release(g);
   return 0;
 }
@@ -267,9 +277,11 @@ static int distribute(mt_node *node, mt_tensor **grads, node_list *heap) {
       status = accumulate_leaf(node->input_leaves[i], grads[i]);
     } else {
       mt_node *input = node->input_nodes[i];
-      const bool first = input->grad == NULL;
-      status = accumulate(&input->grad, grads[i]);
-      if (status == 0 && first) status = heap_push(heap, input);
+      if (!input->grad) status = heap_push(heap, input);
+      if (status == 0)
+        status = accumulate(&input->grad, grads[i]);
+      else
+        mt_release(grads[i]);
     }
   }
   return status;
@@ -291,6 +303,8 @@ static int visit(mt_node *node, node_list *heap) {
     node->spent = true;
     node_drop_saved(node);
     status = distribute(node, grads, heap);
+    node_drop_edges(node);
+    node_drop_context(node);
   } else {
     for (int i = 0; i < node->n_inputs; i++) mt_release(grads[i]);
   }
@@ -326,12 +340,20 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
   grad_mode = MT_GRAD_OFF; /* backward functions may use operations; nothing of theirs is recorded */
   node_list heap = {0};
   mt_retain(root); /* a backward function may be a script's, which can let go of it */
-  root->node->grad = seed;
   int status = heap_push(&heap, root->node);
-  while (status == 0 && heap.count > 0) status = visit(heap_pop(&heap), &heap);
+  if (status == 0)
+    root->node->grad = seed;
+  else
+    mt_release(seed);
+  while (status == 0 && heap.count > 0) {
+    mt_node *node = heap_pop(&heap);
+    status = visit(node, &heap);
+    mt_node_release(node);
+  }
   for (size_t i = 0; i < heap.count; i++) { /* after an error: gradients that found no taker */
     mt_release(heap.items[i]->grad);
     heap.items[i]->grad = NULL;
+    mt_node_release(heap.items[i]);
   }
   free(heap.items);
   grad_mode = mode;

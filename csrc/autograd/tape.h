@@ -22,6 +22,9 @@ typedef struct {
   int (*backward)(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs);
   /* Releases what the context holds beyond plain bytes; may be NULL. */
   void (*destroy)(void *context);
+  /* For an op that is counted: gives back the node's reference to it, last of all, since messages about a spent node
+   * still name it; may be NULL. */
+  void (*release)(const void *op);
 } mt_op;
 
 struct mt_node {
@@ -35,9 +38,9 @@ struct mt_node {
   int n_saved;
   mt_tensor **saved; /* detached; entries may be NULL */
   uint32_t *saved_versions;
-  void *context;   /* a copy of the bytes given to mt_recorded; freed with the node */
+  void *context;   /* a copy of the bytes given to mt_recorded */
   mt_tensor *grad; /* gradient of the output, gathered during backward */
-  bool spent;      /* backward ran and freed the saved values */
+  bool spent;      /* backward ran, and what it needed was freed: saved values, context and edges */
 };
 
 typedef enum {

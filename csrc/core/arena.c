@@ -133,10 +133,16 @@ static void cut(block *b, size_t size) {
   list(rest);
 }
 
+/* The free block at the end of a mapping that has room enough from there on. */
+static block *extendable(mapping *m, size_t size) {
+  block *last = m->last;
+  return last && last->is_free && (size_t)(limit_of(m) - (char *)last) >= size ? last : NULL;
+}
+
 /* A block at the end of a mapping with enough room left; a free last block becomes its first part. */
 static block *extend(mapping *m, size_t size) {
   block *last = m->last;
-  const bool grows = last && last->is_free;
+  const bool grows = extendable(m, size) != NULL;
   char *start = grows ? (char *)last : m->end;
   if ((size_t)(limit_of(m) - start) < size) return NULL;
   if (grows) {
@@ -151,7 +157,6 @@ static block *extend(mapping *m, size_t size) {
 }
 
 void *mt_arena_take(size_t bytes) {
-  if (bytes > SIZE_MAX / 2) return NULL;
   const size_t size = rounded(bytes + ALIGNMENT, ALIGNMENT);
   block *b = best_fit(size);
   if (b) {
@@ -164,6 +169,13 @@ void *mt_arena_take(size_t bytes) {
     if (m) b = extend(m, size);
   }
   return b ? (char *)b + ALIGNMENT : NULL;
+}
+
+size_t mt_arena_growth(size_t bytes) {
+  const size_t size = rounded(bytes + ALIGNMENT, ALIGNMENT);
+  const block *b = best_fit(size);
+  for (mapping *m = mappings; m && !b; m = m->next) b = extendable(m, size);
+  return b && b->resident >= size ? 0 : size - (b ? b->resident : 0);
 }
 
 /* ---- giving back ---- */

@@ -14,6 +14,10 @@
 void *mt_arena_take(size_t bytes);
 void mt_arena_give(void *buffer);
 
+/* How much more memory the process would hold after mt_arena_take(bytes): 0 where a free block serves that was not
+ * given back to the system. */
+size_t mt_arena_growth(size_t bytes);
+
 /* Bytes that are free here but still the process's. */
 size_t mt_arena_cached(void);
 

@@ -3,29 +3,44 @@
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "core/arena.h"
 #include "core/error.h"
+#include "core/machine.h"
 
 #define ALIGNMENT 64
 #define MIN_CLASS_BITS 8       /* the smallest class is 256 bytes */
 #define CLASSES_PER_DOUBLING 8 /* at most 12.5% of a buffer is slack */
 #define CLASS_COUNT ((48 - MIN_CLASS_BITS) * CLASSES_PER_DOUBLING)
-/* Larger buffers come from the arena; under AddressSanitizer none does, so that each has its own red zones. */
+/* Larger buffers come from the arena; under AddressSanitizer none does, nor is any kept, so that each has its own red
+ * zones and every use after its end is seen. */
 #if defined(__SANITIZE_ADDRESS__)
 #define ARENA_FROM SIZE_MAX
+#define KEEPS_BUFFERS false
 #else
 #define ARENA_FROM ((size_t)64 << 10)
+#define KEEPS_BUFFERS true
 #endif
 #define IN_ARENA ((size_t)CLASS_COUNT)
 #define CACHE_ALWAYS ((size_t)64 << 20)
 #define COLLECT_GROWTH ((size_t)32 << 20)
+#define COLLECT_BUFFERS ((size_t)512)
+/* What the machine has left is looked up when so much more is wanted, or a large buffer after so many seconds. */
+#define ROOM_STEP ((double)((size_t)1 << 30))
+#define LARGE ((size_t)1 << 20)
+#define ROOM_SECONDS 1
+/* Of what is available, one part in so many is left to others; and this much is for what is not counted here: the rest
+ * of huge pages, page tables, the interpreter. */
+#define ROOM_RESERVE 32
+#define ROOM_MARGIN ((double)((size_t)16 << 20))
 
 /* Stands in the ALIGNMENT bytes before every buffer. */
 typedef struct header {
   struct header *next; /* in the free list of its class */
   size_t capacity;
   size_t size_class;
+  void *origin; /* what malloc gave; NULL in the arena */
 } header;
 
 _Static_assert(sizeof(header) <= ALIGNMENT, "the header fits in front of the buffer");
@@ -33,7 +48,10 @@ _Static_assert(sizeof(header) <= ALIGNMENT, "the header fits in front of the buf
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static header *free_lists[CLASS_COUNT];
 static mt_memory_stats stats; /* cached: without the arena's */
-static size_t live_at_collection;
+static size_t live_at_collection, buffers_at_collection;
+static double granted; /* so much may be held: the machine had room for it when it was looked up */
+static time_t granted_at;
+static double machine_left; /* what it had then */
 
 /* The smallest class that holds `bytes`; its capacity goes to *capacity. CLASS_COUNT when too large. */
 static size_t size_class_of(size_t bytes, size_t *capacity) {
@@ -53,7 +71,7 @@ static size_t size_class_of(size_t bytes, size_t *capacity) {
 
 static void release_to_system(header *block) {
   stats.cached -= block->capacity;
-  free(block);
+  free(block->origin);
 }
 
 static size_t cached_now(void) { return stats.cached + mt_arena_cached(); }
@@ -72,16 +90,26 @@ static void trim_to(size_t keep) {
 }
 
 static size_t cache_budget(void) {
+  if (!KEEPS_BUFFERS) return 0;
   const size_t bound = stats.peak + stats.peak / 4;
   const size_t total = bound > CACHE_ALWAYS ? bound : CACHE_ALWAYS;
   return total > stats.live ? total - stats.live : 0;
 }
 
+/* Small ones are aligned here, not by aligned_alloc: that of glibc before 2.38 cuts pieces off free memory that it
+ * cannot use again for such requests, and the heap grew for ever. */
 static header *system_block(size_t size_class, size_t capacity) {
-  if (capacity > SIZE_MAX / 2) return NULL;
   const size_t bytes = capacity + ALIGNMENT;
-  if (size_class == IN_ARENA) return mt_arena_take(bytes);
-  return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+  header *block;
+  void *origin = NULL;
+  if (size_class == IN_ARENA) {
+    block = mt_arena_take(bytes);
+  } else {
+    origin = malloc(bytes + ALIGNMENT - 1);
+    block = (header *)(((uintptr_t)origin + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+  }
+  if (block) block->origin = origin;
+  return block;
 }
 
 static header *take_block(size_t size_class, size_t capacity) {
@@ -103,23 +131,68 @@ static header *take_block(size_t size_class, size_t capacity) {
   return block;
 }
 
+static time_t seconds_now(void) {
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec;
+}
+
+/* How much more the process would hold with this block. */
+static size_t growth_of(size_t size_class, size_t capacity) {
+  if (size_class == IN_ARENA) return mt_arena_growth(capacity + ALIGNMENT);
+  return free_lists[size_class] ? 0 : capacity + ALIGNMENT;
+}
+
+/* Whether the machine can give so much; if it can, some more need not be looked up again. What is held but was never
+ * touched it has still to provide. */
+static bool look_up(size_t growth) {
+  const double held = (double)(stats.live + cached_now()), resident = mt_machine_resident();
+  const double untouched = resident > 0 && held > resident ? held - resident : 0;
+  const double available = mt_machine_memory();
+  machine_left = available - available / ROOM_RESERVE - ROOM_MARGIN - untouched;
+  if ((double)growth > machine_left) return false;
+  const double ahead = (machine_left - (double)growth) / 4;
+  granted = held + (double)growth + (ahead < ROOM_STEP ? ahead : ROOM_STEP);
+  granted_at = seconds_now();
+  return true;
+}
+
+/* Linux hands out more memory than it has, and kills whoever uses it: what cannot be had is refused here. */
+static bool has_room(size_t size_class, size_t capacity) {
+  if (capacity > SIZE_MAX / 2) return false;
+  const size_t growth = growth_of(size_class, capacity);
+  if (growth == 0) return true;
+  const bool is_recent = growth < LARGE || seconds_now() - granted_at <= ROOM_SECONDS;
+  if (is_recent && (double)(stats.live + cached_now() + growth) <= granted) return true;
+  if (look_up(growth)) return true;
+  trim_to(0);
+  return look_up(growth_of(size_class, capacity));
+}
+
+static double mebibytes(double bytes) { return bytes > 0 ? bytes / 1048576.0 : 0; }
+
+static void *refuse(size_t bytes, size_t live, double left) {
+  return mt_fail_null(
+      MT_ERROR_MEMORY,
+      "out of memory: cannot allocate %.1f MiB (%.1f MiB in use by tensors, the machine has %.1f MiB left)",
+      mebibytes((double)bytes), mebibytes((double)live), mebibytes(left));
+}
+
 void *mt_alloc(size_t bytes) {
   size_t capacity = bytes;
   const size_t size_class = bytes >= ARENA_FROM ? IN_ARENA : size_class_of(bytes, &capacity);
   pthread_mutex_lock(&lock);
-  header *block = take_block(size_class, capacity);
+  header *block = has_room(size_class, capacity) ? take_block(size_class, capacity) : NULL;
   if (block) {
     stats.live += block->capacity;
+    stats.buffers++;
     if (stats.live > stats.peak) stats.peak = stats.live;
     trim_to(cache_budget());
   }
   const size_t live = stats.live;
+  const double left = machine_left;
   pthread_mutex_unlock(&lock);
-  if (!block) {
-    return mt_fail_null(MT_ERROR_MEMORY, "out of memory: cannot allocate %.1f MiB (%.1f MiB in use by tensors)",
-                        (double)bytes / 1048576.0, (double)live / 1048576.0);
-  }
-  return (char *)block + ALIGNMENT;
+  return block ? (char *)block + ALIGNMENT : refuse(bytes, live, left);
 }
 
 void mt_free(void *buffer) {
@@ -127,6 +200,7 @@ void mt_free(void *buffer) {
   header *block = (header *)((char *)buffer - ALIGNMENT);
   pthread_mutex_lock(&lock);
   stats.live -= block->capacity;
+  stats.buffers--;
   if (block->size_class == IN_ARENA) {
     mt_arena_give(block);
   } else {
@@ -152,9 +226,18 @@ void mt_memory_trim(void) {
   pthread_mutex_unlock(&lock);
 }
 
-bool mt_memory_wants_collection(void) {
+bool mt_memory_wants_collection(size_t heap) {
   const size_t quarter = live_at_collection / 4, growth = quarter > COLLECT_GROWTH ? quarter : COLLECT_GROWTH;
-  return stats.live > live_at_collection + growth;
+  const size_t buffers = COLLECT_BUFFERS + buffers_at_collection / 4 + heap / 2048;
+  return stats.live > live_at_collection + growth || stats.buffers > buffers_at_collection + buffers;
 }
 
-void mt_memory_collected(void) { live_at_collection = stats.live; }
+void mt_memory_collected(void) {
+  live_at_collection = stats.live;
+  buffers_at_collection = stats.buffers;
+}
+
+/* A fork must not happen while another thread holds the lock: nobody would open it in the child. */
+static void close_lock(void) { pthread_mutex_lock(&lock); }
+static void open_lock(void) { pthread_mutex_unlock(&lock); }
+__attribute__((constructor)) static void guard_forks(void) { pthread_atfork(close_lock, open_lock, open_lock); }

@@ -13,14 +13,16 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* 64-byte aligned, uninitialised; NULL with an MT_ERROR_MEMORY that names the size. bytes may be 0. */
+/* 64-byte aligned, uninitialised; NULL with an MT_ERROR_MEMORY that names the size, also where the system would promise
+ * more than the machine, or the process's cgroup, has left (core/machine.h). bytes may be 0. */
 void *mt_alloc(size_t bytes);
 void mt_free(void *buffer);
 
 typedef struct {
-  size_t live;   /* bytes handed out now */
-  size_t cached; /* bytes kept for reuse */
-  size_t peak;   /* highest `live` so far */
+  size_t live;    /* bytes handed out now */
+  size_t cached;  /* bytes kept for reuse */
+  size_t peak;    /* highest `live` so far */
+  size_t buffers; /* handed out now */
 } mt_memory_stats;
 
 mt_memory_stats mt_memory_usage(void);
@@ -28,9 +30,11 @@ mt_memory_stats mt_memory_usage(void);
 /* Gives every cached buffer back to the system. */
 void mt_memory_trim(void);
 
-/* True when live memory has grown by a quarter, and by at least 32 MiB, since the last collection:
- * some of it may be garbage that only Lua's collector can find. */
-bool mt_memory_wants_collection(void);
+/* True when since the last collection live memory has grown by a quarter, and by at least 32 MiB, or
+ * the number of buffers by a quarter, and by at least 512 and one for every 2 KiB of `heap`, the bytes
+ * that a collection has to walk: some of it may be garbage that only Lua's collector can find. (Left to
+ * itself it waits longer and longer: it counts what has a finaliser as in use for one more round.) */
+bool mt_memory_wants_collection(size_t heap);
 void mt_memory_collected(void);
 
 #endif

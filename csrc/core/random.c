@@ -75,37 +75,50 @@ uint64_t mt_rng_below(mt_rng *rng, uint64_t bound) {
   }
 }
 
-void mt_fill_uniform(mt_tensor *t, mt_rng *rng, float low, float high) {
-  rng = or_default(rng);
-  float *out = mt_f32(t);
-  const int64_t n = t->count, blocks = (n + 3) / 4;
-  const uint64_t seed = rng->seed, counter = rng->counter;
-#pragma omp parallel for num_threads(mt_num_threads()) if (blocks > 4096)
-  for (int64_t b = 0; b < blocks; b++) {
+/* Blocks of four values: of a uniform distribution from `first` to `second`, or a normal one of that mean and
+ * deviation. */
+typedef struct {
+  float *out;
+  int64_t n;
+  mt_rng rng;
+  float first, second;
+} filling;
+
+static void fill_uniform_blocks(const void *context, int64_t begin, int64_t end) {
+  const filling *f = context;
+  for (int64_t b = begin; b < end; b++) {
     uint32_t bits[4];
-    mt_philox(seed, counter + (uint64_t)b, bits);
-    for (int64_t i = 4 * b; i < n && i < 4 * b + 4; i++)
-      out[i] = low + (high - low) * uniform_from_bits(bits[i - 4 * b]);
+    mt_philox(f->rng.seed, f->rng.counter + (uint64_t)b, bits);
+    for (int64_t i = 4 * b; i < f->n && i < 4 * b + 4; i++)
+      f->out[i] = f->first + (f->second - f->first) * uniform_from_bits(bits[i - 4 * b]);
   }
+}
+
+static void fill_normal_blocks(const void *context, int64_t begin, int64_t end) {
+  const filling *f = context;
+  for (int64_t b = begin; b < end; b++) {
+    uint32_t bits[4];
+    float normals[4];
+    mt_philox(f->rng.seed, f->rng.counter + (uint64_t)b, bits);
+    normals_from_bits(bits, normals);
+    for (int64_t i = 4 * b; i < f->n && i < 4 * b + 4; i++) f->out[i] = f->first + f->second * normals[i - 4 * b];
+  }
+}
+
+static void fill_blocks(mt_tensor *t, mt_rng *rng, mt_loop_body *fill, int64_t grain, float first, float second) {
+  rng = or_default(rng);
+  const int64_t blocks = (t->count + 3) / 4;
+  mt_parallel(blocks, mt_chunk(blocks, 1, grain), fill, &(filling){mt_f32(t), t->count, *rng, first, second});
   rng->counter += (uint64_t)blocks;
   mt_touch(t);
 }
 
+void mt_fill_uniform(mt_tensor *t, mt_rng *rng, float low, float high) {
+  fill_blocks(t, rng, fill_uniform_blocks, 2048, low, high);
+}
+
 void mt_fill_normal(mt_tensor *t, mt_rng *rng, float mean, float std) {
-  rng = or_default(rng);
-  float *out = mt_f32(t);
-  const int64_t n = t->count, blocks = (n + 3) / 4;
-  const uint64_t seed = rng->seed, counter = rng->counter;
-#pragma omp parallel for num_threads(mt_num_threads()) if (blocks > 1024)
-  for (int64_t b = 0; b < blocks; b++) {
-    uint32_t bits[4];
-    float normals[4];
-    mt_philox(seed, counter + (uint64_t)b, bits);
-    normals_from_bits(bits, normals);
-    for (int64_t i = 4 * b; i < n && i < 4 * b + 4; i++) out[i] = mean + std * normals[i - 4 * b];
-  }
-  rng->counter += (uint64_t)blocks;
-  mt_touch(t);
+  fill_blocks(t, rng, fill_normal_blocks, 512, mean, std);
 }
 
 void mt_fill_permutation(int32_t *out, int64_t n, mt_rng *rng) {

@@ -9,7 +9,7 @@
 #define CHUNK_BYTES ((int64_t)1536 << 10) /* of input: the widest activations are some ten times larger */
 #define MIN_CHUNK 16                      /* every chunk folds and packs the net's weights once */
 #define MAX_CHUNK 128
-#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
+#define PARALLEL_FROM ((int64_t)1 << 14) /* values; below, starting threads costs more than they save */
 
 /* ---- weight rules ---- */
 
@@ -59,17 +59,31 @@ static void heat_of_image(const mt_cam_method *method, const float *activation, 
   }
 }
 
+typedef struct {
+  const mt_cam_method *method;
+  const float *activation, *gradient;
+  int64_t positions, channels;
+  double *weights; /* of each image, and as many sums */
+  float *heat;
+} heat_work;
+
+static void heat_range(const void *context, int64_t begin, int64_t end) {
+  const heat_work *w = context;
+  const int64_t size = w->positions * w->channels;
+  for (int64_t i = begin; i < end; i++)
+    heat_of_image(w->method, w->activation + i * size, w->gradient + i * size, w->positions, w->channels,
+                  w->weights + 2 * i * w->channels, w->heat + i * w->positions);
+}
+
 /* activation, gradient: {count,h,w,C}; heat: {count,h,w}. */
 static int heat_of_images(const mt_cam_method *method, const mt_tensor *activation, const mt_tensor *gradient,
                           float *heat) {
   const int64_t count = activation->shape[0], channels = activation->shape[3];
-  const int64_t positions = activation->shape[1] * activation->shape[2], size = positions * channels;
-  double *weights = mt_alloc((size_t)(2 * count * channels) * sizeof *weights); /* and as many sums */
+  const int64_t positions = activation->shape[1] * activation->shape[2];
+  double *weights = mt_alloc((size_t)(2 * count * channels) * sizeof *weights);
   if (!weights) return -1;
-#pragma omp parallel for num_threads(mt_num_threads()) if (activation->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < count; i++)
-    heat_of_image(method, mt_f32(activation) + i * size, mt_f32(gradient) + i * size, positions, channels,
-                  weights + 2 * i * channels, heat + i * positions);
+  const heat_work work = {method, mt_f32(activation), mt_f32(gradient), positions, channels, weights, heat};
+  mt_parallel(count, mt_chunk(count, positions * channels, PARALLEL_FROM), heat_range, &work);
   mt_free(weights);
   return 0;
 }

@@ -8,7 +8,7 @@
 #include "explain/impute.h"
 
 #include <math.h>
-#include <omp.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -241,26 +241,39 @@ static int check_arguments(const mt_tensor *images, const mt_tensor *keep) {
   return 0;
 }
 
+typedef struct {
+  const mt_tensor *images, *keep;
+  mt_tensor *filled;
+  char *blocks; /* scratch of each worker */
+  atomic_bool *failed;
+} imputation;
+
+static void impute_images(const void *context, int64_t begin, int64_t end) {
+  const imputation *p = context;
+  const int64_t height = p->images->shape[1], width = p->images->shape[2], channels = p->images->shape[3];
+  const int64_t pixels = height * width;
+  char *block = p->blocks + (size_t)mt_worker() * scratch_bytes(pixels, channels);
+  for (int64_t i = begin; i < end; i++) {
+    linear_system s = system_at(block, height, width, channels);
+    const int64_t first = i * pixels * channels;
+    if (!impute_image(&s, mt_f32(p->images) + first, mt_u8(p->keep) + i * pixels, mt_f32(p->filled) + first))
+      atomic_store(p->failed, true);
+  }
+}
+
 mt_tensor *mt_impute(const mt_tensor *images, const mt_tensor *keep) {
   if (check_arguments(images, keep) < 0) return NULL;
-  const int64_t height = images->shape[1], width = images->shape[2], channels = images->shape[3];
-  const int64_t pixels = height * width;
-  const size_t per_thread = scratch_bytes(pixels, channels);
+  const size_t per_worker = scratch_bytes(images->shape[1] * images->shape[2], images->shape[3]);
   mt_tensor *filled = mt_tensor_like(images);
-  char *blocks = filled ? mt_alloc((size_t)mt_num_threads() * per_thread) : NULL;
-  bool solved = true;
+  char *blocks = filled ? mt_alloc((size_t)mt_num_threads() * per_worker) : NULL;
+  atomic_bool failed = false;
   if (!blocks) {
     mt_release(filled);
     return NULL;
   }
-#pragma omp parallel for num_threads(mt_num_threads()) schedule(dynamic) reduction(&& : solved)
-  for (int64_t i = 0; i < images->shape[0]; i++) {
-    linear_system s = system_at(blocks + (size_t)omp_get_thread_num() * per_thread, height, width, channels);
-    const int64_t first = i * pixels * channels;
-    solved = impute_image(&s, mt_f32(images) + first, mt_u8(keep) + i * pixels, mt_f32(filled) + first) && solved;
-  }
+  mt_parallel(images->shape[0], 1, impute_images, &(imputation){images, keep, filled, blocks, &failed});
   mt_free(blocks);
-  if (solved) return filled;
+  if (!failed) return filled;
   mt_release(filled);
   return mt_fail_null(MT_ERROR_ARGUMENT, "impute: the values are too large or small for the linear system");
 }

@@ -1,7 +1,6 @@
 #include "explain/mask.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -220,23 +219,34 @@ static int check_options(const mask_plan *plan, const mt_mask_options *options) 
   return 0;
 }
 
+typedef struct {
+  const mask_plan *plan;
+  const mt_mask_options *options;
+  const float *heat;
+  mt_tensor *masks;
+  char *blocks; /* scratch of each worker */
+} mask_work;
+
+static void mask_images(const void *context, int64_t begin, int64_t end) {
+  const mask_work *w = context;
+  const scratch s = scratch_at(w->plan, w->blocks + (size_t)mt_worker() * scratch_bytes(w->plan));
+  for (int64_t i = begin; i < end; i++) {
+    mask_image(w->plan, w->options, w->heat + i * w->plan->heat_size, &s);
+    store_mask(w->plan, &s, w->masks, i);
+  }
+}
+
 static mt_tensor *threshold_with(const mask_plan *plan, const mt_tensor *heat, const mt_mask_options *options) {
   if (check_options(plan, options) < 0) return NULL;
   const int64_t shape[3] = {heat->shape[0], plan->height, plan->width};
-  const int threads = mt_num_threads();
-  const size_t per_thread = scratch_bytes(plan);
   mt_tensor *masks = mt_tensor_new(options->rule == MT_RULE_SOFT ? MT_FLOAT32 : MT_UINT8, 3, shape);
-  char *blocks = masks ? mt_alloc((size_t)threads * per_thread) : NULL;
+  char *blocks = masks ? mt_alloc((size_t)mt_num_threads() * scratch_bytes(plan)) : NULL;
   if (!blocks) {
     mt_release(masks);
     return NULL;
   }
-#pragma omp parallel for num_threads(threads) if (masks->count > 4096)
-  for (int64_t i = 0; i < shape[0]; i++) {
-    const scratch s = scratch_at(plan, blocks + (size_t)omp_get_thread_num() * per_thread);
-    mask_image(plan, options, mt_f32(heat) + i * plan->heat_size, &s);
-    store_mask(plan, &s, masks, i);
-  }
+  mt_parallel(shape[0], mt_chunk(shape[0], plan->height * plan->width, 2048), mask_images,
+              &(mask_work){plan, options, mt_f32(heat), masks, blocks});
   mt_free(blocks);
   return masks;
 }
@@ -317,12 +327,22 @@ static void apply_to_row(const mt_tensor *images, const mt_tensor *keep, mt_tens
   }
 }
 
+typedef struct {
+  const mt_tensor *images, *keep;
+  mt_tensor *masked;
+} application;
+
+static void apply_to_rows(const void *context, int64_t begin, int64_t end) {
+  const application *a = context;
+  for (int64_t row = begin; row < end; row++) apply_to_row(a->images, a->keep, a->masked, row);
+}
+
 mt_tensor *mt_mask_apply(const mt_tensor *images, const mt_tensor *keep) {
   if (check_apply(images, keep) < 0) return NULL;
   mt_tensor *masked = mt_tensor_like(images);
   if (!masked) return NULL;
   const int64_t rows = images->shape[0] * images->shape[1];
-#pragma omp parallel for num_threads(mt_num_threads()) if (masked->count > 65536)
-  for (int64_t row = 0; row < rows; row++) apply_to_row(images, keep, masked, row);
+  mt_parallel(rows, mt_chunk(rows, images->shape[2] * images->shape[3], 1 << 15), apply_to_rows,
+              &(application){images, keep, masked});
   return masked;
 }

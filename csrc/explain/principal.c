@@ -4,7 +4,6 @@
 #include "explain/principal.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -133,6 +132,20 @@ static void project_image(work *w, const float *values, float *projection) {
   project(w, w->direction + (w->pixels <= w->channels ? w->size : 0), projection);
 }
 
+typedef struct {
+  const float *values;
+  int64_t pixels, channels;
+  double *blocks; /* scratch of each worker */
+  float *projections;
+} projection_work;
+
+static void project_images(const void *context, int64_t begin, int64_t end) {
+  const projection_work *p = context;
+  work w = work_at(p->blocks + mt_worker() * work_doubles(p->pixels, p->channels), p->pixels, p->channels);
+  for (int64_t i = begin; i < end; i++)
+    project_image(&w, p->values + i * p->pixels * p->channels, p->projections + i * p->pixels);
+}
+
 static int check_finite(const mt_tensor *values) {
   for (int64_t i = 0; i < values->count; i++)
     if (isinf(mt_f32(values)[i]))
@@ -146,19 +159,16 @@ mt_tensor *mt_principal_projection(const mt_tensor *values) {
       mt_expect_ndim(values, 4, "cam", "values", "{N,h,w,C}") < 0 || check_finite(values) < 0)
     return NULL;
   const int64_t images = values->shape[0], pixels = values->shape[1] * values->shape[2];
-  const int64_t channels = values->shape[3], per_thread = work_doubles(pixels, channels);
+  const int64_t channels = values->shape[3];
   mt_tensor *projections = mt_tensor_zeros(MT_FLOAT32, 3, values->shape);
   if (!projections || values->count == 0) return projections;
-  double *blocks = mt_alloc((size_t)(mt_num_threads() * per_thread) * sizeof *blocks);
+  double *blocks = mt_alloc((size_t)(mt_num_threads() * work_doubles(pixels, channels)) * sizeof *blocks);
   if (!blocks) {
     mt_release(projections);
     return NULL;
   }
-#pragma omp parallel for num_threads(mt_num_threads()) schedule(static)
-  for (int64_t i = 0; i < images; i++) {
-    work w = work_at(blocks + omp_get_thread_num() * per_thread, pixels, channels);
-    project_image(&w, mt_f32(values) + i * pixels * channels, mt_f32(projections) + i * pixels);
-  }
+  mt_parallel(images, 1, project_images,
+              &(projection_work){mt_f32(values), pixels, channels, blocks, mt_f32(projections)});
   mt_free(blocks);
   return projections;
 }

@@ -1,6 +1,5 @@
 #include "explain/rank.h"
 
-#include <omp.h>
 #include <stdlib.h>
 
 #include "core/memory.h"
@@ -23,6 +22,19 @@ static void rank_image(const float *heat, int64_t size, mt_ranked *order, int32_
   for (int64_t i = 0; i < size; i++) ranks[order[i].index] = (int32_t)i + 1;
 }
 
+typedef struct {
+  const float *heat;
+  int64_t size;
+  mt_ranked *orders; /* `size` of each worker */
+  int32_t *ranks;
+} rank_work;
+
+static void rank_images(const void *context, int64_t begin, int64_t end) {
+  const rank_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    rank_image(w->heat + i * w->size, w->size, w->orders + mt_worker() * w->size, w->ranks + i * w->size);
+}
+
 mt_tensor *mt_heat_rank(const mt_tensor *heat) {
   if (mt_expect_dtype(heat, MT_FLOAT32, "rank", "heat") < 0 || mt_expect_ndim(heat, 3, "rank", "heat", "{N,h,w}") < 0 ||
       mt_heat_check_finite(heat, "rank") < 0)
@@ -37,9 +49,8 @@ mt_tensor *mt_heat_rank(const mt_tensor *heat) {
     mt_release(ranks);
     return NULL;
   }
-#pragma omp parallel for num_threads(mt_num_threads()) if (heat->count > 4096)
-  for (int64_t i = 0; i < heat->shape[0]; i++)
-    rank_image(mt_f32(heat) + i * size, size, orders + omp_get_thread_num() * size, mt_i32(ranks) + i * size);
+  mt_parallel(heat->shape[0], mt_chunk(heat->shape[0], size, 2048), rank_images,
+              &(rank_work){mt_f32(heat), size, orders, mt_i32(ranks)});
   mt_free(orders);
   return ranks;
 }

@@ -1,7 +1,6 @@
 #include "image/augment.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -245,6 +244,23 @@ static int check_batch(const mt_tensor *images, const mt_tensor *indices) {
   return 0;
 }
 
+typedef struct {
+  const augment_plan *plan;
+  const float *from;
+  const int32_t *indices;
+  float *to;
+  int64_t from_count, to_count;
+  char *work; /* per_worker of each */
+  size_t per_worker;
+} augment_work;
+
+static void augment_range(const void *context, int64_t begin, int64_t end) {
+  const augment_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    augment_one(w->plan, w->from + i * w->from_count, w->indices[i], w->work + w->per_worker * (size_t)mt_worker(),
+                w->to + i * w->to_count);
+}
+
 mt_tensor *mt_augment(const mt_tensor *images, const mt_tensor *indices, mt_augment_key key,
                       const mt_augmentation *steps, int count) {
   if (check_batch(images, indices) < 0) return NULL;
@@ -252,21 +268,19 @@ mt_tensor *mt_augment(const mt_tensor *images, const mt_tensor *indices, mt_augm
   augment_plan plan = {
       .key = key, .steps = steps, .count = count, .size = {images->shape[1], images->shape[2], images->shape[3]}};
   if (make_plan(&plan, &size) < 0) return NULL;
-  const int threads = mt_num_threads();
-  const size_t per_thread = 2 * plan.image_bytes + plan.scratch_bytes;
+  const size_t per_worker = 2 * plan.image_bytes + plan.scratch_bytes;
   const int64_t shape[4] = {images->shape[0], size.height, size.width, size.channels};
   mt_tensor *changed = mt_tensor_new(MT_FLOAT32, 4, shape);
-  char *work = changed ? mt_alloc(per_thread * (size_t)threads) : NULL;
+  char *work = changed ? mt_alloc(per_worker * (size_t)mt_num_threads()) : NULL;
   if (!work) {
     mt_release(changed);
     return NULL;
   }
   const int64_t from_count = shape[0] ? images->count / shape[0] : 0,
                 to_count = shape[0] ? changed->count / shape[0] : 0;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 4)
-  for (int64_t i = 0; i < shape[0]; i++)
-    augment_one(&plan, mt_f32(images) + i * from_count, mt_i32(indices)[i],
-                work + per_thread * (size_t)omp_get_thread_num(), mt_f32(changed) + i * to_count);
+  mt_parallel(
+      shape[0], 4, augment_range,
+      &(augment_work){&plan, mt_f32(images), mt_i32(indices), mt_f32(changed), from_count, to_count, work, per_worker});
   mt_free(work);
   return changed;
 }

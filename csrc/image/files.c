@@ -1,5 +1,6 @@
 #include "image/files.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,9 +45,18 @@ static const char *probe(const char *path) {
   return size == 0 ? "empty" : mt_format_of(head, (size_t)size)->name;
 }
 
+typedef struct {
+  const char *const *paths;
+  const char **kinds;
+} probing;
+
+static void probe_range(const void *context, int64_t begin, int64_t end) {
+  const probing *p = context;
+  for (int64_t i = begin; i < end; i++) p->kinds[i] = probe(p->paths[i]);
+}
+
 void mt_probe_files(const char *const *paths, int64_t count, const char **kinds) {
-#pragma omp parallel for num_threads(mt_num_threads()) schedule(dynamic, 16)
-  for (int64_t i = 0; i < count; i++) kinds[i] = probe(paths[i]);
+  mt_parallel(count, 16, probe_range, &(probing){paths, kinds});
 }
 
 /* ---- many images ---- */
@@ -98,17 +108,31 @@ static int check_images(const mt_tensor *images) {
                  mt_shape_text(4, shape, text));
 }
 
+typedef struct {
+  const char *const *paths;
+  mt_image_fit fit;
+  mt_tensor *images;
+  char **messages;
+  atomic_bool *out_of_memory;
+} reading;
+
+static void read_range(const void *context, int64_t begin, int64_t end) {
+  const reading *r = context;
+  const int64_t *shape = r->images->shape, size = shape[1] * shape[2] * shape[3];
+  for (int64_t i = begin; i < end; i++) {
+    uint8_t *to = mt_u8(r->images) + i * size;
+    if (read_one(r->paths[i], r->fit, shape, to) == 0) continue;
+    memset(to, 0, (size_t)size);
+    if (mt_error_last_kind() == MT_ERROR_MEMORY || !(r->messages[i] = strdup(mt_error_message())))
+      atomic_store(r->out_of_memory, true);
+  }
+}
+
 int mt_read_images(const char *const *paths, mt_image_fit fit, mt_tensor *images, char **messages) {
   if (check_images(images) < 0) return -1;
-  const int64_t count = images->shape[0], size = images->shape[1] * images->shape[2] * images->shape[3];
-  int out_of_memory = 0;
-#pragma omp parallel for num_threads(mt_num_threads()) schedule(dynamic) reduction(| : out_of_memory)
-  for (int64_t i = 0; i < count; i++) {
-    uint8_t *to = mt_u8(images) + i * size;
-    if (read_one(paths[i], fit, images->shape, to) == 0) continue;
-    memset(to, 0, (size_t)size);
-    if (mt_error_last_kind() == MT_ERROR_MEMORY || !(messages[i] = strdup(mt_error_message()))) out_of_memory = 1;
-  }
+  const int64_t count = images->shape[0];
+  atomic_bool out_of_memory = false;
+  mt_parallel(count, 1, read_range, &(reading){paths, fit, images, messages, &out_of_memory});
   mt_touch(images);
   return out_of_memory ? mt_fail(MT_ERROR_MEMORY, "out of memory: reading %lld images", (long long)count) : 0;
 }

@@ -41,17 +41,30 @@ static void paint_image(const uint8_t *gray, int64_t height, int64_t width, cons
   if (paint->squares == 2) paint_square(rgb, width, width - paint->size, paint);
 }
 
+typedef struct {
+  const uint8_t *gray, *marked;
+  int64_t height, width;
+  const mt_paint *paint;
+  uint8_t *rgb;
+} painting;
+
+static void paint_range(const void *context, int64_t begin, int64_t end) {
+  const painting *p = context;
+  const int64_t pixels = p->height * p->width;
+  for (int64_t n = begin; n < end; n++) {
+    const uint8_t *from = p->gray + n * pixels;
+    uint8_t *to = p->rgb + 3 * n * pixels;
+    repeat_channels(from, pixels, to);
+    if (p->marked[n]) paint_image(from, p->height, p->width, p->paint, to);
+  }
+}
+
 mt_tensor *mt_paint_images(const mt_tensor *gray, const mt_tensor *marked, const mt_paint *paint) {
   if (check_paint(gray, marked, paint) < 0) return NULL;
-  const int64_t count = gray->shape[0], height = gray->shape[1], width = gray->shape[2], pixels = height * width;
+  const int64_t count = gray->shape[0], height = gray->shape[1], width = gray->shape[2];
   mt_tensor *rgb = mt_tensor_new(MT_UINT8, 4, (const int64_t[]){count, height, width, 3});
   if (!rgb) return NULL;
-#pragma omp parallel for num_threads(mt_num_threads()) if (gray->count > 1 << 20)
-  for (int64_t n = 0; n < count; n++) {
-    const uint8_t *from = mt_u8(gray) + n * pixels;
-    uint8_t *to = mt_u8(rgb) + 3 * n * pixels;
-    repeat_channels(from, pixels, to);
-    if (mt_u8(marked)[n]) paint_image(from, height, width, paint, to);
-  }
+  mt_parallel(count, mt_chunk(count, height * width, 1 << 16), paint_range,
+              &(painting){mt_u8(gray), mt_u8(marked), height, width, paint, mt_u8(rgb)});
   return rgb;
 }

@@ -4,7 +4,7 @@
 
 #include "core/threads.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 16) /* values; below, starting threads costs more than they save */
+#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
 
 /* ---- files ---- */
 
@@ -95,15 +95,27 @@ static int check_indices(const mt_tensor *images, const mt_tensor *indices) {
   return 0;
 }
 
+typedef struct {
+  const uint8_t *from;
+  const int32_t *indices; /* 1-based, of each image; NULL: one after the other */
+  float *to;
+  int64_t size; /* of an image */
+} unit_work;
+
+static void images_to_unit(const void *context, int64_t begin, int64_t end) {
+  const unit_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    bytes_to_unit(w->from + (w->indices ? w->indices[i] - 1 : i) * w->size, w->to + i * w->size, w->size);
+}
+
 mt_tensor *mt_image_batch(const mt_tensor *images, const mt_tensor *indices) {
   if (check_indices(images, indices) < 0) return NULL;
   const int64_t shape[4] = {indices->count, images->shape[1], images->shape[2], images->shape[3]};
   mt_tensor *batch = mt_tensor_new(MT_FLOAT32, 4, shape);
   if (!batch) return NULL;
   const int64_t size = shape[1] * shape[2] * shape[3];
-#pragma omp parallel for num_threads(mt_num_threads()) if (batch->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < shape[0]; i++)
-    bytes_to_unit(mt_u8(images) + (mt_i32(indices)[i] - 1) * size, mt_f32(batch) + i * size, size);
+  mt_parallel(shape[0], mt_chunk(shape[0], size, PARALLEL_FROM), images_to_unit,
+              &(unit_work){mt_u8(images), mt_i32(indices), mt_f32(batch), size});
   return batch;
 }
 
@@ -113,8 +125,7 @@ mt_tensor *mt_image_range(const mt_tensor *images, int64_t first, int64_t count)
   if (images->dtype == MT_FLOAT32) return mt_tensor_alias(images, first * size, 4, shape);
   mt_tensor *range = mt_tensor_new(MT_FLOAT32, 4, shape);
   if (!range) return NULL;
-  const uint8_t *from = mt_u8(images) + first * size;
-#pragma omp parallel for num_threads(mt_num_threads()) if (range->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < count; i++) bytes_to_unit(from + i * size, mt_f32(range) + i * size, size);
+  mt_parallel(count, mt_chunk(count, size, PARALLEL_FROM), images_to_unit,
+              &(unit_work){mt_u8(images) + first * size, NULL, mt_f32(range), size});
   return range;
 }

@@ -1,14 +1,13 @@
 #include "image/resize.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
 #include "image/resample.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
+#define PARALLEL_FROM ((int64_t)1 << 14) /* values; below, starting threads costs more than they save */
 
 /* One image resized with prepared taps; the sizes of the two planes and the bytes of a pixel come along. */
 typedef struct {
@@ -123,16 +122,47 @@ typedef struct {
   int64_t height, width, out_height, out_width, channels;
 } sizes;
 
+typedef struct {
+  const mt_tensor *images;
+  mt_tensor *resized;
+  int64_t from_size, to_size; /* of an image */
+  const resize_plan *plan;    /* of plain resizing */
+  mt_resize_mode mode;
+  const mt_resample_shape *shape; /* of antialiased resizing, and its scratch: one a worker */
+  char *scratch;
+  size_t scratch_size;
+} resize_work;
+
+static void resize_range(const void *context, int64_t begin, int64_t end) {
+  const resize_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    resize_one(w->images, w->resized, w->plan, w->mode, i * w->from_size, i * w->to_size);
+}
+
+static void resample_range(const void *context, int64_t begin, int64_t end) {
+  const resize_work *w = context;
+  char *mine = w->scratch + w->scratch_size * (size_t)mt_worker();
+  for (int64_t i = begin; i < end; i++) {
+    if (w->images->dtype == MT_FLOAT32)
+      mt_resample_f32(mt_f32(w->images) + i * w->from_size, w->shape, mt_f32(w->resized) + i * w->to_size, mine);
+    else
+      mt_resample_u8(mt_u8(w->images) + i * w->from_size, w->shape, mt_u8(w->resized) + i * w->to_size, mine);
+  }
+}
+
 static int resize_plainly(const mt_tensor *images, mt_tensor *resized, const sizes *s, mt_resize_mode mode) {
   mt_tap *taps = mt_alloc((size_t)(s->out_height + s->out_width) * sizeof *taps);
   if (!taps) return -1;
   mt_resize_taps(taps, s->height, s->out_height, mode);
   mt_resize_taps(taps + s->out_height, s->width, s->out_width, mode);
   const resize_plan plan = {s->width, s->out_height, s->out_width, s->channels, taps, taps + s->out_height};
-  const int64_t from_size = s->height * s->width * s->channels;
-  const int64_t to_size = s->out_height * s->out_width * s->channels;
-#pragma omp parallel for num_threads(mt_num_threads()) if (resized->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < s->count; i++) resize_one(images, resized, &plan, mode, i * from_size, i * to_size);
+  const resize_work work = {.images = images,
+                            .resized = resized,
+                            .from_size = s->height * s->width * s->channels,
+                            .to_size = s->out_height * s->out_width * s->channels,
+                            .plan = &plan,
+                            .mode = mode};
+  mt_parallel(s->count, mt_chunk(s->count, work.to_size, PARALLEL_FROM), resize_range, &work);
   mt_free(taps);
   return 0;
 }
@@ -140,19 +170,17 @@ static int resize_plainly(const mt_tensor *images, mt_tensor *resized, const siz
 static int resize_antialiased(const mt_tensor *images, mt_tensor *resized, const sizes *s, mt_filter filter) {
   const mt_resample_shape shape = {s->out_height,          s->out_width, s->height, s->width,
                                    s->width * s->channels, s->channels,  filter};
-  const int64_t from_size = s->height * shape.stride, to_size = s->out_height * s->out_width * s->channels;
   const size_t scratch_size = mt_resample_scratch(&shape);
-  const int threads = mt_num_threads();
-  char *scratch = mt_alloc(scratch_size * (size_t)threads);
+  char *scratch = mt_alloc(scratch_size * (size_t)mt_num_threads());
   if (!scratch) return -1;
-#pragma omp parallel for num_threads(threads) if (images->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < s->count; i++) {
-    char *mine = scratch + scratch_size * (size_t)omp_get_thread_num();
-    if (images->dtype == MT_FLOAT32)
-      mt_resample_f32(mt_f32(images) + i * from_size, &shape, mt_f32(resized) + i * to_size, mine);
-    else
-      mt_resample_u8(mt_u8(images) + i * from_size, &shape, mt_u8(resized) + i * to_size, mine);
-  }
+  const resize_work work = {.images = images,
+                            .resized = resized,
+                            .from_size = s->height * shape.stride,
+                            .to_size = s->out_height * s->out_width * s->channels,
+                            .shape = &shape,
+                            .scratch = scratch,
+                            .scratch_size = scratch_size};
+  mt_parallel(s->count, mt_chunk(s->count, work.from_size, PARALLEL_FROM), resample_range, &work);
   mt_free(scratch);
   return 0;
 }

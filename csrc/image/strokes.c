@@ -49,17 +49,30 @@ static float coverage(const segment *segments, int64_t count, float x, float y) 
   return most < 1 ? most : 1;
 }
 
+typedef struct {
+  const segment *segments;
+  const int32_t *starts; /* of each image */
+  int64_t height, width;
+  uint8_t *out;
+} drawing;
+
+static void draw_images(const void *context, int64_t begin, int64_t end) {
+  const drawing *d = context;
+  const int64_t width = d->width, pixels = d->height * width;
+  const int32_t *at = d->starts;
+  for (int64_t n = begin; n < end; n++)
+    for (int64_t p = 0; p < pixels; p++)
+      d->out[n * pixels + p] =
+          (uint8_t)(255 * coverage(d->segments + at[n], at[n + 1] - at[n], (float)(p % width), (float)(p / width)) +
+                    0.5f);
+}
+
 mt_tensor *mt_draw_strokes(const mt_tensor *segments, const mt_tensor *starts, int64_t height, int64_t width) {
   if (check_strokes(segments, starts) < 0) return NULL;
   const int64_t images = starts->count - 1;
   mt_tensor *out = mt_tensor_new(MT_UINT8, 4, (const int64_t[]){images, height, width, 1});
   if (!out) return NULL;
-  const segment *all = segments->data;
-  const int32_t *at = mt_i32(starts);
-#pragma omp parallel for num_threads(mt_num_threads()) if (out->count > 1 << 14)
-  for (int64_t n = 0; n < images; n++)
-    for (int64_t p = 0; p < height * width; p++)
-      mt_u8(out)[n * height * width + p] =
-          (uint8_t)(255 * coverage(all + at[n], at[n + 1] - at[n], (float)(p % width), (float)(p / width)) + 0.5f);
+  mt_parallel(images, mt_chunk(images, height * width, 1 << 13), draw_images,
+              &(drawing){segments->data, mt_i32(starts), height, width, mt_u8(out)});
   return out;
 }

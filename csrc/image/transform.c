@@ -1,7 +1,6 @@
 #include "image/transform.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -9,7 +8,7 @@
 #include "image/color.h"
 #include "image/resample.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
+#define PARALLEL_FROM ((int64_t)1 << 14) /* values; below, starting threads costs more than they save */
 
 /* ---- sizes ---- */
 
@@ -165,24 +164,38 @@ static int check_images(const char *op, const mt_transform *t, const mt_tensor *
   return is_crop(t->kind) ? check_box(op, t, images) : 0;
 }
 
+typedef struct {
+  const mt_transform *transform;
+  mt_image_size size;
+  const float *from;
+  float *to;
+  int64_t from_count, to_count;
+  char *scratch; /* scratch_size of each worker */
+  size_t scratch_size;
+} transform_work;
+
+static void transform_range(const void *context, int64_t begin, int64_t end) {
+  const transform_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    mt_transform_apply(w->transform, w->from + i * w->from_count, w->size, w->to + i * w->to_count,
+                       w->scratch + w->scratch_size * (size_t)mt_worker());
+}
+
 mt_tensor *mt_transform_images(const char *op, const mt_tensor *images, const mt_transform *t) {
   if (check_images(op, t, images) < 0) return NULL;
   const mt_image_size size = {images->shape[1], images->shape[2], images->shape[3]};
   const mt_image_size new_size = mt_transform_size(t, size);
   const int64_t shape[4] = {images->shape[0], new_size.height, new_size.width, new_size.channels};
   const int64_t count = size.height * size.width * size.channels, new_count = shape[1] * shape[2] * shape[3];
-  const int threads = mt_num_threads();
   const size_t scratch_size = mt_transform_scratch(t, size);
   mt_tensor *changed = mt_tensor_new(MT_FLOAT32, 4, shape);
-  char *scratch = changed ? mt_alloc(scratch_size * (size_t)threads) : NULL;
+  char *scratch = changed ? mt_alloc(scratch_size * (size_t)mt_num_threads()) : NULL;
   if (!scratch) {
     mt_release(changed);
     return NULL;
   }
-#pragma omp parallel for num_threads(threads) schedule(static) if (changed->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < shape[0]; i++)
-    mt_transform_apply(t, mt_f32(images) + i * count, size, mt_f32(changed) + i * new_count,
-                       scratch + scratch_size * (size_t)omp_get_thread_num());
+  const transform_work work = {t, size, mt_f32(images), mt_f32(changed), count, new_count, scratch, scratch_size};
+  mt_parallel(shape[0], mt_chunk(shape[0], new_count, PARALLEL_FROM), transform_range, &work);
   mt_free(scratch);
   return changed;
 }

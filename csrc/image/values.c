@@ -3,6 +3,7 @@
 #include "image/values.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 
 #include "core/threads.h"
@@ -29,13 +30,26 @@ static bool image_is_finite(const float *values, int64_t count) {
   return true;
 }
 
+typedef struct {
+  const float *values;
+  int64_t size; /* of an image */
+  _Atomic int64_t *first;
+} bad_search;
+
+static void search_images(const void *context, int64_t begin, int64_t end) {
+  const bad_search *search = context;
+  for (int64_t i = begin; i < end; i++) {
+    int64_t first = atomic_load(search->first);
+    if (i >= first || image_is_finite(search->values + i * search->size, search->size)) continue;
+    while (i < first && !atomic_compare_exchange_weak(search->first, &first, i)) continue;
+  }
+}
+
 int64_t mt_first_bad(const mt_tensor *images) {
   const int64_t count = images->shape[0], size = count ? images->count / count : 0;
-  int64_t first = count;
+  _Atomic int64_t first = count;
   if (images->dtype != MT_FLOAT32) return -1;
-#pragma omp parallel for num_threads(mt_num_threads()) reduction(min : first) if (images->count >= PARALLEL_FROM)
-  for (int64_t i = 0; i < count; i++)
-    if (i < first && !image_is_finite(mt_f32(images) + i * size, size)) first = i;
+  mt_parallel(count, mt_chunk(count, size, PARALLEL_FROM), search_images, &(bad_search){mt_f32(images), size, &first});
   return first < count ? first : -1;
 }
 
@@ -68,25 +82,38 @@ int64_t mt_first_bad(const mt_tensor *images) {
 DEFINE_EXTEND(extend_f32, float)
 DEFINE_EXTEND(extend_u8, uint8_t)
 
+typedef struct {
+  const mt_tensor *images;
+  float (*ranges)[2]; /* one a worker */
+} range_search;
+
+static void search_blocks(const void *context, int64_t begin, int64_t end) {
+  const range_search *search = context;
+  const mt_tensor *images = search->images;
+  float *range = search->ranges[mt_worker()];
+  for (int64_t block = begin; block < end; block++) {
+    const int64_t at = block * BLOCK, size = images->count - at < BLOCK ? images->count - at : BLOCK;
+    if (images->dtype == MT_UINT8)
+      extend_u8(mt_u8(images) + at, size, range);
+    else
+      extend_f32(mt_f32(images) + at, size, range);
+  }
+}
+
 bool mt_value_range(const mt_tensor *images, float range[2]) {
   const bool bytes = images->dtype == MT_UINT8;
-  const int64_t count = images->count;
-  const float none[2] = {bytes ? 255.0f : INFINITY, bytes ? 0.0f : -INFINITY};
-  float low = INFINITY, high = -INFINITY;
-#pragma omp parallel for num_threads(mt_num_threads()) reduction(min                  \
-                                                                 : low) reduction(max \
-                                                                                  : high) if (count >= PARALLEL_FROM)
-  for (int64_t at = 0; at < count; at += BLOCK) {
-    const int64_t size = count - at < BLOCK ? count - at : BLOCK;
-    float block[2] = {none[0], none[1]};
-    if (bytes)
-      extend_u8(mt_u8(images) + at, size, block);
-    else
-      extend_f32(mt_f32(images) + at, size, block);
-    low = fminf(low, block[0]);
-    high = fmaxf(high, block[1]);
+  float ranges[MT_MAX_THREADS][2];
+  for (int worker = 0; worker < mt_num_threads(); worker++) {
+    ranges[worker][0] = bytes ? 255.0f : INFINITY;
+    ranges[worker][1] = bytes ? 0.0f : -INFINITY;
   }
-  range[0] = low;
-  range[1] = high;
-  return low <= high;
+  mt_parallel((images->count + BLOCK - 1) / BLOCK, PARALLEL_FROM / BLOCK, search_blocks,
+              &(range_search){images, ranges});
+  range[0] = ranges[0][0];
+  range[1] = ranges[0][1];
+  for (int worker = 1; worker < mt_num_threads(); worker++) {
+    range[0] = fminf(range[0], ranges[worker][0]);
+    range[1] = fmaxf(range[1], ranges[worker][1]);
+  }
+  return images->count > 0 && range[0] <= range[1];
 }

@@ -42,6 +42,29 @@ static int64_t from_i64(const void *from, void *to, int64_t count) {
   return count;
 }
 
+static int64_t from_u64(const void *from, void *to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    const uint64_t value = ((const uint64_t *)from)[i];
+    if (value > INT32_MAX) return i;
+    ((int32_t *)to)[i] = (int32_t)value;
+  }
+  return count;
+}
+
+static int64_t from_u32(const void *from, void *to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) {
+    const uint32_t value = ((const uint32_t *)from)[i];
+    if (value > INT32_MAX) return i;
+    ((int32_t *)to)[i] = (int32_t)value;
+  }
+  return count;
+}
+
+static int64_t from_u16(const void *from, void *to, int64_t count) {
+  for (int64_t i = 0; i < count; i++) ((int32_t *)to)[i] = ((const uint16_t *)from)[i];
+  return count;
+}
+
 static int64_t from_i16(const void *from, void *to, int64_t count) {
   for (int64_t i = 0; i < count; i++) ((int32_t *)to)[i] = ((const int16_t *)from)[i];
   return count;
@@ -61,6 +84,7 @@ static const mt_file_dtype formats[] = {
     {"F32", 4, MT_FLOAT32, NULL},       {"F64", 8, MT_FLOAT32, from_f64}, {"F16", 2, MT_FLOAT32, from_f16},
     {"BF16", 2, MT_FLOAT32, from_bf16}, {"I32", 4, MT_INT32, NULL},       {"I64", 8, MT_INT32, from_i64},
     {"I16", 2, MT_INT32, from_i16},     {"I8", 1, MT_INT32, from_i8},     {"U8", 1, MT_UINT8, NULL},
+    {"U64", 8, MT_INT32, from_u64},     {"U32", 4, MT_INT32, from_u32},   {"U16", 2, MT_INT32, from_u16},
     {"BOOL", 1, MT_UINT8, from_bool},
 };
 #define FORMAT_COUNT (sizeof formats / sizeof formats[0])

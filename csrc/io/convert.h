@@ -16,8 +16,6 @@ typedef struct {
   int64_t (*convert)(const void *from, void *to, int64_t count);
 } mt_file_dtype;
 
-#define MT_FILE_DTYPES "F32, F64, F16, BF16, I32, I64, I16, I8, U8, BOOL"
-
 /* NULL when unknown, without setting an error. */
 const mt_file_dtype *mt_file_dtype_find(const char *name);
 /* The name of the format that holds one of our dtypes as it is. */

@@ -1,6 +1,5 @@
 #include "io/json.h"
 
-#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -203,16 +202,21 @@ static int skip_number(mt_json *json) {
   return 0;
 }
 
+static bool take_word(mt_json *json, const char *word) {
+  const size_t length = strlen(word);
+  if ((size_t)(json->end - json->at) < length || memcmp(json->at, word, length) != 0) return false;
+  json->at += length;
+  return true;
+}
+
+int mt_json_null(mt_json *json) {
+  skip_space(json);
+  return take_word(json, "null");
+}
+
 static int skip_word(mt_json *json) {
-  static const char *const words[] = {"true", "false", "null"};
-  for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-    const size_t length = strlen(words[i]);
-    if ((size_t)(json->end - json->at) >= length && memcmp(json->at, words[i], length) == 0) {
-      json->at += length;
-      return 0;
-    }
-  }
-  return fail_expected(json, "value");
+  const bool taken = take_word(json, "true") || take_word(json, "false") || take_word(json, "null");
+  return taken ? 0 : fail_expected(json, "value");
 }
 
 static int skip_string(mt_json *json) {
@@ -259,6 +263,16 @@ int mt_json_end(mt_json *json) {
 }
 
 /* ---- writing ---- */
+
+bool mt_json_is_text(const char *text, size_t size) {
+  const uint8_t *p = (const uint8_t *)text, *end = p + size;
+  while (p < end) {
+    const int length = utf8_length(p, end);
+    if (length == 0) return false;
+    p += length;
+  }
+  return true;
+}
 
 int mt_json_append_string(mt_bytes *out, const char *text) {
   const uint8_t *p = (const uint8_t *)text, *end = p + strlen(text);

@@ -6,6 +6,7 @@
 #ifndef MT_IO_JSON_H
 #define MT_IO_JSON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -34,10 +35,14 @@ int mt_json_next_element(mt_json *json);
 int mt_json_string(mt_json *json, mt_bytes *out);
 /* A whole number >= 0 without sign, fraction and exponent, up to 2^63 - 1. */
 int mt_json_unsigned(mt_json *json, int64_t *out);
+/* 1 when a null was taken, 0 when something else comes next. */
+int mt_json_null(mt_json *json);
 int mt_json_skip(mt_json *json);
 /* Nothing but white space may be left. */
 int mt_json_end(mt_json *json);
 
+/* Whether it is UTF-8, as a string has to be. */
+bool mt_json_is_text(const char *text, size_t size);
 /* Writing: appends text as a quoted string; -1 with an MT_ERROR_ARGUMENT when it is not valid UTF-8. */
 int mt_json_append_string(mt_bytes *out, const char *text);
 

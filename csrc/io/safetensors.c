@@ -1,6 +1,7 @@
 #include "io/safetensors.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,8 +21,9 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "data is copied betwee
 
 typedef struct {
   char *name;
-  const mt_file_dtype *dtype;
-  int ndim;
+  const mt_file_dtype *dtype; /* NULL: unknown */
+  char dtype_name[16];
+  int ndim; /* more than MT_MAX_DIMS: of those, the first sizes only */
   int64_t shape[MT_MAX_DIMS];
   int64_t begin, end; /* bytes from the start of the data */
 } entry;
@@ -43,8 +45,11 @@ bool mt_is_safetensors(const uint8_t *head, size_t size) { return size > LENGTH_
 static int parse_shape(const header *h, mt_json *json, entry *e) {
   int more = mt_json_enter_array(json);
   while (more == 0 && (more = mt_json_next_element(json)) == 1) {
-    if (e->ndim == MT_MAX_DIMS) return fail_entry(h, e, "more than %d axes", MT_MAX_DIMS);
-    more = mt_json_unsigned(json, &e->shape[e->ndim++]);
+    int64_t size;
+    more = mt_json_unsigned(json, &size);
+    if (e->ndim < MT_MAX_DIMS) e->shape[e->ndim] = size;
+    if (e->ndim == INT_MAX) return fail_entry(h, e, "%s", "too many axes");
+    e->ndim++;
   }
   return more;
 }
@@ -65,11 +70,11 @@ static int parse_offsets(const header *h, mt_json *json, entry *e) {
 
 static int parse_dtype(const header *h, mt_json *json, entry *e) {
   mt_bytes name = {0};
-  int status = mt_json_string(json, &name);
+  (void)h;
+  const int status = mt_json_string(json, &name);
   if (status == 0) {
     e->dtype = mt_file_dtype_find((const char *)name.data);
-    if (!e->dtype)
-      status = fail_entry(h, e, "dtype '%s' is not supported, expected one of %s", name.data, MT_FILE_DTYPES);
+    snprintf(e->dtype_name, sizeof e->dtype_name, "%s", (const char *)name.data);
   }
   mt_bytes_free(&name);
   return status;
@@ -102,6 +107,7 @@ static int parse_entry(const header *h, mt_json *json, entry *e) {
 
 static int parse_metadata(mt_json *json, mt_weights *out) {
   mt_bytes key = {0}, value = {0};
+  if (mt_json_null(json)) return 0;
   int more = mt_json_enter_object(json);
   while (more == 0 && (more = mt_json_next_key(json, &key)) == 1) {
     more = mt_json_string(json, &value);
@@ -163,8 +169,12 @@ static int check_names(header *h) {
   return 0;
 }
 
+/* Whether a tensor can have what is in the file. */
+static bool is_readable(const entry *e) { return e->dtype && e->ndim <= MT_MAX_DIMS; }
+
 static int check_size(const header *h, const entry *e) {
   char text[MT_SHAPE_TEXT];
+  if (!is_readable(e)) return e->end < e->begin ? fail_entry(h, e, "%s", "its data_offsets are in disorder") : 0;
   const int64_t count = mt_shape_count("load", e->ndim, e->shape);
   if (count < 0) return fail_entry(h, e, "shape %s has too many elements", mt_shape_text(e->ndim, e->shape, text));
   const int64_t bytes = count * (int64_t)e->dtype->size;
@@ -201,7 +211,7 @@ static int read_exactly(FILE *file, const char *path, void *into, size_t size) {
   return mt_fail(MT_ERROR_FORMAT, "load: '%s' is truncated", path);
 }
 
-/* Items that are not kept as they are in the file go through a small buffer. */
+/* Items that are not kept as they are in the file go through a small buffer. 1: one of them does not fit. */
 static int read_converted(FILE *file, const header *h, const entry *e, mt_tensor *t) {
   uint8_t *stage = mt_alloc(STAGE_BYTES);
   if (!stage) return -1;
@@ -212,29 +222,38 @@ static int read_converted(FILE *file, const header *h, const entry *e, mt_tensor
     status = read_exactly(file, h->path, stage, (size_t)count * e->dtype->size);
     if (status < 0) break;
     char *into = (char *)t->data + (size_t)done * mt_dtype_size(t->dtype);
-    const int64_t fitting = e->dtype->convert(stage, into, count);
-    if (fitting < count)
-      status = fail_entry(h, e, "element %lld does not fit in int32", (long long)(done + fitting + 1));
+    if (e->dtype->convert(stage, into, count) < count) status = 1;
     done += count;
   }
   mt_free(stage);
   return status;
 }
 
-static int read_tensors(FILE *file, const header *h, mt_weights *out) {
-  for (size_t i = 0; i < h->count; i++) {
-    const entry *e = &h->entries[i];
-    mt_tensor *t = mt_tensor_new(e->dtype->dtype, e->ndim, e->shape);
-    if (!t) return -1;
-    const int status = e->dtype->convert
-                           ? read_converted(file, h, e, t)
-                           : read_exactly(file, h->path, t->data, (size_t)t->count * mt_dtype_size(t->dtype));
-    if (status < 0) {
-      mt_release(t);
-      return -1;
-    }
-    if (mt_weights_add(out, e->name, t) < 0) return -1;
+/* The file stands anywhere; data_at: where the first tensor's data is. */
+static int read_tensor(FILE *file, const header *h, const entry *e, int64_t data_at, mt_weights *out) {
+  if (!is_readable(e)) {
+    mt_weights_leave_out(out, e->name, e->dtype ? MT_TOO_MANY_AXES : e->dtype_name);
+    return 0;
   }
+  mt_tensor *t = mt_tensor_new(e->dtype->dtype, e->ndim, e->shape);
+  if (!t) return -1;
+  int status = fseeko(file, (off_t)(data_at + e->begin), SEEK_SET) == 0
+                   ? 0
+                   : mt_fail(MT_ERROR_IO, "load: cannot read '%s': %s", h->path, strerror(errno));
+  if (status == 0)
+    status = e->dtype->convert ? read_converted(file, h, e, t)
+                               : read_exactly(file, h->path, t->data, (size_t)t->count * mt_dtype_size(t->dtype));
+  if (status == 0) return mt_weights_add(out, e->name, t);
+  if (status == 1) mt_weights_leave_out(out, e->name, MT_TOO_LARGE_INTEGER);
+  mt_release(t);
+  return status < 0 ? -1 : 0;
+}
+
+static int read_tensors(FILE *file, const header *h, mt_weights *out) {
+  const off_t data_at = ftello(file);
+  if (data_at < 0) return mt_fail(MT_ERROR_IO, "load: cannot read '%s': %s", h->path, strerror(errno));
+  for (size_t i = 0; i < h->count; i++)
+    if (read_tensor(file, h, &h->entries[i], data_at, out) < 0) return -1;
   return 0;
 }
 
@@ -268,10 +287,13 @@ static int read_header(FILE *file, header *h, mt_weights *out) {
   return status == 0 ? check_layout(h) : status;
 }
 
-int mt_safetensors_read(FILE *file, const char *path, mt_weights *out) {
+int mt_safetensors_read(FILE *file, const char *path, const mt_load_request *request, mt_weights *out) {
   header h = {.path = path};
+  if (request->key && *request->key)
+    return mt_fail(MT_ERROR_ARGUMENT, "load: '%s': option 'key' is '%s', but a safetensors file has no parts to choose",
+                   path, request->key);
   int status = read_header(file, &h, out);
-  if (status == 0) status = read_tensors(file, &h, out);
+  if (status == 0 && !request->metadata_only) status = read_tensors(file, &h, out);
   for (size_t i = 0; i < h.count; i++) free(h.entries[i].name);
   free(h.entries);
   return status;

@@ -11,10 +11,11 @@
 
 bool mt_is_safetensors(const uint8_t *head, size_t size);
 
-/* The whole header is checked (syntax, names, dtypes, shapes, byte ranges, the file's size) before any tensor is
- * allocated. F32, U8 and I32 are read as they are; F64, F16 and BF16 become float32, I64 (values checked) and I8 int32,
- * BOOL uint8. `file` is at its start. */
-int mt_safetensors_read(FILE *file, const char *path, mt_weights *out);
+/* The whole header is checked (syntax, names, shapes, byte ranges, the file's size) before any tensor is allocated.
+ * F32, U8 and I32 are read as they are; F64, F16 and BF16 become float32, the other integers int32 (values checked),
+ * BOOL uint8. A tensor of another dtype, or with what we have no room for, is left out, which a notice says. `file` is
+ * at its start. A request for a part by its key is an error: there are none. */
+int mt_safetensors_read(FILE *file, const char *path, const mt_load_request *request, mt_weights *out);
 
 /* Replaces the file at `path` as a whole (io/atomic_file.h). The header is padded so that the data starts at a multiple
  * of 8; tensors go by decreasing item size, then name, so that each is aligned to its items. */

@@ -21,16 +21,47 @@ bool mtl_collect_for_memory(lua_State *L) {
 }
 
 void mtl_collect_if_wanted(lua_State *L) {
-  if (mt_memory_wants_collection()) collect(L);
+  if (mt_memory_wants_collection((size_t)lua_gc(L, LUA_GCCOUNT) << 10)) collect(L);
+}
+
+/* ---- owners ---- */
+
+static int new_owner(lua_State *L) {
+  void **place = lua_newuserdatauv(L, sizeof *place, (int)lua_tointeger(L, 2));
+  *place = NULL;
+  luaL_setmetatable(L, lua_touserdata(L, 1));
+  return 1;
+}
+
+void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const char *class, int user_values) {
+  lua_pushcfunction(L, new_owner);
+  lua_pushlightuserdata(L, (void *)class);
+  lua_pushinteger(L, user_values);
+  if (lua_pcall(L, 2, 1, 0) != LUA_OK) {
+    release(object);
+    lua_error(L);
+  }
+  *(void **)lua_touserdata(L, -1) = object;
 }
 
 /* ---- tensors ---- */
 
+static void release_tensor(void *t) { mt_release(t); }
+
 void mtl_push_tensor(lua_State *L, mt_tensor *t) {
-  mt_tensor **slot = lua_newuserdatauv(L, sizeof *slot, 0);
-  *slot = t;
-  luaL_setmetatable(L, MTL_TENSOR);
+  mtl_push_owner(L, t, release_tensor, MTL_TENSOR, 0);
   mtl_collect_if_wanted(L);
+}
+
+static void release_both(void *tensors) {
+  for (int i = 0; i < 2; i++) mt_release(((mt_tensor **)tensors)[i]);
+}
+
+void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second) {
+  mt_tensor *both[2] = {first, second};
+  mtl_push_owner(L, both, release_both, MTL_TENSOR, 0);
+  *(mt_tensor **)lua_touserdata(L, -1) = first;
+  mtl_push_tensor(L, second);
 }
 
 /* A finalised tensor can come back: through another object's finaliser, or an explicit call of __gc. */

@@ -21,7 +21,7 @@
 /* ---- errors (errors.c): the name a function was registered by, the line of the first caller that is not ours ---- */
 void mtl_set_functions(lua_State *L, const luaL_Reg *functions, int upvalues);
 void mtl_name_function(lua_State *L, const char *name); /* the function on top of the stack, which stays */
-void mtl_push_place(lua_State *L); /* "script.lua:12: ", or "" */
+void mtl_push_place(lua_State *L);                      /* "script.lua:12: ", or "" */
 int mtl_error(lua_State *L, const char *format, ...);
 int mtl_argument_error(lua_State *L, int arg, const char *message);
 int mtl_type_error(lua_State *L, int arg, const char *expected);
@@ -61,8 +61,14 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 #define MTL_GENERATOR "masktune.Generator"
 #define MTL_MODULE "masktune.Module"
 
+/* Pushes a new userdata of a class, which holds `object`. Raises, and releases the object, where the interpreter has no
+ * memory for it. */
+void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const char *class, int user_values);
+
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
+/* Both, so that neither is lost where there is no memory for the other's userdata. */
+void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);
 /* One that is written to in place: refuses a copy of another tensor's part (core/tensor.h). */
 mt_tensor *mtl_check_target(lua_State *L, int arg);

@@ -184,8 +184,7 @@ static int cam(lua_State *L) {
   option_target(L, 3, &options);
   options.batch = mtl_option_integer(L, 3, "batch", 0, 1, INT32_MAX);
   MTL_DO(L, mt_cam(method_of(L), model, images, &options, &heat, &predicted));
-  mtl_push_tensor(L, heat);
-  mtl_push_tensor(L, predicted);
+  mtl_push_two_tensors(L, heat, predicted);
   return 2;
 }
 

@@ -66,11 +66,7 @@ static int embedding(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"linear", linear},
-    {"flatten", flatten},
-    {"dropout", dropout},
-    {"embedding", embedding},
-    {NULL, NULL},
+    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"embedding", embedding}, {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -213,6 +213,7 @@ static const char *check_key(lua_State *L, int arg, const char *what) {
 }
 
 static void collect_tensors(lua_State *L, int arg, mt_weights *weights) {
+  if (mtl_test_module(L, arg)) luaL_argerror(L, arg, "table of tensors expected, got a module: take its state_dict()");
   luaL_checktype(L, arg, LUA_TTABLE);
   for (lua_pushnil(L); lua_next(L, arg); lua_pop(L, 1)) {
     const char *name = check_key(L, arg, "name of a tensor");
@@ -252,38 +253,105 @@ static int save(lua_State *L) {
   return 0;
 }
 
-static int read_afresh(const char *path, mt_weights *weights) {
+static int read_afresh(const char *path, const mt_load_request *request, mt_weights *weights) {
   mt_weights_free(weights); /* what a first try, cut short by lack of memory, left */
-  return mt_weights_load(path, weights);
+  return mt_weights_load(path, request, weights);
 }
 
-/*** Reads the named tensors of a safetensors file, or of a file that PyTorch's torch.save wrote (.pth, .pt, .th, in its
-zip or its older format), told by its contents. float64, float16 and bfloat16 become float32; int64 (values checked),
-int16 and int8 int32; bool uint8. A damaged file is an error that says what is wrong with it.
+/* Whether option `log` at arg is something to call; true also where it is missing. */
+static bool check_log(lua_State *L, int arg) {
+  if (!mtl_has_option(L, arg, "log")) return true;
+  const int type = lua_getfield(L, arg, "log");
+  const bool silent = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+  if (type != LUA_TFUNCTION && !silent) mtl_option_error(L, arg, "log", "function or false");
+  lua_pop(L, 1);
+  return !silent;
+}
 
-Of PyTorch's files it reads a state dict, or the one under `state_dict`, `model`, `net` or `model_state_dict` of a
-checkpoint; runs nothing and refuses every Python object that is not data by name. Where all names begin with `module.`
-(DataParallel), that is taken off. Numbers, booleans and strings beside the tensors are returned as metadata.
+/* Where all notices of masktune go: mt.notice.say. False, and nothing pushed, where the core stands alone. */
+static bool push_say(lua_State *L) {
+  const int top = lua_gettop(L);
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "masktune.notice");
+  if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_istable(L, -1) && lua_getfield(L, -1, "say") == LUA_TFUNCTION) {
+    lua_replace(L, top + 1);
+    return true;
+  }
+  lua_settop(L, top);
+  return false;
+}
+
+static void say_notices(lua_State *L, int arg, const mt_weights *weights) {
+  const bool has_log = mtl_has_option(L, arg, "log");
+  for (size_t i = 0; i < weights->n_notices; i++) {
+    if (has_log) {
+      lua_getfield(L, arg, "log");
+      lua_pushstring(L, weights->notices[i]);
+      lua_call(L, 1, 0);
+    } else if (push_say(L)) {
+      lua_pushliteral(L, "%s");
+      lua_pushstring(L, weights->notices[i]);
+      lua_call(L, 2, 0);
+    } else {
+      lua_writestringerror("%s\n", weights->notices[i]);
+    }
+  }
+}
+
+/*** Reads the named tensors of a safetensors file, or of a file that PyTorch's torch.save wrote (.pth, .pt, .th, .bin,
+in its zip or its older format) or of a pickle of NumPy's arrays, told by its contents:
+`model:load_state_dict(mt.load(path))`. float64, float16 and bfloat16 become float32; int64 and the unsigned ones
+(values checked), int16 and int8 int32; bool uint8. A tensor that cannot be had here (complex, quantised, sparse, of
+more than 6 axes, of larger integers) is left out. A damaged file is an error that says what is wrong with it.
+
+Of PyTorch's files it reads a state dict, or the tensors of a module that was saved whole, and runs nothing: what else
+stands in the file is passed over, whatever its classes. Where several parts hold tensors, it takes the one under a name
+that training programs use for weights (`state_dict`, `model_state_dict`, `model`, `net`, `module`, `weights`, `params`,
+...), else the one under such a name for averaged weights (`state_dict_ema`, `model_ema`, `ema`, ...), else the one with
+the most tensors. Tensors that overlap in the file share memory, as they do in PyTorch.
+
+What was taken where there was a choice, and what was left out, is said in a line each.
 @function load
 @tparam string path
-@treturn table name -> tensor
-@treturn table metadata, string -> string */
+@tparam[opt] table options `key`: which part of a PyTorch file is meant ("generator.state_dict"; items of lists count
+from 1, "" is the whole); `log`: gets each line (default: they go to mt.notice), or false
+@treturn table name -> tensor, names as in the file */
 static int load(lua_State *L) {
+  static const char *const known[] = {"key", "log", NULL};
   const char *path = check_path(L, 1);
+  lua_settop(L, 2);
+  mtl_check_options(L, 2, known);
+  const mt_load_request request = {.key = mtl_option_string(L, 2, "key", NULL)};
+  const bool is_heard = check_log(L, 2);
   mt_weights *weights = push_zeroed(L, sizeof *weights, WEIGHTS);
-  MTL_DO(L, read_afresh(path, weights));
+  MTL_DO(L, read_afresh(path, &request, weights));
   lua_createtable(L, 0, (int)weights->n_tensors);
   for (size_t i = 0; i < weights->n_tensors; i++) {
     mtl_push_tensor(L, mt_retain(weights->tensors[i].tensor));
     lua_setfield(L, -2, weights->tensors[i].name);
   }
+  if (is_heard) say_notices(L, 2, weights);
+  mt_weights_free(weights);
+  return 1;
+}
+
+/*** What is written beside the tensors: the metadata of a safetensors file; of a PyTorch file the numbers, booleans and
+strings in its dicts and objects, under their path ("epoch", "args.lr"), as text. As mt.save takes it.
+@function load_metadata
+@tparam string path
+@treturn table string -> string */
+static int load_metadata(lua_State *L) {
+  const char *path = check_path(L, 1);
+  const mt_load_request request = {.metadata_only = true};
+  mt_weights *weights = push_zeroed(L, sizeof *weights, WEIGHTS);
+  MTL_DO(L, read_afresh(path, &request, weights));
   lua_createtable(L, 0, (int)weights->n_metadata);
   for (size_t i = 0; i < weights->n_metadata; i++) {
     lua_pushstring(L, weights->metadata[i].value);
     lua_setfield(L, -2, weights->metadata[i].key);
   }
   mt_weights_free(weights);
-  return 2;
+  return 1;
 }
 
 static const luaL_Reg functions[] = {
@@ -299,6 +367,7 @@ static const luaL_Reg functions[] = {
     {"md5", md5},
     {"save", save},
     {"load", load},
+    {"load_metadata", load_metadata},
     {NULL, NULL},
 };
 

@@ -25,10 +25,10 @@ mt_module *mtl_test_module(lua_State *L, int arg) {
   return place ? *place : NULL;
 }
 
+static void release_module(void *m) { mt_module_release(m); }
+
 void mtl_push_module(lua_State *L, mt_module *m) {
-  mt_module **place = lua_newuserdatauv(L, sizeof *place, MTL_USER_VALUES);
-  *place = m;
-  luaL_setmetatable(L, MTL_MODULE);
+  mtl_push_owner(L, m, release_module, MTL_MODULE, MTL_USER_VALUES);
   lua_rawgetp(L, LUA_REGISTRYINDEX, &registry_key);
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, m);
@@ -172,10 +172,23 @@ static int assign_attribute(lua_State *L, mt_module *m, const char *name) {
   return 0;
 }
 
+/* What images go through before this net sees them, unless their data set says otherwise: a function, or what can be
+ * called like one. nil removes it. */
+static int assign_preprocess(lua_State *L, const mt_module *m) {
+  const bool callable = lua_isfunction(L, 3) || luaL_getmetafield(L, 3, "__call") != LUA_TNIL;
+  if (!callable && !lua_isnil(L, 3))
+    return luaL_error(L, "%s: preprocess is %s, expected a function (images) -> images", m->cls->name,
+                      luaL_typename(L, 3));
+  lua_pushvalue(L, 3);
+  mtl_set_field(L, 1, "preprocess");
+  return 0;
+}
+
 static int assign(lua_State *L, mt_module *m, const char *name) {
   if (mt_module_slot(m, name)) return assign_slot(L, m, name);
   if (mt_module_child(m, name)) return assign_child(L, m, name);
   if (strcmp(name, "cam_layer") == 0 || strcmp(name, "classes") == 0) return assign_attribute(L, m, name);
+  if (strcmp(name, "preprocess") == 0) return assign_preprocess(L, m);
   if (mtl_takes_fields(m)) return mtl_assign_script(L, m, name);
   return luaL_error(L, "%s: no field '%s' to assign", m->cls->name, name);
 }

@@ -1,7 +1,8 @@
 /* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c, module_norms.c and
  * module_activations.c: constructors; module_script.c: modules whose forward is a Lua function; module_table.c: tables
  * of modules; module_reach.c: what functions reach beside their self; module_state.c: parameters and state dicts;
- * module_clone.c: deep copies; module_freeze.c: what is not trained; module_print.c: the tree as text. */
+ * module_load.c: taking over state dicts; module_clone.c: deep copies; module_freeze.c: what is not trained;
+ * module_print.c: the tree as text. */
 #ifndef MT_LUA_MODULE_H
 #define MT_LUA_MODULE_H
 
@@ -11,7 +12,7 @@
 /* User values of a module's userdata; nil until something is put there. */
 enum {
   MTL_CHILDREN = 1, /* name -> the child's userdata */
-  MTL_FIELDS,       /* cam_layer, classes; for a script module its forward and plain values */
+  MTL_FIELDS,       /* cam_layer, classes, preprocess; for a script module its forward and plain values */
   MTL_USER_VALUES = MTL_FIELDS
 };
 
@@ -59,6 +60,7 @@ void mtl_forget_script_error(lua_State *L);
 void mtl_raise_script_error(lua_State *L);
 
 int mtl_module_tostring(lua_State *L);
+int mtl_load_state_dict(lua_State *L); /* the method */
 
 #define MTL_MAX_SIZE ((int64_t)1 << 30) /* of channels and other sizes that layers are made with */
 /* Pushes a new module; returns 1, as constructors do. */

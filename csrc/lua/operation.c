@@ -47,11 +47,9 @@ static void let_go_of_context(call_record *record) {
   record->context = LUA_NOREF;
 }
 
-static void destroy_record(void *context) {
-  call_record *record = context;
-  let_go_of_context(record);
-  release_operation(record->operation);
-}
+static void destroy_record(void *context) { let_go_of_context(context); }
+
+static void release_of_node(const void *op) { release_operation((operation *)(uintptr_t)op); }
 
 /* ---- backward ---- */
 
@@ -320,7 +318,7 @@ static void push_operation(lua_State *L, const char *name) {
   operation *o = malloc(sizeof *o + length);
   if (!o) luaL_error(L, "out of memory: op '%s'", name);
   memcpy(o->name, name, length);
-  o->op = (mt_op){.name = o->name, .backward = backward, .destroy = destroy_record};
+  o->op = (mt_op){.name = o->name, .backward = backward, .destroy = destroy_record, .release = release_of_node};
   o->refs = 1;
   *slot = o;
 }

@@ -2,12 +2,14 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "core/machine.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "lua/binding.h"
 
-/*** Sets the number of threads used by every operation.
+/*** Sets the number of threads used by every operation: in how many parts work is cut, and so the results' last bits.
+No more run than there are cores. At first it is what MASKTUNE_NUM_THREADS or OMP_NUM_THREADS says, else the cores.
 @function set_num_threads
 @tparam integer n 1 to 1024 */
 static int set_num_threads(lua_State *L) {
@@ -15,7 +17,7 @@ static int set_num_threads(lua_State *L) {
   return 0;
 }
 
-/*** The number of threads in use.
+/*** The number of threads that work is cut for.
 @function get_num_threads
 @treturn integer */
 static int get_num_threads(lua_State *L) {
@@ -23,18 +25,40 @@ static int get_num_threads(lua_State *L) {
   return 1;
 }
 
-/*** Native memory, in bytes: `live` (in use by tensors), `cached` (kept for reuse), `peak` (highest live).
+static void set_bytes(lua_State *L, const char *name, double bytes) {
+  if (bytes < 0x1p62)
+    lua_pushinteger(L, (lua_Integer)bytes);
+  else
+    lua_pushnumber(L, bytes);
+  lua_setfield(L, -2, name);
+}
+
+/*** Memory, in bytes. Native: `live` (in use by tensors), `cached` (kept for reuse), `peak` (highest live). Of the
+whole process, as the system counts it: `resident` and `peak_resident`.
 @function memory
 @treturn table */
 static int memory(lua_State *L) {
   const mt_memory_stats stats = mt_memory_usage();
-  lua_createtable(L, 0, 3);
-  lua_pushinteger(L, (lua_Integer)stats.live);
-  lua_setfield(L, -2, "live");
-  lua_pushinteger(L, (lua_Integer)stats.cached);
-  lua_setfield(L, -2, "cached");
-  lua_pushinteger(L, (lua_Integer)stats.peak);
-  lua_setfield(L, -2, "peak");
+  lua_createtable(L, 0, 5);
+  set_bytes(L, "live", (double)stats.live);
+  set_bytes(L, "cached", (double)stats.cached);
+  set_bytes(L, "peak", (double)stats.peak);
+  const double resident = mt_machine_resident(), peak = mt_machine_peak_resident();
+  set_bytes(L, "resident", resident);
+  set_bytes(L, "peak_resident", peak > resident ? peak : resident); /* the system counts the two apart */
+  return 1;
+}
+
+/*** What this process may use of the machine, where affinity, control groups and other processes leave it less than
+there is: `cores`, and `memory`, the bytes that it could still get.
+@function machine
+@tparam[opt=""] string root folder below which the system's /proc and /sys are found (for tests)
+@treturn table */
+static int machine(lua_State *L) {
+  const char *root = luaL_optstring(L, 1, "");
+  lua_createtable(L, 0, 2);
+  set_bytes(L, "cores", mt_machine_cores_under(root));
+  set_bytes(L, "memory", mt_machine_memory_under(root));
   return 1;
 }
 
@@ -78,6 +102,7 @@ static const luaL_Reg functions[] = {
     {"set_num_threads", set_num_threads},
     {"get_num_threads", get_num_threads},
     {"memory", memory},
+    {"machine", machine},
     {"empty_cache", empty_cache},
     {"isa", isa},
     {"clock", monotonic_clock},

@@ -29,8 +29,7 @@ static int sort(lua_State *L) {
   mtl_check_options(L, options, sort_options);
   const bool descending = mtl_option_boolean(L, options, "descending", false);
   MTL_NEW(L, result, mt_sort(t, axis, descending, &positions));
-  mtl_push_tensor(L, result);
-  mtl_push_tensor(L, positions);
+  mtl_push_two_tensors(L, result, positions);
   return 2;
 }
 
@@ -67,8 +66,7 @@ static int topk(lua_State *L) {
   mtl_check_options(L, options, known);
   const bool largest = mtl_option_boolean(L, options, "largest", true);
   MTL_NEW(L, result, mt_topk(t, k, axis, largest, &positions));
-  mtl_push_tensor(L, result);
-  mtl_push_tensor(L, positions);
+  mtl_push_two_tensors(L, result, positions);
   return 2;
 }
 

@@ -191,8 +191,7 @@ static int extreme(lua_State *L, bool largest) {
     return 1;
   }
   MTL_NEW(L, result, mt_extreme_along(t, largest, __builtin_ctz(axes), keepdim, &positions));
-  mtl_push_tensor(L, result);
-  mtl_push_tensor(L, positions);
+  mtl_push_two_tensors(L, result, positions);
   return 2;
 }
 

@@ -33,7 +33,8 @@ static mt_tensor *tapped(mt_layer_tap *tap, mt_tensor *output) {
   if (tap->replacement && mt_expect_shape(tap->replacement, output->ndim, output->shape, "capture", "replacement") < 0)
     return NULL;
   mt_tensor *value = tap->value = mt_tensor_detach(tap->replacement ? tap->replacement : output);
-  if (!value || !current->gradients) return value ? mt_retain(value) : NULL;
+  if (!value) return NULL;
+  if (!current->gradients || value->dtype != MT_FLOAT32) return mt_retain(value);
   value->requires_grad = true;
   mt_grad_mode_set(MT_GRAD_ACTIVATIONS);
   mt_tensor *inputs[] = {tap->replacement ? NULL : output, value};

@@ -27,8 +27,19 @@ static range covered(const shape_of_pool *s, int axis, int64_t o) {
 static int64_t in_image(const shape_of_pool *s) { return s->in[0] * s->in[1] * s->channels; }
 static int64_t out_image(const shape_of_pool *s) { return s->out[0] * s->out[1] * s->channels; }
 
-static int threads_for(const shape_of_pool *s) {
-  return s->images * (in_image(s) + out_image(s)) < PARALLEL_FROM ? 1 : mt_num_threads();
+/* Images from one side of the pool to the other. */
+typedef struct {
+  const shape_of_pool *s;
+  const float *from;
+  float *to;
+  int32_t *index; /* of the maxima */
+  float *rows;    /* channels of each worker, and as many sums */
+  double *sums;
+} image_work;
+
+static void over_images(const image_work *w, mt_loop_body *body) {
+  const shape_of_pool *s = w->s;
+  mt_parallel(s->images, mt_chunk(s->images, in_image(s) + out_image(s), PARALLEL_FROM), body, w);
 }
 
 static int check(const char *op, const mt_tensor *input, const int64_t size[2], shape_of_pool *s) {
@@ -76,17 +87,23 @@ static void mean_of_window(const shape_of_pool *s, const float *image, range ys,
   for (int64_t c = 0; c < s->channels; c++) mean[c] = (float)(sums[c] / area);
 }
 
+static void avg_images(const void *context, int64_t begin, int64_t end) {
+  const image_work *w = context;
+  const shape_of_pool *s = w->s;
+  float *row = w->rows + mt_worker() * s->channels;
+  double *sums = w->sums + mt_worker() * s->channels;
+  for (int64_t n = begin; n < end; n++)
+    EACH_WINDOW(s, mean_of_window(s, w->from + n * in_image(s), ys, xs, row, sums, w->to + n * out_image(s) + at));
+}
+
 static int avg_fill(const shape_of_pool *s, const float *in, float *out) {
-  const int threads = threads_for(s);
-  double *sums = mt_alloc((size_t)(threads * s->channels) * (sizeof(double) + sizeof(float)));
-  if (!sums) return -1;
-  float *rows = (float *)(sums + threads * s->channels);
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++)
-    for (int64_t n = s->images * t / threads; n < s->images * (t + 1) / threads; n++)
-      EACH_WINDOW(s, mean_of_window(s, in + n * in_image(s), ys, xs, rows + t * s->channels, sums + t * s->channels,
-                                    out + n * out_image(s) + at));
-  mt_free(sums);
+  const int64_t sums = mt_num_threads() * s->channels;
+  image_work work = {.s = s, .from = in, .to = out};
+  work.sums = mt_alloc((size_t)sums * (sizeof(double) + sizeof(float)));
+  if (!work.sums) return -1;
+  work.rows = (float *)(work.sums + sums);
+  over_images(&work, avg_images);
+  mt_free(work.sums);
   return 0;
 }
 
@@ -97,17 +114,22 @@ static void spread(const shape_of_pool *s, const float *grad, range ys, range xs
       for (int64_t c = 0; c < s->channels; c++) image[(y * s->in[1] + x) * s->channels + c] += grad[c] / area;
 }
 
+static void spread_images(const void *context, int64_t begin, int64_t end) {
+  const image_work *w = context;
+  const shape_of_pool *s = w->s;
+  for (int64_t n = begin; n < end; n++)
+    EACH_WINDOW(s, spread(s, w->from + n * out_image(s) + at, ys, xs, w->to + n * in_image(s)));
+}
+
 static int avg_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const shape_of_pool *s = node->context;
   mt_tensor *result = grads[0] = new_input(s);
   if (!result) return -1;
-#pragma omp parallel for num_threads(threads_for(s)) schedule(static)
-  for (int64_t n = 0; n < s->images; n++)
-    EACH_WINDOW(s, spread(s, mt_f32(grad_output) + n * out_image(s) + at, ys, xs, mt_f32(result) + n * in_image(s)));
+  over_images(&(image_work){.s = s, .from = mt_f32(grad_output), .to = mt_f32(result)}, spread_images);
   return 0;
 }
 
-static const mt_op avg_op = {"adaptive_avg_pool2d", avg_backward, NULL};
+static const mt_op avg_op = {.name = "adaptive_avg_pool2d", .backward = avg_backward};
 
 mt_tensor *mt_adaptive_avg_pool2d(mt_tensor *input, const int64_t size[2]) {
   shape_of_pool s;
@@ -145,20 +167,31 @@ static void give_to_winners(const shape_of_pool *s, const float *grad, const int
   for (int64_t c = 0; c < s->channels; c++) image[index[c] * s->channels + c] += grad[c];
 }
 
+static void max_images(const void *context, int64_t begin, int64_t end) {
+  const image_work *w = context;
+  const shape_of_pool *s = w->s;
+  for (int64_t n = begin; n < end; n++)
+    EACH_WINDOW(s, max_of_window(s, w->from + n * in_image(s), ys, xs, w->to + n * out_image(s) + at,
+                                 w->index + n * out_image(s) + at));
+}
+
+static void winner_images(const void *context, int64_t begin, int64_t end) {
+  const image_work *w = context;
+  const shape_of_pool *s = w->s;
+  for (int64_t at = begin * out_image(s); at < end * out_image(s); at += s->channels)
+    give_to_winners(s, w->from + at, w->index + at, w->to + at / out_image(s) * in_image(s));
+}
+
 static int max_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const shape_of_pool *s = node->context;
-  const int32_t *index = mt_i32(node->saved[0]);
   mt_tensor *result = grads[0] = new_input(s);
   if (!result) return -1;
-#pragma omp parallel for num_threads(threads_for(s)) schedule(static)
-  for (int64_t n = 0; n < s->images; n++)
-    for (int64_t at = 0; at < out_image(s); at += s->channels)
-      give_to_winners(s, mt_f32(grad_output) + n * out_image(s) + at, index + n * out_image(s) + at,
-                      mt_f32(result) + n * in_image(s));
+  const image_work work = {.s = s, .from = mt_f32(grad_output), .to = mt_f32(result), .index = mt_i32(node->saved[0])};
+  if (s->channels > 0) over_images(&work, winner_images);
   return 0;
 }
 
-static const mt_op max_op = {"adaptive_max_pool2d", max_backward, NULL};
+static const mt_op max_op = {.name = "adaptive_max_pool2d", .backward = max_backward};
 
 mt_tensor *mt_adaptive_max_pool2d(mt_tensor *input, const int64_t size[2]) {
   shape_of_pool s;
@@ -172,10 +205,7 @@ mt_tensor *mt_adaptive_max_pool2d(mt_tensor *input, const int64_t size[2]) {
     mt_release(index);
     return NULL;
   }
-#pragma omp parallel for num_threads(threads_for(&s)) schedule(static)
-  for (int64_t n = 0; n < s.images; n++)
-    EACH_WINDOW(&s, max_of_window(&s, mt_f32(input) + n * in_image(&s), ys, xs, mt_f32(output) + n * out_image(&s) + at,
-                                  mt_i32(index) + n * out_image(&s) + at));
+  over_images(&(image_work){.s = &s, .from = mt_f32(input), .to = mt_f32(output), .index = mt_i32(index)}, max_images);
   output = mt_recorded(output, &max_op, 1, &input, 1, &index, &s, sizeof s);
   mt_release(index);
   return output;

@@ -19,7 +19,7 @@
 #include "ops/batchnorm_internal.h"
 
 #define BLOCK_FLOATS ((int64_t)8 << 10)
-#define PARALLEL_FROM ((int64_t)1 << 15) /* values */
+#define PARALLEL_FROM ((int64_t)1 << 14) /* values */
 
 /* Rows of the saved statistics {STATISTICS,C}. */
 enum { SCALE, SHIFT, MEAN, INVSTD, STATISTICS };
@@ -58,7 +58,6 @@ int mt_batch_norm_check(int ndim, const int64_t *shape, const mt_tensor *weight,
 
 typedef struct {
   int64_t pixels, channels, per_block, blocks;
-  int threads;
 } block_plan;
 
 static block_plan plan_blocks(const mt_tensor *input) {
@@ -66,7 +65,6 @@ static block_plan plan_blocks(const mt_tensor *input) {
   plan.pixels = plan.channels > 0 ? input->count / plan.channels : 0;
   plan.per_block = plan.channels < BLOCK_FLOATS / 16 ? BLOCK_FLOATS / (plan.channels + 1) : 16;
   plan.blocks = (plan.pixels + plan.per_block - 1) / plan.per_block;
-  plan.threads = input->count < PARALLEL_FROM ? 1 : mt_num_threads();
   return plan;
 }
 
@@ -88,10 +86,22 @@ typedef struct {
 /* body(p, b, at, pixels) is called for every block b, which has `pixels` pixels from value `at` on. */
 typedef void pass_body(const pass *p, int64_t block, int64_t at, int64_t pixels);
 
+typedef struct {
+  const pass *pass;
+  pass_body *body;
+} pass_run;
+
+static void run_blocks(const void *context, int64_t begin, int64_t end) {
+  const pass_run *run = context;
+  const block_plan *plan = run->pass->plan;
+  for (int64_t b = begin; b < end; b++)
+    run->body(run->pass, b, b * plan->per_block * plan->channels, block_pixels(plan, b));
+}
+
 static void run_pass(const pass *p, pass_body *body) {
   const block_plan *plan = p->plan;
-#pragma omp parallel for num_threads(plan->threads) schedule(static)
-  for (int64_t b = 0; b < plan->blocks; b++) body(p, b, b * plan->per_block * plan->channels, block_pixels(plan, b));
+  mt_parallel(plan->blocks, mt_chunk(plan->blocks, plan->per_block * plan->channels, PARALLEL_FROM), run_blocks,
+              &(pass_run){p, body});
 }
 
 /* ---- statistics ---- */
@@ -295,7 +305,7 @@ static int batch_norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor 
   return status;
 }
 
-static const mt_op batch_norm_op = {"batch_norm", batch_norm_backward, NULL};
+static const mt_op batch_norm_op = {.name = "batch_norm", .backward = batch_norm_backward};
 
 mt_tensor *mt_batch_norm_with(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_tensor *running_mean,
                               mt_tensor *running_var, mt_batch_norm_params p, const mt_moments *moments) {

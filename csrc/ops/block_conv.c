@@ -14,6 +14,9 @@
 /* A thread's sums of transformed weights' gradients: more would be read and written from main memory at every chunk. */
 #define WINOGRAD_MAX_SUMS_BYTES ((int64_t)12 << 20)
 
+/* Weights that are worth a thread of their own. */
+#define WEIGHTS_GRAIN ((int64_t)1 << 14)
+
 /* ---- the plan ---- */
 
 static int64_t direct_rows(const mt_block_conv *c) { return c->kernel[0] * c->kernel[1] * c->in_c; }
@@ -102,35 +105,64 @@ static void pack_panel(const mt_block_conv *c, const float *weight, bool back, i
                             t * c->in_c, direct_rows(c), panel);
 }
 
+typedef struct {
+  const mt_block_conv *plan;
+  const float *weight;
+  bool back;
+  float *packed, *prepared;
+} preparation;
+
+static void prepare_panels(const void *context, int64_t begin, int64_t end) {
+  const preparation *p = context;
+  const mt_block_conv *c = p->plan;
+  for (int64_t i = begin; i < end; i++) {
+    pack_panel(c, p->weight, p->back, i * panel_columns(), p->packed);
+    if (c->winograd) mt_kernels->winograd_weights(p->packed, c->in_c, c->out_c, i, i + 1, p->prepared);
+  }
+}
+
 int mt_block_conv_prepare(const mt_block_conv *c, const float *weight, bool back, float *prepared) {
   const int64_t panels = panels_of(c);
   float *packed = c->winograd ? mt_alloc((size_t)direct_floats(c) * sizeof(float)) : prepared;
   if (!packed) return -1;
-#pragma omp parallel for num_threads(mt_num_threads()) if (direct_floats(c) > 1 << 15)
-  for (int64_t i = 0; i < panels; i++) {
-    pack_panel(c, weight, back, i * panel_columns(), packed);
-    if (c->winograd) mt_kernels->winograd_weights(packed, c->in_c, c->out_c, i, i + 1, prepared);
-  }
+  mt_parallel(panels, mt_chunk(panels, direct_floats(c) / panels, WEIGHTS_GRAIN), prepare_panels,
+              &(preparation){c, weight, back, packed, prepared});
   if (c->winograd) mt_free(packed);
   return 0;
 }
 
+typedef struct {
+  const mt_block_conv *plan;
+  const float *sums;
+  int64_t copies;
+  float *packed; /* NULL: the sums are the weights' own */
+  float *weight_grad;
+} collection;
+
+static void transform_back(const void *context, int64_t begin, int64_t end) {
+  const collection *w = context;
+  const mt_block_conv *c = w->plan;
+  for (int64_t i = begin; i < end; i++)
+    mt_kernels->winograd_grad_back(w->sums, w->copies, mt_block_conv_sum_floats(c), c->in_c, c->out_c, i, i + 1,
+                                   w->packed);
+}
+
+static void unpack_taps(const void *context, int64_t begin, int64_t end) {
+  const collection *w = context;
+  const mt_block_conv *c = w->plan;
+  for (int64_t tap = begin; tap < end; tap++)
+    mt_kernels->conv2d_unpack_sum(w->packed ? w->packed : w->sums, w->packed ? 1 : w->copies,
+                                  mt_block_conv_sum_floats(c), c->out_c, direct_rows(c), tap * c->in_c,
+                                  (tap + 1) * c->in_c, w->weight_grad);
+}
+
 int mt_block_conv_weight_result(const mt_block_conv *c, const float *sums, int64_t copies, float *weight_grad) {
-  const int64_t step = mt_block_conv_sum_floats(c), panels = panels_of(c), rows = direct_rows(c);
+  const int64_t panels = panels_of(c), taps = c->kernel[0] * c->kernel[1];
   float *packed = c->winograd_grad ? mt_alloc((size_t)direct_floats(c) * sizeof(float)) : NULL;
   if (c->winograd_grad && !packed) return -1;
-#pragma omp parallel num_threads(mt_num_threads()) if (direct_floats(c) > 1 << 15)
-  {
-    if (c->winograd_grad) {
-#pragma omp for
-      for (int64_t i = 0; i < panels; i++)
-        mt_kernels->winograd_grad_back(sums, copies, step, c->in_c, c->out_c, i, i + 1, packed);
-    }
-#pragma omp for
-    for (int64_t tap = 0; tap < c->kernel[0] * c->kernel[1]; tap++)
-      mt_kernels->conv2d_unpack_sum(packed ? packed : sums, packed ? 1 : copies, step, c->out_c, rows, tap * c->in_c,
-                                    (tap + 1) * c->in_c, weight_grad);
-  }
+  const collection work = {c, sums, copies, packed, weight_grad};
+  if (packed) mt_parallel(panels, mt_chunk(panels, direct_floats(c) / panels, WEIGHTS_GRAIN), transform_back, &work);
+  mt_parallel(taps, mt_chunk(taps, direct_floats(c) / taps, WEIGHTS_GRAIN), unpack_taps, &work);
   mt_free(packed);
   return 0;
 }

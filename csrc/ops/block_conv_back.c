@@ -65,14 +65,26 @@ static int64_t phase_floats(const mt_block_conv_back *b) {
   return mt_packed_floats(taps_h * taps_w * b->grad_c, b->in_c);
 }
 
-static void prepare_phases(const mt_block_conv_back *b, const float *weight, float *prepared) {
-  const mt_phase_weights w = {weight, {b->kernel[0], b->kernel[1]}, {b->stride[0], b->stride[1]}, b->in_c, b->grad_c};
-  const int64_t across = phases_along(b, 1), count = phases_along(b, 0) * across;
-#pragma omp parallel for num_threads(mt_num_threads()) if (phase_floats(b) > 1 << 13)
-  for (int64_t i = 0; i < count; i++) {
-    const mt_conv_phase axes[2] = {phase_of(b, 0, i / across), phase_of(b, 1, i % across)};
-    if (axes[0].taps > 0 && axes[1].taps > 0) mt_conv_phase_pack(&w, axes, prepared + i * phase_floats(b));
+typedef struct {
+  const mt_block_conv_back *back;
+  const float *weight;
+  float *prepared;
+} preparation;
+
+static void prepare_range(const void *context, int64_t begin, int64_t end) {
+  const preparation *p = context;
+  const mt_block_conv_back *b = p->back;
+  const mt_phase_weights w = {
+      p->weight, {b->kernel[0], b->kernel[1]}, {b->stride[0], b->stride[1]}, b->in_c, b->grad_c};
+  for (int64_t i = begin; i < end; i++) {
+    const mt_conv_phase axes[2] = {phase_of(b, 0, i / phases_along(b, 1)), phase_of(b, 1, i % phases_along(b, 1))};
+    if (axes[0].taps > 0 && axes[1].taps > 0) mt_conv_phase_pack(&w, axes, p->prepared + i * phase_floats(b));
   }
+}
+
+static void prepare_phases(const mt_block_conv_back *b, const float *weight, float *prepared) {
+  const int64_t count = phases_along(b, 0) * phases_along(b, 1);
+  mt_parallel(count, mt_chunk(count, phase_floats(b), 1 << 13), prepare_range, &(preparation){b, weight, prepared});
 }
 
 /* Input coordinates that meet no tap get a convolution without taps: zeros. */

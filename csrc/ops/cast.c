@@ -5,55 +5,54 @@
 
 #define PARALLEL_FROM 65536
 
-static uint8_t float_to_uint8(float x) {
+static uint8_t clamp_float_to_uint8(float x) {
   if (!(x > 0.0f)) return 0; /* NaN too */
   return x >= 255.0f ? 255 : (uint8_t)x;
 }
 
-static int32_t float_to_int32(float x) {
+static int32_t clamp_float_to_int32(float x) {
   if (x != x) return 0;
   if (x >= 2147483648.0f) return INT32_MAX;
   return x <= -2147483648.0f ? INT32_MIN : (int32_t)x;
 }
 
-static uint8_t int32_to_uint8(int32_t x) { return x < 0 ? 0 : x > 255 ? 255 : (uint8_t)x; }
+static uint8_t clamp_int32_to_uint8(int32_t x) { return x < 0 ? 0 : x > 255 ? 255 : (uint8_t)x; }
 
-#define CONVERT(to, from, value)                                                                                       \
-  do {                                                                                                                 \
-    to *restrict out = result->data;                                                                                   \
-    const from *restrict in = t->data;                                                                                 \
-    _Pragma("omp parallel for num_threads(mt_num_threads()) if (n > PARALLEL_FROM)") for (int64_t i = 0; i < n; i++) { \
-      const from x = in[i];                                                                                            \
-      out[i] = value;                                                                                                  \
-    }                                                                                                                  \
-  } while (0)
+typedef struct {
+  const void *in;
+  void *out;
+} conversion;
 
-static void convert(mt_tensor *result, const mt_tensor *t) {
-  const int64_t n = t->count;
-  switch (result->dtype) {
-    case MT_FLOAT32:
-      if (t->dtype == MT_UINT8)
-        CONVERT(float, uint8_t, (float)x);
-      else
-        CONVERT(float, int32_t, (float)x);
-      break;
-    case MT_UINT8:
-      if (t->dtype == MT_FLOAT32)
-        CONVERT(uint8_t, float, float_to_uint8(x));
-      else
-        CONVERT(uint8_t, int32_t, int32_to_uint8(x));
-      break;
-    default:
-      if (t->dtype == MT_FLOAT32)
-        CONVERT(int32_t, float, float_to_int32(x));
-      else
-        CONVERT(int32_t, uint8_t, x);
+#define CONVERT(name, to, from, value)                                \
+  static void name(const void *context, int64_t begin, int64_t end) { \
+    const conversion *c = context;                                    \
+    to *restrict out = c->out;                                        \
+    const from *restrict in = c->in;                                  \
+    for (int64_t i = begin; i < end; i++) {                           \
+      const from x = in[i];                                           \
+      out[i] = value;                                                 \
+    }                                                                 \
   }
-}
+
+CONVERT(uint8_to_float32, float, uint8_t, (float)x)
+CONVERT(int32_to_float32, float, int32_t, (float)x)
+CONVERT(float32_to_uint8, uint8_t, float, clamp_float_to_uint8(x))
+CONVERT(int32_to_uint8, uint8_t, int32_t, clamp_int32_to_uint8(x))
+CONVERT(float32_to_int32, int32_t, float, clamp_float_to_int32(x))
+CONVERT(uint8_to_int32, int32_t, uint8_t, x)
+
+/* From, to; NULL where they are the same. */
+static mt_loop_body *const conversions[MT_DTYPE_COUNT][MT_DTYPE_COUNT] = {
+    [MT_FLOAT32] = {[MT_UINT8] = float32_to_uint8, [MT_INT32] = float32_to_int32},
+    [MT_UINT8] = {[MT_FLOAT32] = uint8_to_float32, [MT_INT32] = uint8_to_int32},
+    [MT_INT32] = {[MT_FLOAT32] = int32_to_float32, [MT_UINT8] = int32_to_uint8},
+};
 
 mt_tensor *mt_cast(mt_tensor *t, mt_dtype dtype) {
   if (t->dtype == dtype) return mt_retain(t);
   mt_tensor *result = mt_tensor_new(dtype, t->ndim, t->shape);
-  if (result) convert(result, t);
+  if (result)
+    mt_parallel(t->count, mt_chunk(t->count, 1, PARALLEL_FROM), conversions[t->dtype][dtype],
+                &(conversion){t->data, result->data});
   return result;
 }

@@ -184,14 +184,22 @@ static int fill_grad_input(const mt_tensor *grad_output, const mt_tensor *weight
   return status;
 }
 
+typedef struct {
+  const float *grad, *output;
+  float *masked;
+} relu_mask;
+
+static void mask_range(const void *context, int64_t begin, int64_t end) {
+  const relu_mask *m = context;
+  for (int64_t i = begin; i < end; i++) m->masked[i] = m->output[i] <= 0.0f ? 0.0f : m->grad[i];
+}
+
 /* grad where the ReLU let the output through. */
 static mt_tensor *through_relu(const mt_tensor *grad_output, const mt_tensor *output) {
   mt_tensor *masked = mt_tensor_like(grad_output);
   if (!masked) return NULL;
-  const float *g = mt_f32(grad_output), *y = mt_f32(output);
-  float *m = mt_f32(masked);
-#pragma omp parallel for num_threads(mt_num_threads()) if (masked->count > 1 << 15)
-  for (int64_t i = 0; i < masked->count; i++) m[i] = y[i] <= 0.0f ? 0.0f : g[i];
+  mt_parallel(masked->count, mt_chunk(masked->count, 1, 1 << 15), mask_range,
+              &(relu_mask){mt_f32(grad_output), mt_f32(output), mt_f32(masked)});
   return masked;
 }
 
@@ -233,7 +241,7 @@ static int conv2d_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gr
   return status;
 }
 
-static const mt_op conv2d_op = {"conv2d", conv2d_backward, NULL};
+static const mt_op conv2d_op = {.name = "conv2d", .backward = conv2d_backward};
 
 mt_tensor *mt_conv2d_recorded(mt_tensor *output, mt_tensor *input, mt_tensor *weight, mt_tensor *bias,
                               const mt_conv2d_params *p) {

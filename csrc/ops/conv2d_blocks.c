@@ -38,21 +38,21 @@ typedef struct {
   const mt_block_conv *plan;
   const mt_correlation *c;
   const float *weights;
-  float *scratch; /* threads x scratch_count */
+  float *scratch; /* scratch_count of each worker */
   int64_t scratch_count;
-  int threads;
+  int64_t group; /* images at a time */
 } forward_pass;
 
-static void forward_share(const forward_pass *f, int thread) {
+static void forward_groups(const void *context, int64_t begin, int64_t end) {
+  const forward_pass *f = context;
   const mt_correlation *c = f->c;
   const int64_t in_count = c->in_size[0] * c->in_size[1] * c->in_channels, row = f->plan->in_w * c->in_channels;
   const int64_t padded_count = mt_block_conv_in_count(f->plan),
                 inside = -c->origin[0] * row - c->origin[1] * c->in_channels;
-  float *padded = f->scratch + thread * f->scratch_count;
-  memset(padded, 0, (size_t)(f->plan->group * padded_count) * sizeof(float));
-  const int64_t end = c->images * (thread + 1) / f->threads;
-  for (int64_t first = c->images * thread / f->threads; first < end; first += f->plan->group) {
-    const int64_t images = min64(end - first, f->plan->group);
+  float *padded = f->scratch + mt_worker() * f->scratch_count;
+  if (mt_worker_begins()) memset(padded, 0, (size_t)(f->group * padded_count) * sizeof(float));
+  for (int64_t first = begin * f->group; first < min64(end * f->group, c->images); first += f->group) {
+    const int64_t images = min64(c->images - first, f->group);
     for (int64_t i = 0; i < images; i++)
       place(c->input + (first + i) * in_count, c->in_size[0], c->in_size[1] * c->in_channels,
             padded + i * padded_count + inside, row);
@@ -68,23 +68,21 @@ static void forward_share(const forward_pass *f, int thread) {
                                      .out = c->output + first * c->out_image,
                                      .out_row = c->out_row,
                                      .out_image = c->out_image,
-                                     .scratch = padded + mt_block_conv_rounded(f->plan->group * padded_count)};
+                                     .scratch = padded + mt_block_conv_rounded(f->group * padded_count)};
     mt_block_conv_run(f->plan, &call);
   }
 }
 
 int mt_conv2d_blocks_forward(const mt_block_conv *plan, const mt_correlation *c, const float *weight) {
-  forward_pass f = {.plan = plan, .c = c, .threads = threads_for(c->images)};
-  f.scratch_count = mt_block_conv_rounded(plan->group * mt_block_conv_in_count(plan)) +
+  const int64_t threads = threads_for(c->images);
+  forward_pass f = {.plan = plan, .c = c, .group = min64(plan->group, (c->images + threads - 1) / threads)};
+  f.scratch_count = mt_block_conv_rounded(f.group * mt_block_conv_in_count(plan)) +
                     mt_block_conv_rounded(mt_block_conv_scratch_floats(plan));
   float *weights = mt_alloc((size_t)mt_block_conv_weight_floats(plan) * sizeof(float));
-  f.scratch = weights ? mt_alloc((size_t)(f.threads * f.scratch_count) * sizeof(float)) : NULL;
+  f.scratch = weights ? mt_alloc((size_t)(threads * f.scratch_count) * sizeof(float)) : NULL;
   const bool ready = f.scratch && mt_block_conv_prepare(plan, weight, false, weights) == 0;
   f.weights = weights;
-  if (ready) {
-#pragma omp parallel for num_threads(f.threads) schedule(static, 1)
-    for (int t = 0; t < f.threads; t++) forward_share(&f, t);
-  }
+  if (ready) mt_parallel((c->images + f.group - 1) / f.group, 1, forward_groups, &f);
   mt_free(weights);
   mt_free(f.scratch);
   return ready ? 0 : -1;
@@ -140,6 +138,10 @@ static void backward_share(const backward_pass *b, int thread) {
     backward_group(b, first, min64(end - first, b->group), padded, grads, conv, sums);
 }
 
+static void backward_shares(const void *context, int64_t begin, int64_t end) {
+  for (int64_t t = begin; t < end; t++) backward_share(context, (int)t);
+}
+
 static int prepare_backward(backward_pass *b, const mt_tensor *weight) {
   b->group = max64(b->plan->group, mt_block_conv_back_group(&b->back));
   const int64_t conv = max64(mt_block_conv_scratch_floats(b->plan), mt_block_conv_back_scratch_floats(&b->back));
@@ -171,8 +173,7 @@ int mt_conv2d_blocks_backward(const mt_block_conv *plan, const mt_conv2d_params 
                      .threads = threads_for(shape[0])};
   int status = prepare_backward(&b, weight);
   if (status == 0) {
-#pragma omp parallel for num_threads(b.threads) schedule(static, 1)
-    for (int t = 0; t < b.threads; t++) backward_share(&b, t);
+    mt_parallel(b.threads, 1, backward_shares, &b);
     if (grad_weight) status = mt_block_conv_weight_result(plan, b.sums, b.threads, mt_f32(grad_weight));
   }
   mt_free(b.weights);

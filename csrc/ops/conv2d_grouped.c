@@ -1,6 +1,6 @@
 /* The unit of work is one image of one group: its pixels are gathered strip by strip into a thread's own scratch, and
- * on the way back its part of the input's gradient belongs to nobody else. The weights' gradient is summed by each
- * thread over its share of the images; the sums are added in the threads' order. */
+ * on the way back its part of the input's gradient belongs to nobody else. The weights' gradient is summed in a part
+ * for each thread, over its share of the images; the sums are added in the parts' order. */
 #include "ops/conv2d_grouped.h"
 
 #include <string.h>
@@ -97,11 +97,20 @@ static void scatter(const geometry *g, const float *matrix, int64_t group, int64
 
 static int64_t matrix_floats(const geometry *g) { return (g->strip * g->s.out_size[1] * g->taps + 15) / 16 * 16; }
 
+/* ---- what threads share ---- */
+
+/* All images in `parts` each: groups, or rows. */
+static void over_images(const geometry *g, int64_t parts, mt_loop_body *body, const void *pass) {
+  const int64_t n = g->images * parts;
+  const double multiply_adds = (double)g->out_image * (double)g->taps / (double)parts;
+  mt_parallel(n, g->threads > 1 ? mt_chunk(n, (int64_t)multiply_adds, (int64_t)PARALLEL_FROM) : n, body, pass);
+}
+
 /* ---- forward ---- */
 
 typedef struct {
   const geometry *g;
-  const float *input, *bias;
+  const float *input, *weight, *bias;
   bool relu;
   float *output, *packed, *scratch;
 } forward_pass;
@@ -137,27 +146,30 @@ static void forward_unit(const forward_pass *f, int64_t image, int64_t group, fl
   }
 }
 
+/* A unit: one group of one image. */
+static void forward_units(const void *context, int64_t begin, int64_t end) {
+  const forward_pass *f = context;
+  for (int64_t u = begin; u < end; u++)
+    forward_unit(f, u / f->g->groups, u % f->g->groups, f->scratch + mt_worker() * matrix_floats(f->g));
+}
+
 static int forward_by_matrix(const geometry *g, const float *weight, forward_pass *f) {
   f->packed = mt_alloc((size_t)(g->groups * mt_packed_floats(g->taps, g->group_out)) * sizeof(float));
   f->scratch = f->packed ? mt_alloc((size_t)(g->threads * matrix_floats(g)) * sizeof(float)) : NULL;
   const bool ready = f->scratch != NULL;
   if (ready) pack_weights(g, weight, f->packed);
-  const int64_t units = ready ? g->images * g->groups : 0;
-#pragma omp parallel for num_threads(g->threads) schedule(static, 1)
-  for (int t = 0; t < g->threads; t++)
-    for (int64_t u = units * t / g->threads; u < units * (t + 1) / g->threads; u++)
-      forward_unit(f, u / g->groups, u % g->groups, f->scratch + t * matrix_floats(g));
+  if (ready) over_images(g, g->groups, forward_units, f);
   mt_free(f->scratch);
   mt_free(f->packed);
   return ready ? 0 : -1;
 }
 
-static void forward_depthwise(const geometry *g, const float *weight, const forward_pass *f) {
-  const int64_t rows = g->images * g->s.out_size[0];
-#pragma omp parallel for num_threads(g->threads) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
+static void depthwise_rows(const void *context, int64_t begin, int64_t end) {
+  const forward_pass *f = context;
+  const geometry *g = f->g;
+  for (int64_t r = begin; r < end; r++) {
     const int64_t image = r / g->s.out_size[0];
-    mt_kernels->depthwise_row(&g->s, f->input + image * g->in_image, weight, f->bias, f->relu, r % g->s.out_size[0],
+    mt_kernels->depthwise_row(&g->s, f->input + image * g->in_image, f->weight, f->bias, f->relu, r % g->s.out_size[0],
                               f->output + image * g->out_image);
   }
 }
@@ -167,10 +179,14 @@ mt_tensor *mt_conv2d_grouped(const mt_tensor *input, const mt_tensor *weight, co
   const geometry g = geometry_of(input->shape, weight->shape, out_shape, p);
   mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
   if (!output || output->count == 0) return output;
-  forward_pass f = {
-      .g = &g, .input = mt_f32(input), .bias = bias ? mt_f32(bias) : NULL, .relu = p->relu, .output = mt_f32(output)};
+  forward_pass f = {.g = &g,
+                    .input = mt_f32(input),
+                    .weight = mt_f32(weight),
+                    .bias = bias ? mt_f32(bias) : NULL,
+                    .relu = p->relu,
+                    .output = mt_f32(output)};
   if (is_depthwise(&g)) {
-    forward_depthwise(&g, mt_f32(weight), &f);
+    over_images(&g, g.s.out_size[0], depthwise_rows, &f);
     return output;
   }
   if (forward_by_matrix(&g, mt_f32(weight), &f) == 0) return output;
@@ -219,26 +235,27 @@ static void input_unit(const backward_pass *b, int64_t image, int64_t group, flo
   }
 }
 
+static void input_units(const void *context, int64_t begin, int64_t end) {
+  const backward_pass *b = context;
+  for (int64_t u = begin; u < end; u++)
+    input_unit(b, u / b->g->groups, u % b->g->groups, b->scratch + mt_worker() * matrix_floats(b->g));
+}
+
 static int input_by_matrix(backward_pass *b) {
   const geometry *g = b->g;
   b->packed = mt_alloc((size_t)(g->groups * mt_packed_floats(g->group_out, g->taps)) * sizeof(float));
   if (!b->packed) return -1;
   pack_transposed(b);
   memset(b->grad_input, 0, (size_t)(g->images * g->in_image) * sizeof(float));
-  const int64_t units = g->images * g->groups;
-#pragma omp parallel for num_threads(g->threads) schedule(static, 1)
-  for (int t = 0; t < g->threads; t++)
-    for (int64_t u = units * t / g->threads; u < units * (t + 1) / g->threads; u++)
-      input_unit(b, u / g->groups, u % g->groups, b->scratch + t * matrix_floats(g));
+  over_images(g, g->groups, input_units, b);
   mt_free(b->packed);
   return 0;
 }
 
-static void input_depthwise(const backward_pass *b) {
+static void input_depthwise_rows(const void *context, int64_t begin, int64_t end) {
+  const backward_pass *b = context;
   const geometry *g = b->g;
-  const int64_t rows = g->images * g->s.in_size[0];
-#pragma omp parallel for num_threads(g->threads) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
+  for (int64_t r = begin; r < end; r++) {
     const int64_t image = r / g->s.in_size[0];
     mt_kernels->depthwise_grad_input_row(&g->s, b->grad_output + image * g->out_image, b->weight, r % g->s.in_size[0],
                                          b->grad_input + image * g->in_image);
@@ -286,6 +303,10 @@ static void weight_share(const backward_pass *b, int thread) {
   }
 }
 
+static void weight_shares(const void *context, int64_t begin, int64_t end) {
+  for (int64_t t = begin; t < end; t++) weight_share(context, (int)t);
+}
+
 /* The threads' sums together, into kH,kW,I/groups,O. `matrix` holds one group's. */
 static void collect_packed(const backward_pass *b, float *matrix, float *grad_weight) {
   const geometry *g = b->g;
@@ -312,8 +333,7 @@ static int fill_grad_weight(backward_pass *b, float *grad_weight) {
   b->sums = mt_alloc((size_t)(g->threads * b->sum_floats) * sizeof(float));
   float *matrix = b->sums ? mt_alloc((size_t)(g->taps * g->group_out) * sizeof(float)) : NULL;
   if (matrix) {
-#pragma omp parallel for num_threads(g->threads) schedule(static, 1)
-    for (int t = 0; t < g->threads; t++) weight_share(b, t);
+    mt_parallel(g->threads, 1, weight_shares, b);
     if (is_depthwise(g))
       collect_depthwise(b, grad_weight);
     else
@@ -326,7 +346,7 @@ static int fill_grad_weight(backward_pass *b, float *grad_weight) {
 
 static int fill_grad_input(backward_pass *b) {
   if (!is_depthwise(b->g)) return input_by_matrix(b);
-  input_depthwise(b);
+  over_images(b->g, b->g->s.in_size[0], input_depthwise_rows, b);
   return 0;
 }
 

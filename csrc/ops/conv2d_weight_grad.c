@@ -131,8 +131,8 @@ static void add_bias_sums(const job *j, const block_range *r, float *block_sums,
   for (int64_t o = 0; o < out[3]; o++) sums[o] += block_sums[o];
 }
 
-/* Thread t's part: its blocks with all channels, or all blocks with its channels. */
-static void run_thread(const job *j, int t) {
+/* Part t: its blocks with all channels, or all blocks with its channels. */
+static void run_part(const job *j, int t) {
   const int64_t first_block = j->blocks * t / j->threads, last_block = j->blocks * (t + 1) / j->threads;
   const int64_t first_panel = j->split_channels ? j->panels * t / j->threads : 0;
   const int64_t last_panel = j->split_channels ? j->panels * (t + 1) / j->threads : j->panels;
@@ -153,18 +153,19 @@ static void run_thread(const job *j, int t) {
   }
 }
 
+static void run_parts(const void *context, int64_t begin, int64_t end) {
+  for (int64_t t = begin; t < end; t++) run_part(context, (int)t);
+}
+
+static void unpack_rows(const void *context, int64_t begin, int64_t end) {
+  const job *j = context;
+  mt_kernels->conv2d_unpack_sum(j->sums, j->split_channels ? 1 : j->threads, j->packed, j->channels, j->rows, begin,
+                                end, j->weight_grad);
+}
+
 static void run(const job *j) {
-#pragma omp parallel num_threads(j->threads)
-  {
-#pragma omp for schedule(static, 1)
-    for (int t = 0; t < j->threads; t++) run_thread(j, t);
-#pragma omp for schedule(static, 1)
-    for (int t = 0; t < j->threads; t++) {
-      if (j->weight_grad)
-        mt_kernels->conv2d_unpack_sum(j->sums, j->split_channels ? 1 : j->threads, j->packed, j->channels, j->rows,
-                                      j->rows * t / j->threads, j->rows * (t + 1) / j->threads, j->weight_grad);
-    }
-  }
+  mt_parallel(j->threads, 1, run_parts, j);
+  if (j->weight_grad) mt_parallel(j->rows, mt_chunk(j->rows, j->channels, 1 << 14), unpack_rows, j);
   for (int64_t o = 0; j->bias_grad && o < j->channels; o++) {
     double sum = 0;
     for (int t = 0; t < j->threads; t++) sum += j->bias_sums[t * j->channels + o];

@@ -1,7 +1,6 @@
 #include "ops/conv_chain.h"
 
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -17,7 +16,7 @@
  */
 #define BLOCKS_MAX_WEIGHT_BYTES ((int64_t)16 << 20)
 
-static const mt_op conv_chain_op = {"conv_chain", mt_conv_chain_backward, NULL};
+static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_conv_chain_backward};
 
 /* ---- the plan ---- */
 
@@ -215,6 +214,22 @@ static void forward_group(const forward_pass *f, int64_t first, int64_t images, 
   }
 }
 
+typedef struct {
+  const forward_pass *pass;
+  int64_t group;
+  const forward_scratch *at;
+  float *scratch; /* at->count of each worker */
+} forward_run;
+
+static void forward_groups(const void *context, int64_t begin, int64_t end) {
+  const forward_run *r = context;
+  const int64_t images = r->pass->plan->images;
+  float *own = r->scratch + mt_worker() * r->at->count;
+  if (mt_worker_begins()) memset(own, 0, (size_t)(r->at->conv - r->at->padded) * sizeof(float));
+  for (int64_t first = begin * r->group; first < end * r->group && first < images; first += r->group)
+    forward_group(r->pass, first, images - first < r->group ? images - first : r->group, r->at, own);
+}
+
 /* Mean and sum of squared distances over the images, one after the other, in double (Chan, Golub and LeVeque 1979). */
 static void merge_moments(const float *moments, int64_t images, int64_t pixels, int64_t channels, double *mean,
                           double *squares) {
@@ -275,14 +290,7 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
                             .bias = stage->bias ? mt_f32(stage->bias) : NULL,
                             .z = mt_f32(z),
                             .moments = moments};
-#pragma omp parallel num_threads(threads)
-    {
-      float *own = scratch + omp_get_thread_num() * at.count;
-      memset(own, 0, (size_t)(at.conv - at.padded) * sizeof(float));
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t first = 0; first < plan->images; first += group)
-        forward_group(&f, first, plan->images - first < group ? plan->images - first : group, &at, own);
-    }
+    mt_parallel((plan->images + group - 1) / group, 1, forward_groups, &(forward_run){&f, group, &at, scratch});
     status = finish_statistics(plan, s, stage, moments, mt_f32(statistics));
   }
   mt_free(moments);
@@ -291,24 +299,42 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
   return status;
 }
 
+typedef struct {
+  const mt_stage_plan *stage;
+  const float *z, *scale, *shift, *residual; /* residual: NULL where there is none */
+  float *out;
+  float *scratch; /* one activation of each worker; NULL where nothing is pooled */
+} materialisation;
+
+static void materialise_images(const void *context, int64_t begin, int64_t end) {
+  const materialisation *m = context;
+  const mt_stage_plan *p = m->stage;
+  const int64_t count = mt_stage_out_count(p), pooled = mt_stage_pooled_count(p);
+  for (int64_t n = begin; n < end; n++) {
+    float *to = m->out + n * pooled, *activation = m->scratch ? m->scratch + mt_worker() * count : to;
+    mt_kernels->stage_activate(m->z + n * count, p->out_h, p->out_w, p->out_c, m->scale, m->shift,
+                               m->residual ? m->residual + n * count : NULL, p->relu, activation, p->out_w * p->out_c);
+    if (m->scratch)
+      mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, p->pooled_w * p->out_c);
+  }
+}
+
 /* The last stage's normalisation, residual, ReLU and pooling, into a tensor of its own. */
 static int materialise(const mt_chain_plan *plan, const mt_tensor *z, const mt_tensor *statistics,
                        const mt_tensor *residual, mt_tensor *out) {
   const mt_stage_plan *p = &plan->stages[plan->count - 1];
   const int threads = mt_chain_threads(plan);
-  const int64_t count = mt_stage_out_count(p), pooled = mt_stage_pooled_count(p);
+  const int64_t count = mt_stage_out_count(p);
   float *scratch = p->pool > 1 ? mt_alloc((size_t)(threads * count) * sizeof(float)) : NULL;
   if (p->pool > 1 && !scratch) return -1;
-  const float *scale = mt_f32(statistics) + MT_STAT_SCALE * p->out_c,
-              *shift = mt_f32(statistics) + MT_STAT_SHIFT * p->out_c;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-  for (int64_t n = 0; n < plan->images; n++) {
-    float *to = mt_f32(out) + n * pooled, *activation = scratch ? scratch + omp_get_thread_num() * count : to;
-    mt_kernels->stage_activate(mt_f32(z) + n * count, p->out_h, p->out_w, p->out_c, scale, shift,
-                               residual ? mt_f32(residual) + n * count : NULL, p->relu, activation,
-                               p->out_w * p->out_c);
-    if (scratch) mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, p->pooled_w * p->out_c);
-  }
+  const materialisation m = {.stage = p,
+                             .z = mt_f32(z),
+                             .scale = mt_f32(statistics) + MT_STAT_SCALE * p->out_c,
+                             .shift = mt_f32(statistics) + MT_STAT_SHIFT * p->out_c,
+                             .residual = residual ? mt_f32(residual) : NULL,
+                             .out = mt_f32(out),
+                             .scratch = scratch};
+  mt_parallel(plan->images, mt_chunk(plan->images, count, 1 << 14), materialise_images, &m);
   mt_free(scratch);
   return 0;
 }

@@ -211,6 +211,10 @@ static void backward_share(const backward_pass *b, int thread) {
   }
 }
 
+static void backward_shares(const void *context, int64_t begin, int64_t end) {
+  for (int64_t t = begin; t < end; t++) backward_share(context, (int)t);
+}
+
 /* ---- the stages in turn ---- */
 
 /* The last convolution's output once more, of image n. */
@@ -226,6 +230,11 @@ static void recompute_z(const backward_pass *b, const scratch_parts *parts, cons
   mt_block_conv_run(&p->conv, &call);
 }
 
+typedef struct {
+  const backward_pass *pass;
+  const float *weights; /* NULL: nothing is recomputed */
+} last_stage;
+
 static void last_stage_share(const backward_pass *b, const float *weights, int thread) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   scratch_parts parts;
@@ -239,6 +248,11 @@ static void last_stage_share(const backward_pass *b, const float *weights, int t
         stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, parts.activation, false);
     add_gradient_sums(&r, parts.image_sums, b->sums + thread * 2 * p->out_c);
   }
+}
+
+static void last_stage_shares(const void *context, int64_t begin, int64_t end) {
+  const last_stage *last = context;
+  for (int64_t t = begin; t < end; t++) last_stage_share(last->pass, last->weights, (int)t);
 }
 
 /* The sums of the last stage, straight from the gradient that came in; nothing else could gather them. Where the last
@@ -257,10 +271,7 @@ static int last_stage_sums(backward_pass *b) {
     status = b->last_z && weights ? 0 : -1;
     if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), false, weights);
   }
-  if (status == 0) {
-#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
-    for (int t = 0; t < b->threads; t++) last_stage_share(b, weights, t);
-  }
+  if (status == 0) mt_parallel(b->threads, 1, last_stage_shares, &(last_stage){b, weights});
   mt_free(weights);
   mt_free(b->scratch);
   b->scratch = NULL;
@@ -342,23 +353,29 @@ static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_
   int status = prepare_stage(b, input_needed, weight_needed);
   if (status == 0) {
     if (b->s > 0) memset(b->sums, 0, (size_t)(b->threads * 2 * (p - 1)->out_c) * sizeof(double));
-#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
-    for (int t = 0; t < b->threads; t++) backward_share(b, t);
+    mt_parallel(b->threads, 1, backward_shares, b);
     if (weight_needed) status = weight_result(b, &mine[MT_STAGE_WEIGHT]);
   }
   clean_up_stage(b);
   return status;
 }
 
+typedef struct {
+  const backward_pass *pass;
+  float *out;
+} residual_work;
+
+static void residual_images(const void *context, int64_t begin, int64_t end) {
+  const residual_work *w = context;
+  shortcut_gradients(w->pass, begin, end - begin, false, w->out);
+}
+
 static int residual_gradient(const backward_pass *b, const mt_tensor *grad_output, mt_tensor **grad) {
   *grad = mt_tensor_like(grad_output);
   if (!*grad) return -1;
-#pragma omp parallel for num_threads(b->threads) schedule(static, 1)
-  for (int t = 0; t < b->threads; t++) {
-    int64_t begin, end;
-    share_of(b, t, &begin, &end);
-    shortcut_gradients(b, begin, end - begin, false, mt_f32(*grad));
-  }
+  const int64_t images = b->plan->images;
+  mt_parallel(images, mt_chunk(images, (*grad)->count / images, 1 << 14), residual_images,
+              &(residual_work){b, mt_f32(*grad)});
   return 0;
 }
 

@@ -1,7 +1,6 @@
 /* A chain in evaluation (conv_chain.h): a few images at a time go through all stages, from scratch to scratch, with the
  * normalisation folded into the convolutions' weights. */
 #include <math.h>
-#include <omp.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -19,9 +18,21 @@ typedef struct {
   float *memory, *scratch;
 } folded_chain;
 
+typedef struct {
+  const float *weight, *factors; /* factors: one for each output channel */
+  float *folded;
+  int64_t channels;
+} row_scaling;
+
+static void scale_rows(const void *context, int64_t begin, int64_t end) {
+  const row_scaling *s = context;
+  for (int64_t row = begin * s->channels; row < end * s->channels; row += s->channels)
+    for (int64_t c = 0; c < s->channels; c++) s->folded[row + c] = s->weight[row + c] * s->factors[c];
+}
+
 static int fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *weights, float *bias) {
   float *factors = folded + stage->weight->count;
-  const float *weight = mt_f32(stage->weight);
+  const int64_t rows = stage->weight->count / p->out_c;
   for (int64_t c = 0; c < p->out_c; c++) {
     const double scale =
         (double)mt_f32(stage->gamma)[c] / sqrt((double)mt_f32(stage->running_var)[c] + (double)stage->eps);
@@ -29,9 +40,8 @@ static int fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float 
     factors[c] = (float)scale;
     bias[c] = (float)((double)mt_f32(stage->beta)[c] + (b - (double)mt_f32(stage->running_mean)[c]) * scale);
   }
-#pragma omp parallel for num_threads(mt_num_threads()) if (stage->weight->count > 1 << 15)
-  for (int64_t row = 0; row < stage->weight->count; row += p->out_c)
-    for (int64_t c = 0; c < p->out_c; c++) folded[row + c] = weight[row + c] * factors[c];
+  mt_parallel(rows, mt_chunk(rows, p->out_c, 1 << 15), scale_rows,
+              &(row_scaling){mt_f32(stage->weight), factors, folded, p->out_c});
   return mt_block_conv_prepare(&p->conv, folded, false, weights);
 }
 
@@ -169,30 +179,41 @@ static void eval_images(image_group *g, const float *input) {
   for (int s = 0; s < g->plan->count; s++) eval_stage(g, s);
 }
 
+/* The whole batch. */
+typedef struct {
+  const mt_chain_plan *plan;
+  const folded_chain *f;
+  const float *input, *residual;
+  float *out;
+} evaluation;
+
+static void eval_groups(const void *context, int64_t begin, int64_t end) {
+  const evaluation *e = context;
+  const int64_t images = e->plan->images, group = e->f->group;
+  const int64_t in_count = mt_stage_in_count(&e->plan->stages[0]);
+  const int64_t out_count = mt_stage_pooled_count(&e->plan->stages[e->plan->count - 1]);
+  float *scratch = e->f->scratch + mt_worker() * e->f->scratch_count;
+  if (mt_worker_begins()) memset(scratch, 0, (size_t)e->f->activation_at * sizeof(float)); /* the padded inputs */
+  for (int64_t n = begin * group; n < end * group && n < images; n += group) {
+    image_group g = {.plan = e->plan,
+                     .f = e->f,
+                     .images = images - n < group ? images - n : group,
+                     .residual = e->residual ? e->residual + n * out_count : NULL,
+                     .scratch = scratch,
+                     .out = e->out + n * out_count};
+    eval_images(&g, e->input + n * in_count);
+  }
+}
+
 mt_tensor *mt_conv_chain_evaluate(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
                                   const mt_tensor *residual) {
-  const int64_t in_count = mt_stage_in_count(&plan->stages[0]);
-  const int64_t out_count = mt_stage_pooled_count(&plan->stages[plan->count - 1]);
   const int threads = mt_chain_threads(plan);
   mt_tensor *out = mt_chain_new_output(plan);
   folded_chain f = {0};
   const bool ready = out && fold_chain(&f, plan, stages, threads) == 0;
   if (ready) {
-#pragma omp parallel num_threads(threads)
-    {
-      float *scratch = f.scratch + omp_get_thread_num() * f.scratch_count;
-      memset(scratch, 0, (size_t)f.activation_at * sizeof(float)); /* the padded inputs */
-#pragma omp for schedule(dynamic, 1)
-      for (int64_t n = 0; n < plan->images; n += f.group) {
-        image_group g = {.plan = plan,
-                         .f = &f,
-                         .images = plan->images - n < f.group ? plan->images - n : f.group,
-                         .residual = residual ? mt_f32(residual) + n * out_count : NULL,
-                         .scratch = scratch,
-                         .out = mt_f32(out) + n * out_count};
-        eval_images(&g, mt_f32(input) + n * in_count);
-      }
-    }
+    const evaluation e = {plan, &f, mt_f32(input), residual ? mt_f32(residual) : NULL, mt_f32(out)};
+    mt_parallel((plan->images + f.group - 1) / f.group, 1, eval_groups, &e);
   }
   mt_free(f.memory);
   mt_free(f.scratch);

@@ -19,11 +19,12 @@ int64_t mt_packed_floats(int64_t rows, int64_t channels) {
   return rows * ((channels + lanes - 1) / lanes) * lanes;
 }
 
-static int threads_for(const mt_correlation *c) {
+static double multiply_adds(const mt_correlation *c) {
   const double outputs = (double)(c->images * c->out_size[0] * c->out_size[1]) * (double)c->out_channels;
-  const double multiply_adds = outputs * (double)(c->kernel[0] * c->kernel[1]) * (double)c->in_channels;
-  return multiply_adds < PARALLEL_FROM ? 1 : mt_num_threads();
+  return outputs * (double)(c->kernel[0] * c->kernel[1]) * (double)c->in_channels;
 }
+
+static int threads_for(const mt_correlation *c) { return multiply_adds(c) < PARALLEL_FROM ? 1 : mt_num_threads(); }
 
 /* Input columns and rows under `pixels` output pixels. */
 static int64_t span(const mt_correlation *c, int axis, int64_t pixels) {
@@ -106,6 +107,19 @@ static void run_strip(const mt_correlation *c, int64_t strips, int64_t index, fl
                                 c->strip_moments + index * 3 * c->out_channels);
 }
 
+typedef struct {
+  const mt_correlation *c;
+  int64_t strips;
+  float *scratch; /* `window` of each worker; NULL: not needed */
+  int64_t window;
+} strip_run;
+
+static void run_strips(const void *context, int64_t begin, int64_t end) {
+  const strip_run *r = context;
+  float *own = r->scratch ? r->scratch + mt_worker() * r->window : NULL;
+  for (int64_t s = begin; s < end; s++) run_strip(r->c, r->strips, s, own);
+}
+
 int mt_correlate(const mt_correlation *c) {
   if (c->images * c->out_size[0] * c->out_size[1] * c->out_channels == 0) return 0;
   const int threads = threads_for(c);
@@ -118,11 +132,8 @@ int mt_correlate(const mt_correlation *c) {
     scratch = mt_alloc((size_t)(threads * window) * sizeof(float));
     if (!scratch) return -1;
   }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++) {
-    float *own = scratch ? scratch + t * window : NULL;
-    for (int64_t s = count * t / threads; s < count * (t + 1) / threads; s++) run_strip(c, strips, s, own);
-  }
+  const int64_t chunk = mt_chunk(count, (int64_t)(multiply_adds(c) / (double)count), (int64_t)PARALLEL_FROM);
+  mt_parallel(count, threads > 1 ? chunk : count, run_strips, &(strip_run){c, strips, scratch, window});
   mt_free(scratch);
   return 0;
 }

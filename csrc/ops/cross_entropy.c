@@ -6,40 +6,65 @@
 #include "core/threads.h"
 #include "ops/row_norm.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 13)
+#define PARALLEL_FROM ((int64_t)1 << 12)
 
 enum { SAVED_LOGITS, SAVED_LABELS, SAVED_NORMS, SAVED_COUNT };
 
-/* losses {N} and norms {N} from logits {N,k}. */
-static void losses_of_rows(const float *logits, const int32_t *labels, int64_t rows, int64_t classes, float *losses,
-                           mt_row_norm *norms) {
-#pragma omp parallel for num_threads(mt_num_threads()) if (rows * classes > PARALLEL_FROM)
-  for (int64_t n = 0; n < rows; n++) {
-    const float *row = logits + n * classes;
-    norms[n] = mt_norm_of_row(row, classes);
-    losses[n] = norms[n].log_sum - (row[labels[n] - 1] - norms[n].largest);
+typedef struct {
+  const float *logits;   /* {N,k} */
+  const int32_t *labels; /* {N} */
+  int64_t classes;
+  float *losses;      /* {N} */
+  mt_row_norm *norms; /* {N} */
+} loss_work;
+
+static void losses_of_rows(const void *context, int64_t begin, int64_t end) {
+  const loss_work *w = context;
+  for (int64_t n = begin; n < end; n++) {
+    const float *row = w->logits + n * w->classes;
+    w->norms[n] = mt_norm_of_row(row, w->classes);
+    w->losses[n] = w->norms[n].log_sum - (row[w->labels[n] - 1] - w->norms[n].largest);
+  }
+}
+
+typedef struct {
+  const float *logits;
+  const int32_t *labels;
+  const mt_row_norm *norms;
+  int64_t classes;
+  float share;       /* of a row in the result */
+  const float *grad; /* of the result */
+  int64_t grad_step; /* from row to row: 0 where the result is a scalar */
+  float *dx;
+} grad_work;
+
+static void grads_of_rows(const void *context, int64_t begin, int64_t end) {
+  const grad_work *w = context;
+  const int64_t classes = w->classes;
+  for (int64_t n = begin; n < end; n++) {
+    const float scale = w->share * w->grad[n * w->grad_step];
+    for (int64_t j = 0; j < classes; j++) {
+      const float softmax = expf(w->logits[n * classes + j] - w->norms[n].largest - w->norms[n].log_sum);
+      w->dx[n * classes + j] = scale * (softmax - (j == w->labels[n] - 1 ? 1.0f : 0.0f));
+    }
   }
 }
 
 static int cross_entropy_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs) {
   const mt_reduction reduction = *(const mt_reduction *)node->context;
   const mt_tensor *logits = node->saved[SAVED_LOGITS];
-  const float *x = mt_f32(logits), *dy = mt_f32(grad_output);
-  const mt_row_norm *norms = node->saved[SAVED_NORMS]->data;
-  const int32_t *labels = mt_i32(node->saved[SAVED_LABELS]);
   const int64_t rows = logits->shape[0], classes = logits->shape[1];
-  const float share = reduction == MT_REDUCE_MEAN ? 1.0f / (float)rows : 1.0f;
   mt_tensor *grad = grad_inputs[0] = mt_tensor_like(logits);
   if (!grad) return -1;
-  float *dx = mt_f32(grad);
-#pragma omp parallel for num_threads(mt_num_threads()) if (rows * classes > PARALLEL_FROM)
-  for (int64_t n = 0; n < rows; n++) {
-    const float scale = share * dy[reduction == MT_REDUCE_NONE ? n : 0];
-    for (int64_t j = 0; j < classes; j++) {
-      const float softmax = expf(x[n * classes + j] - norms[n].largest - norms[n].log_sum);
-      dx[n * classes + j] = scale * (softmax - (j == labels[n] - 1 ? 1.0f : 0.0f));
-    }
-  }
+  const grad_work work = {.logits = mt_f32(logits),
+                          .labels = mt_i32(node->saved[SAVED_LABELS]),
+                          .norms = node->saved[SAVED_NORMS]->data,
+                          .classes = classes,
+                          .share = reduction == MT_REDUCE_MEAN ? 1.0f / (float)rows : 1.0f,
+                          .grad = mt_f32(grad_output),
+                          .grad_step = reduction == MT_REDUCE_NONE,
+                          .dx = mt_f32(grad)};
+  mt_parallel(rows, mt_chunk(rows, classes, PARALLEL_FROM), grads_of_rows, &work);
   return 0;
 }
 
@@ -50,7 +75,9 @@ static mt_tensor *of_plain_labels(mt_tensor *logits, mt_tensor *labels, mt_reduc
   mt_tensor *norms = mt_tensor_new(MT_FLOAT32, 2, (int64_t[]){logits->shape[0], sizeof(mt_row_norm) / sizeof(float)});
   mt_tensor *y = NULL;
   if (losses && norms) {
-    losses_of_rows(mt_f32(logits), mt_i32(labels), logits->shape[0], logits->shape[1], mt_f32(losses), norms->data);
+    const int64_t rows = logits->shape[0], classes = logits->shape[1];
+    mt_parallel(rows, mt_chunk(rows, classes, PARALLEL_FROM), losses_of_rows,
+                &(loss_work){mt_f32(logits), mt_i32(labels), classes, mt_f32(losses), norms->data});
     y = reduction == MT_REDUCE_NONE ? mt_retain(losses) : mt_sum_losses(losses, reduction, (double)losses->count);
     mt_tensor *saved[SAVED_COUNT] = {logits, labels, norms};
     y = mt_recorded(y, &cross_entropy_op, 1, &logits, SAVED_COUNT, saved, &reduction, sizeof reduction);

@@ -9,11 +9,10 @@
 #include "ops/cross_entropy.h"
 
 #include "autograd/tape.h"
-#include "core/memory.h"
 #include "core/threads.h"
 #include "ops/row_norm.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 13)
+#define PARALLEL_FROM ((int64_t)1 << 12)
 
 enum { INPUT_LOGITS, INPUT_TARGETS, INPUT_COUNT };
 enum { SAVED_LOGITS, SAVED_TARGETS, SAVED_NORMS, SAVED_WEIGHT, SAVED_COUNT };
@@ -84,34 +83,59 @@ static void probabilities_gradient(const target_rows *t, const float *x, mt_row_
     dp[j] = scale * t->kept * weight_of(t, j) * (norm.log_sum - (x[j] - norm.largest));
 }
 
+typedef struct {
+  const target_rows *targets;
+  const float *x, *dy; /* dy: a step of dy_step from row to row */
+  int64_t dy_step;
+  const mt_row_norm *norms;
+  float share;
+  float *dx, *dp; /* NULL: not wanted */
+} gradient_work;
+
+static void gradient_range(const void *context, int64_t begin, int64_t end) {
+  const gradient_work *w = context;
+  for (int64_t n = begin; n < end; n++) {
+    const int64_t at = n * w->targets->classes;
+    const float scale = w->share * w->dy[n * w->dy_step];
+    if (w->dx) logits_gradient(w->targets, n, w->x + at, w->norms[n], scale, w->dx + at);
+    if (w->dp) probabilities_gradient(w->targets, w->x + at, w->norms[n], scale, w->dp + at);
+  }
+}
+
 static int rows_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const rows_context *c = node->context;
   const mt_tensor *logits = node->saved[SAVED_LOGITS];
   const int64_t rows = logits->shape[0], classes = logits->shape[1];
   const target_rows t = targets_of(node->saved[SAVED_TARGETS], node->saved[SAVED_WEIGHT], &c->options, classes);
-  const float *x = mt_f32(logits), *dy = mt_f32(grad_output);
-  const mt_row_norm *norms = node->saved[SAVED_NORMS]->data;
   for (int i = 0; i < INPUT_COUNT; i++)
     if (node->needs[i] && !(grads[i] = mt_tensor_like(logits))) return -1;
-  float *dx = grads[INPUT_LOGITS] ? mt_f32(grads[INPUT_LOGITS]) : NULL;
-  float *dp = grads[INPUT_TARGETS] ? mt_f32(grads[INPUT_TARGETS]) : NULL;
-#pragma omp parallel for num_threads(mt_num_threads()) if (rows * classes > PARALLEL_FROM)
-  for (int64_t n = 0; n < rows; n++) {
-    const int64_t at = n * classes;
-    const float scale = (float)c->share * dy[c->options.labels.reduction == MT_REDUCE_NONE ? n : 0];
-    if (dx) logits_gradient(&t, n, x + at, norms[n], scale, dx + at);
-    if (dp) probabilities_gradient(&t, x + at, norms[n], scale, dp + at);
-  }
+  const gradient_work work = {.targets = &t,
+                              .x = mt_f32(logits),
+                              .dy = mt_f32(grad_output),
+                              .dy_step = c->options.labels.reduction == MT_REDUCE_NONE,
+                              .norms = node->saved[SAVED_NORMS]->data,
+                              .share = (float)c->share,
+                              .dx = grads[INPUT_LOGITS] ? mt_f32(grads[INPUT_LOGITS]) : NULL,
+                              .dp = grads[INPUT_TARGETS] ? mt_f32(grads[INPUT_TARGETS]) : NULL};
+  mt_parallel(rows, mt_chunk(rows, classes, PARALLEL_FROM), gradient_range, &work);
   return 0;
 }
 
 static const mt_op rows_op = {.name = "cross_entropy", .backward = rows_backward};
 
-static void losses_of_rows(const target_rows *t, const float *x, int64_t rows, float *losses, mt_row_norm *norms) {
-#pragma omp parallel for num_threads(mt_num_threads()) if (rows * t->classes > PARALLEL_FROM)
-  for (int64_t n = 0; n < rows; n++) {
-    norms[n] = mt_norm_of_row(x + n * t->classes, t->classes);
-    losses[n] = loss_of_row(t, n, x + n * t->classes, norms[n]);
+typedef struct {
+  const target_rows *targets;
+  const float *x;
+  float *losses;
+  mt_row_norm *norms;
+} loss_work;
+
+static void losses_of_rows(const void *context, int64_t begin, int64_t end) {
+  const loss_work *w = context;
+  const int64_t classes = w->targets->classes;
+  for (int64_t n = begin; n < end; n++) {
+    w->norms[n] = mt_norm_of_row(w->x + n * classes, classes);
+    w->losses[n] = loss_of_row(w->targets, n, w->x + n * classes, w->norms[n]);
   }
 }
 
@@ -125,7 +149,8 @@ mt_tensor *mt_cross_entropy_rows(mt_tensor *logits, mt_tensor *targets, const mt
   mt_tensor *norms = mt_tensor_new(MT_FLOAT32, 2, (int64_t[]){rows, sizeof(mt_row_norm) / sizeof(float)});
   mt_tensor *y = NULL;
   if (losses && norms) {
-    losses_of_rows(&t, mt_f32(logits), rows, mt_f32(losses), norms->data);
+    mt_parallel(rows, mt_chunk(rows, classes, PARALLEL_FROM), losses_of_rows,
+                &(loss_work){&t, mt_f32(logits), mt_f32(losses), norms->data});
     y = reduction == MT_REDUCE_NONE ? mt_retain(losses) : mt_sum_losses(losses, reduction, total);
     mt_tensor *inputs[INPUT_COUNT] = {logits, targets};
     mt_tensor *saved[SAVED_COUNT] = {logits, targets, norms, options->labels.weight};

@@ -5,7 +5,7 @@
 #include "ops/cast.h"
 #include "ops/shape.h"
 
-#define PARALLEL_FROM 65536
+#define PARALLEL_FROM 32768
 
 /* n elements `step` apart (backwards where negative), summed in double precision. */
 static void group_cumsum(float *y, const float *x, int64_t n, int64_t step) {
@@ -13,15 +13,28 @@ static void group_cumsum(float *y, const float *x, int64_t n, int64_t step) {
   for (int64_t i = 0; i < n; i++) y[i * step] = (float)(sum += (double)x[i * step]);
 }
 
+typedef struct {
+  mt_axis_view view;
+  bool back;
+  const float *x;
+  float *y;
+} summing;
+
+static void cumsum_range(const void *context, int64_t begin, int64_t end) {
+  const summing *s = context;
+  const mt_axis_view *v = &s->view;
+  for (int64_t group = begin; group < end; group++) {
+    const int64_t first = group / v->inner * v->n * v->inner + group % v->inner;
+    const int64_t at = s->back ? first + (v->n - 1) * v->inner : first;
+    if (v->n > 0) group_cumsum(s->y + at, s->x + at, v->n, s->back ? -v->inner : v->inner);
+  }
+}
+
 /* From the first element on, or from the last one back. */
 static void float_cumsum(mt_tensor *y, const mt_tensor *x, int axis, bool back) {
-  const mt_axis_view v = mt_view_axis(x, axis);
-#pragma omp parallel for num_threads(mt_num_threads()) if (x->count > PARALLEL_FROM) schedule(static)
-  for (int64_t group = 0; group < v.outer * v.inner; group++) {
-    const int64_t first = group / v.inner * v.n * v.inner + group % v.inner;
-    const int64_t at = back ? first + (v.n - 1) * v.inner : first;
-    if (v.n > 0) group_cumsum(mt_f32(y) + at, mt_f32(x) + at, v.n, back ? -v.inner : v.inner);
-  }
+  const summing s = {mt_view_axis(x, axis), back, mt_f32(x), mt_f32(y)};
+  const int64_t groups = s.view.outer * s.view.inner;
+  mt_parallel(groups, mt_chunk(groups, s.view.n, PARALLEL_FROM), cumsum_range, &s);
 }
 
 /* dx[i] = the sum of dy[i], dy[i + 1], ... */

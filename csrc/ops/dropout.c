@@ -5,25 +5,36 @@
 #include "autograd/tape.h"
 #include "core/threads.h"
 
-#define PARALLEL_FROM 4096 /* blocks of four */
+#define PARALLEL_FROM 2048 /* blocks of four */
 
 typedef struct {
   double p;
   uint64_t seed, counter;
 } dropout_context;
 
-/* Multiplies instead of selecting, so that NaN stays NaN under the mask. */
+typedef struct {
+  const float *in;
+  float *out;
+  int64_t count;
+  const dropout_context *mask;
+} masking;
+
+/* Blocks of four. Multiplies instead of selecting, so that NaN stays NaN under the mask. */
+static void mask_blocks(const void *context, int64_t begin, int64_t end) {
+  const masking *m = context;
+  const float scale = m->mask->p < 1.0 ? (float)(1.0 / (1.0 - m->mask->p)) : 0.0f;
+  const double threshold = m->mask->p * 0x1p32;
+  for (int64_t b = begin; b < end; b++) {
+    uint32_t bits[4];
+    mt_philox(m->mask->seed, m->mask->counter + (uint64_t)b, bits);
+    for (int64_t i = 4 * b; i < m->count && i < 4 * b + 4; i++)
+      m->out[i] = m->in[i] * (bits[i - 4 * b] >= threshold ? scale : 0.0f);
+  }
+}
+
 static void apply_mask(const float *in, float *out, int64_t count, const dropout_context *mask) {
   const int64_t blocks = (count + 3) / 4;
-  const float scale = mask->p < 1.0 ? (float)(1.0 / (1.0 - mask->p)) : 0.0f;
-  const double threshold = mask->p * 0x1p32;
-#pragma omp parallel for num_threads(mt_num_threads()) if (blocks > PARALLEL_FROM)
-  for (int64_t b = 0; b < blocks; b++) {
-    uint32_t bits[4];
-    mt_philox(mask->seed, mask->counter + (uint64_t)b, bits);
-    for (int64_t i = 4 * b; i < count && i < 4 * b + 4; i++)
-      out[i] = in[i] * (bits[i - 4 * b] >= threshold ? scale : 0.0f);
-  }
+  mt_parallel(blocks, mt_chunk(blocks, 1, PARALLEL_FROM), mask_blocks, &(masking){in, out, count, mask});
 }
 
 static int dropout_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs) {

@@ -9,15 +9,25 @@
 #include "ops/cast.h"
 #include "ops/elementwise_op.h"
 
-#define CHUNK 16384 /* elements a thread takes at a time */
+#define CHUNK 32768 /* elements a thread takes at a time */
 
 /* ---- over a whole tensor ---- */
 
-static void forward_all(const mt_elementwise_op *op, const mt_scalars *s, mt_tensor *y, const mt_tensor *x) {
-  const int64_t n = x->count;
-#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * CHUNK) schedule(static)
-  for (int64_t at = 0; at < n; at += CHUNK)
-    op->forward(s, mt_f32(y) + at, mt_f32(x) + at, n - at < CHUNK ? n - at : CHUNK);
+typedef struct {
+  const mt_elementwise_op *op;
+  const mt_scalars *scalars;
+  float *to;
+  const float *from, *grad; /* backward: `from` is what was saved */
+} whole;
+
+static void forward_chunk(const void *context, int64_t begin, int64_t end) {
+  const whole *w = context;
+  w->op->forward(w->scalars, w->to + begin, w->from + begin, end - begin);
+}
+
+static void backward_chunk(const void *context, int64_t begin, int64_t end) {
+  const whole *w = context;
+  w->op->backward(w->scalars, w->to + begin, w->from + begin, w->grad + begin, end - begin);
 }
 
 int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
@@ -26,10 +36,7 @@ int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **g
   if (!dx) return -1;
   const float *dy = mt_f32(grad_output);
   const float *saved = node->saved[0] ? mt_f32(node->saved[0]) : dy; /* not looked at where nothing was saved */
-  const int64_t n = dx->count;
-#pragma omp parallel for num_threads(mt_num_threads()) if (n > 4 * CHUNK) schedule(static)
-  for (int64_t at = 0; at < n; at += CHUNK)
-    op->backward(node->context, mt_f32(dx) + at, saved + at, dy + at, n - at < CHUNK ? n - at : CHUNK);
+  mt_parallel(dx->count, CHUNK, backward_chunk, &(whole){op, node->context, mt_f32(dx), saved, dy});
   return 0;
 }
 
@@ -37,7 +44,8 @@ mt_tensor *mt_elementwise(const mt_elementwise_op *op, mt_tensor *t, double firs
   const mt_scalars s = {first, second};
   mt_tensor *x = mt_cast(t, MT_FLOAT32);
   mt_tensor *y = x ? mt_tensor_like(x) : NULL;
-  if (y) forward_all(op, &s, y, x);
+  if (y)
+    mt_parallel(y->count, CHUNK, forward_chunk, &(whole){.op = op, .scalars = &s, .to = mt_f32(y), .from = mt_f32(x)});
   mt_tensor *saved = op->saves == MT_SAVES_OUTPUT ? y : op->saves == MT_SAVES_INPUT ? x : NULL;
   y = mt_recorded(y, &op->op, 1, &t, 1, &saved, &s, sizeof s);
   mt_release(x);

@@ -11,7 +11,7 @@
 #include "ops/shape.h"
 #include "ops/walk.h"
 
-#define PARALLEL_FROM 65536
+#define PARALLEL_FROM 32768
 
 /* The 0-based position of the extreme among x[0], x[inner], ... The first NaN ends the search: nothing beats it. */
 #define SEARCH(name, type)                                                     \
@@ -40,19 +40,31 @@ static int64_t search(const mt_reduction_view *v, int64_t at, bool largest) {
   }
 }
 
+typedef struct {
+  const mt_reduction_view *view;
+  bool largest;
+  int32_t *positions; /* NULL: not wanted */
+  mt_tensor *values;  /* NULL: not wanted */
+} extremes;
+
+static void search_range(const void *context, int64_t begin, int64_t end) {
+  const extremes *e = context;
+  const mt_reduction_view *v = e->view;
+  const size_t size = mt_dtype_size(v->values->dtype);
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t start = i / v->inner * v->n * v->inner + i % v->inner;
+    const int64_t position = search(v, start, e->largest);
+    if (e->positions) e->positions[i] = (int32_t)position;
+    if (e->values)
+      memcpy((char *)e->values->data + (size_t)i * size,
+             (const char *)v->values->data + (size_t)(start + position * v->inner) * size, size);
+  }
+}
+
 /* Positions (0-based, along n) and, where wanted, values of all outer * inner extremes. */
 static void search_all(const mt_reduction_view *v, bool largest, int32_t *positions, mt_tensor *values) {
   const int64_t count = v->outer * v->inner;
-  const size_t size = mt_dtype_size(v->values->dtype);
-#pragma omp parallel for num_threads(mt_num_threads()) if (v->values->count > PARALLEL_FROM) schedule(static)
-  for (int64_t i = 0; i < count; i++) {
-    const int64_t start = i / v->inner * v->n * v->inner + i % v->inner;
-    const int64_t position = search(v, start, largest);
-    if (positions) positions[i] = (int32_t)position;
-    if (values)
-      memcpy((char *)values->data + (size_t)i * size,
-             (const char *)v->values->data + (size_t)(start + position * v->inner) * size, size);
-  }
+  mt_parallel(count, mt_chunk(count, v->n, PARALLEL_FROM), search_range, &(extremes){v, largest, positions, values});
 }
 
 static int check_nonempty(const mt_reduction_view *view, const mt_tensor *t, const char *op) {

@@ -5,18 +5,29 @@
 #include "autograd/tape.h"
 #include "core/threads.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 16)
+#define PARALLEL_FROM ((int64_t)1 << 15)
+
+typedef struct {
+  const float *in;
+  float *out;
+  int64_t rows, columns;
+} transposition;
 
 /* out[n] {columns,rows} = in[n] {rows,columns} transposed, for every sample n. */
-static void transpose_samples(const float *in, float *out, int64_t samples, int64_t rows, int64_t columns) {
-  const int64_t size = rows * columns;
-#pragma omp parallel for num_threads(mt_num_threads()) if (samples * size > PARALLEL_FROM)
-  for (int64_t n = 0; n < samples; n++) {
-    const float *from = in + n * size;
-    float *to = out + n * size;
+static void transpose_range(const void *context, int64_t begin, int64_t end) {
+  const transposition *t = context;
+  const int64_t rows = t->rows, columns = t->columns;
+  for (int64_t n = begin; n < end; n++) {
+    const float *from = t->in + n * rows * columns;
+    float *to = t->out + n * rows * columns;
     for (int64_t c = 0; c < columns; c++)
       for (int64_t r = 0; r < rows; r++) to[c * rows + r] = from[r * columns + c];
   }
+}
+
+static void transpose_samples(const float *in, float *out, int64_t samples, int64_t rows, int64_t columns) {
+  mt_parallel(samples, mt_chunk(samples, rows * columns, PARALLEL_FROM), transpose_range,
+              &(transposition){in, out, rows, columns});
 }
 
 typedef struct {

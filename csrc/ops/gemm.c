@@ -140,9 +140,19 @@ static void outer_share(const product *p, int threads, int thread) {
 
 /* ---- the split ---- */
 
+typedef struct {
+  const product *product;
+  int threads;
+  void (*share)(const product *, int, int);
+} split;
+
+static void run_shares(const void *context, int64_t begin, int64_t end) {
+  const split *s = context;
+  for (int64_t t = begin; t < end; t++) s->share(s->product, s->threads, (int)t);
+}
+
 static void for_threads(const product *p, int threads, void (*share)(const product *, int, int)) {
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++) share(p, threads, t);
+  mt_parallel(threads, 1, run_shares, &(split){p, threads, share});
 }
 
 static int with_own_kernels(product *p, int threads) {

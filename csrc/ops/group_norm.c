@@ -18,10 +18,6 @@ typedef struct {
 
 static int64_t group_size(const layout *l) { return l->channels / l->groups; }
 
-static int threads_for(const layout *l) {
-  return l->samples * l->pixels * l->channels < PARALLEL_FROM ? 1 : mt_num_threads();
-}
-
 /* Calls BODY(i, c) for the elements of a group: i from the sample's beginning, c the channel. */
 #define EACH_IN_GROUP(l, group, BODY)                                                 \
   for (int64_t p = 0; p < (l)->pixels; p++)                                           \
@@ -100,29 +96,61 @@ typedef struct {
 enum { INPUT, WEIGHT, BIAS, INPUTS };
 enum { SAVED_INPUT, SAVED_WEIGHT, SAVED_STATS, SAVED };
 
+/* Forward: y from x; backward: dx from x and dy, or dweight and dbias. */
+typedef struct {
+  const layout *l;
+  const float *x, *weight, *bias, *dy;
+  double eps;
+  moments *stats;
+  float *y, *dx, *dweight, *dbias;
+} norm_work;
+
+static void forward_samples(const void *context, int64_t begin, int64_t end) {
+  const norm_work *w = context;
+  const int64_t size = w->l->pixels * w->l->channels;
+  for (int64_t n = begin; n < end; n++)
+    forward_sample(w->l, w->x + n * size, w->weight, w->bias, w->eps, w->stats + n * w->l->groups, w->y + n * size);
+}
+
+static void backward_samples(const void *context, int64_t begin, int64_t end) {
+  const norm_work *w = context;
+  const int64_t size = w->l->pixels * w->l->channels;
+  for (int64_t n = begin; n < end; n++)
+    backward_sample(w->l, w->x + n * size, w->weight, w->stats + n * w->l->groups, w->dy + n * size, w->dx + n * size);
+}
+
+static void sum_range(const void *context, int64_t begin, int64_t end) {
+  const norm_work *w = context;
+  for (int64_t c = begin; c < end; c += CHANNEL_BLOCK)
+    sum_channels(w->l, w->x, w->stats, w->dy, c, c + CHANNEL_BLOCK < end ? c + CHANNEL_BLOCK : end, w->dweight,
+                 w->dbias);
+}
+
+static void over_samples(const norm_work *w, mt_loop_body *body) {
+  const layout *l = w->l;
+  mt_parallel(l->samples, mt_chunk(l->samples, l->pixels * l->channels, PARALLEL_FROM), body, w);
+}
+
 static int norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const norm_context *context = node->context;
   const layout *l = &context->l;
-  const float *x = mt_f32(node->saved[SAVED_INPUT]), *dy = mt_f32(grad_output);
-  const float *weight = node->saved[SAVED_WEIGHT] ? mt_f32(node->saved[SAVED_WEIGHT]) : NULL;
-  const moments *stats = node->saved[SAVED_STATS]->data;
-  const int64_t size = l->pixels * l->channels;
   for (int i = 0; i < INPUTS; i++) {
     if (!node->needs[i]) continue;
     grads[i] = i == INPUT ? mt_tensor_like(grad_output)
                           : mt_tensor_new(MT_FLOAT32, context->weight_ndim, context->weight_shape);
     if (!grads[i]) return -1;
   }
-  if (grads[INPUT]) {
-#pragma omp parallel for num_threads(threads_for(l)) schedule(static)
-    for (int64_t n = 0; n < l->samples; n++)
-      backward_sample(l, x + n * size, weight, stats + n * l->groups, dy + n * size, mt_f32(grads[INPUT]) + n * size);
-  }
-  if (!grads[WEIGHT] && !grads[BIAS]) return 0;
-  float *dweight = grads[WEIGHT] ? mt_f32(grads[WEIGHT]) : NULL, *dbias = grads[BIAS] ? mt_f32(grads[BIAS]) : NULL;
-#pragma omp parallel for num_threads(threads_for(l)) schedule(static)
-  for (int64_t c = 0; c < l->channels; c += CHANNEL_BLOCK)
-    sum_channels(l, x, stats, dy, c, c + CHANNEL_BLOCK < l->channels ? c + CHANNEL_BLOCK : l->channels, dweight, dbias);
+  const norm_work work = {.l = l,
+                          .x = mt_f32(node->saved[SAVED_INPUT]),
+                          .weight = node->saved[SAVED_WEIGHT] ? mt_f32(node->saved[SAVED_WEIGHT]) : NULL,
+                          .dy = mt_f32(grad_output),
+                          .stats = node->saved[SAVED_STATS]->data,
+                          .dx = grads[INPUT] ? mt_f32(grads[INPUT]) : NULL,
+                          .dweight = grads[WEIGHT] ? mt_f32(grads[WEIGHT]) : NULL,
+                          .dbias = grads[BIAS] ? mt_f32(grads[BIAS]) : NULL};
+  if (work.dx) over_samples(&work, backward_samples);
+  const bool is_large = l->samples * l->pixels * l->channels > PARALLEL_FROM;
+  if (work.dweight || work.dbias) mt_parallel(l->channels, is_large ? CHANNEL_BLOCK : l->channels, sum_range, &work);
   return 0;
 }
 
@@ -137,11 +165,14 @@ static mt_tensor *normalised(const layout *l, mt_tensor *input, mt_tensor *weigh
     mt_release(stats);
     return NULL;
   }
-  const int64_t size = l->pixels * l->channels;
-#pragma omp parallel for num_threads(threads_for(l)) schedule(static)
-  for (int64_t n = 0; n < l->samples; n++)
-    forward_sample(l, mt_f32(input) + n * size, weight ? mt_f32(weight) : NULL, bias ? mt_f32(bias) : NULL, eps,
-                   (moments *)stats->data + n * l->groups, mt_f32(output) + n * size);
+  const norm_work work = {.l = l,
+                          .x = mt_f32(input),
+                          .weight = weight ? mt_f32(weight) : NULL,
+                          .bias = bias ? mt_f32(bias) : NULL,
+                          .eps = eps,
+                          .stats = stats->data,
+                          .y = mt_f32(output)};
+  over_samples(&work, forward_samples);
   norm_context context = {.l = *l};
   const mt_tensor *affine = weight ? weight : bias;
   if (affine) {

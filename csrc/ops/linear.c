@@ -47,16 +47,24 @@ static void fill_rows(float *y, int64_t rows, int64_t outputs, const float *bias
   for (int64_t n = 0; n < rows; n++) memcpy(y + n * outputs, bias, (size_t)outputs * sizeof *y);
 }
 
+typedef struct {
+  const float *dy;
+  int64_t rows, outputs;
+  float *db;
+} row_sums;
+
 /* Columns are dealt to threads, so every sum runs over the rows in order whatever the thread count. */
+static void sum_columns(const void *context, int64_t begin, int64_t end) {
+  const row_sums *s = context;
+  memset(s->db + begin, 0, (size_t)(end - begin) * sizeof *s->db);
+  for (int64_t n = 0; n < s->rows; n++)
+    for (int64_t o = begin; o < end; o++) s->db[o] += s->dy[n * s->outputs + o];
+}
+
 static void sum_rows(const float *dy, int64_t rows, int64_t outputs, float *db) {
-  const int64_t block = 64, blocks = (outputs + block - 1) / block;
-#pragma omp parallel for num_threads(mt_num_threads()) if (rows * outputs > PARALLEL_FROM)
-  for (int64_t b = 0; b < blocks; b++) {
-    const int64_t begin = b * block, end = begin + block < outputs ? begin + block : outputs;
-    memset(db + begin, 0, (size_t)(end - begin) * sizeof *db);
-    for (int64_t n = 0; n < rows; n++)
-      for (int64_t o = begin; o < end; o++) db[o] += dy[n * outputs + o];
-  }
+  const int64_t block = 64;
+  mt_parallel(outputs, rows * outputs > PARALLEL_FROM ? block : outputs, sum_columns,
+              &(row_sums){dy, rows, outputs, db});
 }
 
 /* The shape of t with another last axis. */

@@ -3,7 +3,7 @@
 #include "core/threads.h"
 #include "ops/reduce.h"
 
-#define PARALLEL_FROM 65536
+#define PARALLEL_FROM 32768
 
 /* Whether there is an element that is not 0 (wanted) or one that is 0 (not wanted). */
 #define FIND(name, type)                                                  \
@@ -29,15 +29,26 @@ static bool find(const mt_reduction_view *v, int64_t group, bool wanted) {
   }
 }
 
+typedef struct {
+  const mt_reduction_view *view;
+  bool any;
+  uint8_t *result;
+} search;
+
+static void find_range(const void *context, int64_t begin, int64_t end) {
+  const search *s = context;
+  for (int64_t i = begin; i < end; i++) s->result[i] = find(s->view, i, s->any) == s->any;
+}
+
 /* any: something that is not 0 is found; all: nothing that is 0 is found. */
 static mt_tensor *quantified(mt_tensor *t, unsigned axes, bool keepdim, bool any) {
   int64_t shape[MT_MAX_DIMS];
   mt_reduction_view v;
   if (mt_view_reduction(t, axes, &v) < 0) return NULL;
   mt_tensor *result = mt_tensor_new(MT_UINT8, mt_reduced_shape(t, axes, keepdim, shape), shape);
-  const int64_t groups = result ? result->count : 0;
-#pragma omp parallel for num_threads(mt_num_threads()) if (t->count > PARALLEL_FROM) schedule(static)
-  for (int64_t i = 0; i < groups; i++) mt_u8(result)[i] = find(&v, i, any) == any;
+  if (result)
+    mt_parallel(result->count, mt_chunk(result->count, v.n, PARALLEL_FROM), find_range,
+                &(search){&v, any, mt_u8(result)});
   mt_release(v.values);
   return result;
 }

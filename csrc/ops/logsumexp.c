@@ -8,7 +8,7 @@
 #include "ops/reduce_internal.h"
 #include "ops/walk.h"
 
-#define PARALLEL_FROM 4096
+#define PARALLEL_FROM 2048
 
 /* The largest element is subtracted first, unless it is infinite: then it is the result, or NaN is in the group. */
 static float group_logsumexp(const float *x, int64_t n, int64_t step) {
@@ -19,6 +19,12 @@ static float group_logsumexp(const float *x, int64_t n, int64_t step) {
   const float shift = isinf(largest) ? 0.0f : largest;
   for (int64_t i = 0; i < n; i++) sum += (double)expf(x[i * step] - shift);
   return shift + (float)log(sum);
+}
+
+static void forward_range(const void *context, int64_t begin, int64_t end) {
+  const mt_group_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    w->result[i] = group_logsumexp(mt_group_start(w->view, i), w->view->n, w->view->inner);
 }
 
 typedef struct {
@@ -64,10 +70,9 @@ mt_tensor *mt_logsumexp(mt_tensor *t, unsigned axes, bool keepdim) {
     return NULL;
   }
   mt_tensor *result = mt_tensor_new(MT_FLOAT32, mt_reduced_shape(t, axes, keepdim, shape), shape);
-  const int64_t groups = result ? result->count : 0;
-#pragma omp parallel for num_threads(mt_num_threads()) if (x->count > PARALLEL_FROM) schedule(static)
-  for (int64_t i = 0; i < groups; i++)
-    mt_f32(result)[i] = group_logsumexp(mt_f32(v.values) + i / v.inner * v.n * v.inner + i % v.inner, v.n, v.inner);
+  if (result)
+    mt_parallel(result->count, mt_chunk(result->count, v.n, PARALLEL_FROM), forward_range,
+                &(mt_group_work){&v, mt_f32(result)});
   mt_release(v.values);
   const mt_reduction r = mt_reduction_of(t, axes, 1.0);
   mt_tensor *saved[] = {x, result};

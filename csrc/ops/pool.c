@@ -12,8 +12,6 @@
 #define PARALLEL_FROM ((int64_t)1 << 14) /* values */
 #define MAX_EXTENT ((int64_t)1 << 30)    /* of kernel, stride and padding: keeps sums of them from overflowing */
 
-static int threads_for(int64_t values) { return values < PARALLEL_FROM ? 1 : mt_num_threads(); }
-
 /* ---- shapes ---- */
 
 static int pair_error(const char *op, const char *name, const int64_t pair[2], const char *expected) {
@@ -72,44 +70,68 @@ typedef struct {
   int64_t images;
 } pool_context;
 
+/* Rows of the output made from rows of the input, or (gradients) the other way round. */
+typedef struct {
+  const mt_pool_shape *shape;
+  const float *from;
+  float *to;
+  char *index; /* of the maxima; NULL: none */
+  size_t index_size;
+  int64_t in_image, out_image;
+} row_work;
+
+/* `rows` of all images together; `values`: of the tensor that is larger. */
+static void run_rows(const pool_context *p, int64_t rows, int64_t values, mt_loop_body *body, const float *from,
+                     float *to, const mt_tensor *index) {
+  const mt_pool_shape *s = &p->shape;
+  const row_work work = {.shape = s,
+                         .from = from,
+                         .to = to,
+                         .index = index ? index->data : NULL,
+                         .index_size = index ? mt_dtype_size(index->dtype) : 0,
+                         .in_image = image_count(s->in_size, s->channels),
+                         .out_image = image_count(s->out_size, s->channels)};
+  mt_parallel(rows, mt_chunk(rows, rows > 0 ? values / rows : 0, PARALLEL_FROM), body, &work);
+}
+
 /* ---- maximum ---- */
 
-static mt_tensor *max_forward(const pool_context *p, const mt_tensor *input, mt_tensor *index) {
-  const mt_pool_shape *s = &p->shape;
-  mt_tensor *output = new_images(MT_FLOAT32, p->images, s->out_size, s->channels);
-  if (!output) return NULL;
-  const int64_t rows = p->images * s->out_size[0];
-  const int64_t in_image = image_count(s->in_size, s->channels), out_image = image_count(s->out_size, s->channels);
-#pragma omp parallel for num_threads(threads_for(input->count)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t n = r / s->out_size[0];
-    void *positions = index ? (char *)index->data + (size_t)(n * out_image) * mt_dtype_size(index->dtype) : NULL;
-    mt_kernels->max_pool_row(s, mt_f32(input) + n * in_image, r % s->out_size[0], mt_f32(output) + n * out_image,
-                             positions);
+static void max_rows(const void *context, int64_t begin, int64_t end) {
+  const row_work *w = context;
+  for (int64_t r = begin; r < end; r++) {
+    const int64_t n = r / w->shape->out_size[0];
+    mt_kernels->max_pool_row(w->shape, w->from + n * w->in_image, r % w->shape->out_size[0], w->to + n * w->out_image,
+                             w->index ? w->index + (size_t)(n * w->out_image) * w->index_size : NULL);
   }
+}
+
+static void max_grad_rows(const void *context, int64_t begin, int64_t end) {
+  const row_work *w = context;
+  for (int64_t r = begin; r < end; r++) {
+    const int64_t n = r / w->shape->in_size[0];
+    mt_kernels->max_pool_grad_row(w->shape, w->from + n * w->out_image,
+                                  w->index + (size_t)(n * w->out_image) * w->index_size, r % w->shape->in_size[0],
+                                  w->to + n * w->in_image);
+  }
+}
+
+static mt_tensor *max_forward(const pool_context *p, const mt_tensor *input, mt_tensor *index) {
+  mt_tensor *output = new_images(MT_FLOAT32, p->images, p->shape.out_size, p->shape.channels);
+  if (!output) return NULL;
+  run_rows(p, p->images * p->shape.out_size[0], input->count, max_rows, mt_f32(input), mt_f32(output), index);
   return output;
 }
 
 static int max_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const pool_context *p = node->context;
-  const mt_pool_shape *s = &p->shape;
-  const mt_tensor *index = node->saved[0];
-  mt_tensor *result = new_images(MT_FLOAT32, p->images, s->in_size, s->channels);
+  mt_tensor *result = grads[0] = new_images(MT_FLOAT32, p->images, p->shape.in_size, p->shape.channels);
   if (!result) return -1;
-  const int64_t rows = p->images * s->in_size[0];
-  const int64_t in_image = image_count(s->in_size, s->channels), out_image = image_count(s->out_size, s->channels);
-#pragma omp parallel for num_threads(threads_for(result->count)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t n = r / s->in_size[0];
-    mt_kernels->max_pool_grad_row(s, mt_f32(grad_output) + n * out_image,
-                                  (const char *)index->data + (size_t)(n * out_image) * mt_dtype_size(index->dtype),
-                                  r % s->in_size[0], mt_f32(result) + n * in_image);
-  }
-  grads[0] = result;
+  run_rows(p, p->images * p->shape.in_size[0], result->count, max_grad_rows, mt_f32(grad_output), mt_f32(result),
+           node->saved[0]);
   return 0;
 }
 
-static const mt_op max_op = {"max_pool2d", max_backward, NULL};
+static const mt_op max_op = {.name = "max_pool2d", .backward = max_backward};
 
 mt_tensor *mt_max_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
   pool_context p = {0};
@@ -128,38 +150,39 @@ mt_tensor *mt_max_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
 
 /* ---- average ---- */
 
-static mt_tensor *avg_forward(const pool_context *p, const mt_tensor *input) {
-  const mt_pool_shape *s = &p->shape;
-  mt_tensor *output = new_images(MT_FLOAT32, p->images, s->out_size, s->channels);
-  if (!output) return NULL;
-  const int64_t rows = p->images * s->out_size[0];
-  const int64_t in_image = image_count(s->in_size, s->channels), out_image = image_count(s->out_size, s->channels);
-#pragma omp parallel for num_threads(threads_for(input->count)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t n = r / s->out_size[0];
-    mt_kernels->avg_pool_row(s, mt_f32(input) + n * in_image, r % s->out_size[0], mt_f32(output) + n * out_image);
+static void avg_rows(const void *context, int64_t begin, int64_t end) {
+  const row_work *w = context;
+  for (int64_t r = begin; r < end; r++) {
+    const int64_t n = r / w->shape->out_size[0];
+    mt_kernels->avg_pool_row(w->shape, w->from + n * w->in_image, r % w->shape->out_size[0], w->to + n * w->out_image);
   }
+}
+
+static void avg_grad_rows(const void *context, int64_t begin, int64_t end) {
+  const row_work *w = context;
+  for (int64_t r = begin; r < end; r++) {
+    const int64_t n = r / w->shape->in_size[0];
+    mt_kernels->avg_pool_grad_row(w->shape, w->from + n * w->out_image, r % w->shape->in_size[0],
+                                  w->to + n * w->in_image);
+  }
+}
+
+static mt_tensor *avg_forward(const pool_context *p, const mt_tensor *input) {
+  mt_tensor *output = new_images(MT_FLOAT32, p->images, p->shape.out_size, p->shape.channels);
+  if (!output) return NULL;
+  run_rows(p, p->images * p->shape.out_size[0], input->count, avg_rows, mt_f32(input), mt_f32(output), NULL);
   return output;
 }
 
 static int avg_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const pool_context *p = node->context;
-  const mt_pool_shape *s = &p->shape;
-  mt_tensor *result = new_images(MT_FLOAT32, p->images, s->in_size, s->channels);
+  mt_tensor *result = grads[0] = new_images(MT_FLOAT32, p->images, p->shape.in_size, p->shape.channels);
   if (!result) return -1;
-  const int64_t rows = p->images * s->in_size[0];
-  const int64_t in_image = image_count(s->in_size, s->channels), out_image = image_count(s->out_size, s->channels);
-#pragma omp parallel for num_threads(threads_for(result->count)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t n = r / s->in_size[0];
-    mt_kernels->avg_pool_grad_row(s, mt_f32(grad_output) + n * out_image, r % s->in_size[0],
-                                  mt_f32(result) + n * in_image);
-  }
-  grads[0] = result;
+  run_rows(p, p->images * p->shape.in_size[0], result->count, avg_grad_rows, mt_f32(grad_output), mt_f32(result), NULL);
   return 0;
 }
 
-static const mt_op avg_op = {"avg_pool2d", avg_backward, NULL};
+static const mt_op avg_op = {.name = "avg_pool2d", .backward = avg_backward};
 
 mt_tensor *mt_avg_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
   pool_context p = {0};
@@ -173,6 +196,13 @@ mt_tensor *mt_avg_pool2d(mt_tensor *input, const mt_pool2d_params *params) {
 /* Sums in float run over this many pixels before they are added up: rounding stays small for large images. */
 #define MEAN_BLOCK 256
 
+typedef struct {
+  const float *from;
+  float *to;
+  float *parts; /* channels of each worker */
+  int64_t pixels, channels;
+} mean_work;
+
 static void mean_of_image(const float *image, int64_t pixels, int64_t channels, float *part, float *mean) {
   memset(mean, 0, (size_t)channels * sizeof(float));
   for (int64_t p = 0; p < pixels; p += MEAN_BLOCK) {
@@ -182,22 +212,34 @@ static void mean_of_image(const float *image, int64_t pixels, int64_t channels, 
   for (int64_t c = 0; c < channels; c++) mean[c] /= (float)pixels;
 }
 
+static void mean_images(const void *context, int64_t begin, int64_t end) {
+  const mean_work *w = context;
+  for (int64_t n = begin; n < end; n++)
+    mean_of_image(w->from + n * w->pixels * w->channels, w->pixels, w->channels, w->parts + mt_worker() * w->channels,
+                  w->to + n * w->channels);
+}
+
+static void spread_images(const void *context, int64_t begin, int64_t end) {
+  const mean_work *w = context;
+  const int64_t channels = w->channels;
+  for (int64_t n = begin; n < end; n++) {
+    const float *g = w->from + n * channels;
+    float *first = w->to + n * w->pixels * channels;
+    for (int64_t c = 0; c < channels; c++) first[c] = g[c] / (float)w->pixels;
+    for (int64_t p = 1; p < w->pixels; p++) memcpy(first + p * channels, first, (size_t)channels * sizeof(float));
+  }
+}
+
 static int mean_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const int64_t *in = node->context, channels = in[3], pixels = in[1] * in[2];
-  mt_tensor *result = mt_tensor_new(MT_FLOAT32, 4, in);
+  mt_tensor *result = grads[0] = mt_tensor_new(MT_FLOAT32, 4, in);
   if (!result) return -1;
-#pragma omp parallel for num_threads(threads_for(result->count)) schedule(static)
-  for (int64_t n = 0; n < in[0]; n++) {
-    const float *g = mt_f32(grad_output) + n * channels;
-    float *first = mt_f32(result) + n * pixels * channels;
-    for (int64_t c = 0; c < channels; c++) first[c] = g[c] / (float)pixels;
-    for (int64_t p = 1; p < pixels; p++) memcpy(first + p * channels, first, (size_t)channels * sizeof(float));
-  }
-  grads[0] = result;
+  const mean_work work = {.from = mt_f32(grad_output), .to = mt_f32(result), .pixels = pixels, .channels = channels};
+  mt_parallel(in[0], mt_chunk(in[0], pixels * channels, PARALLEL_FROM), spread_images, &work);
   return 0;
 }
 
-static const mt_op mean_op = {"global_avg_pool", mean_backward, NULL};
+static const mt_op mean_op = {.name = "global_avg_pool", .backward = mean_backward};
 
 mt_tensor *mt_global_avg_pool(mt_tensor *input) {
   char text[MT_SHAPE_TEXT];
@@ -209,17 +251,13 @@ mt_tensor *mt_global_avg_pool(mt_tensor *input) {
     return mt_fail_null(MT_ERROR_ARGUMENT, "global_avg_pool: input has shape %s, expected at least one pixel",
                         mt_shape_text(4, input->shape, text));
   mt_tensor *output = mt_tensor_new(MT_FLOAT32, 2, (const int64_t[2]){images, channels});
-  const int threads = threads_for(input->count);
-  float *parts = output ? mt_alloc((size_t)(threads * channels) * sizeof(float)) : NULL;
+  float *parts = output ? mt_alloc((size_t)(mt_num_threads() * channels) * sizeof(float)) : NULL;
   if (!parts) {
     mt_release(output);
     return NULL;
   }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++)
-    for (int64_t n = images * t / threads; n < images * (t + 1) / threads; n++)
-      mean_of_image(mt_f32(input) + n * pixels * channels, pixels, channels, parts + t * channels,
-                    mt_f32(output) + n * channels);
+  const mean_work work = {mt_f32(input), mt_f32(output), parts, pixels, channels};
+  mt_parallel(images, mt_chunk(images, pixels * channels, PARALLEL_FROM), mean_images, &work);
   mt_free(parts);
   return mt_recorded(output, &mean_op, 1, &input, 0, NULL, input->shape, 4 * sizeof input->shape[0]);
 }

@@ -13,7 +13,7 @@
 
 #define PIECE 32768 /* elements summed by one call */
 #define COLUMNS 256 /* columns summed side by side */
-#define PARALLEL_FROM 65536
+#define PARALLEL_FROM 32768
 
 int mt_reduced_shape(const mt_tensor *t, unsigned axes, bool keepdim, int64_t shape[MT_MAX_DIMS]) {
   int ndim = 0;
@@ -110,6 +110,13 @@ static cut cut_of(const mt_reduction_view *view) {
   return c;
 }
 
+typedef struct {
+  const mt_reduction_view *view;
+  const cut *cut;
+  const double *centre;
+  double *partial;
+} summation;
+
 static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, const double *centre, double *partial) {
   const int64_t piece = unit % c->pieces, block = unit / c->pieces % c->blocks, o = unit / c->pieces / c->blocks;
   const int64_t first = piece * c->rows, column = block * c->width;
@@ -139,6 +146,11 @@ static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, 
   }
 }
 
+static void sum_units(const void *context, int64_t begin, int64_t end) {
+  const summation *s = context;
+  for (int64_t unit = begin; unit < end; unit++) sum_unit(s->view, s->cut, unit, s->centre, s->partial);
+}
+
 double *mt_reduction_sums(const mt_reduction_view *view, const double *centre) {
   const int64_t outputs = view->outer * view->inner;
   if (outputs == 0 || view->n == 0) {
@@ -150,8 +162,8 @@ double *mt_reduction_sums(const mt_reduction_view *view, const double *centre) {
   double *partial = mt_alloc((size_t)(c.pieces * outputs) * sizeof *partial);
   if (!partial) return NULL;
   const int64_t units = view->outer * c.blocks * c.pieces;
-#pragma omp parallel for num_threads(mt_num_threads()) if (view->values->count > PARALLEL_FROM) schedule(static)
-  for (int64_t unit = 0; unit < units; unit++) sum_unit(view, &c, unit, centre, partial);
+  mt_parallel(units, mt_chunk(units, view->values->count / units, PARALLEL_FROM), sum_units,
+              &(summation){view, &c, centre, partial});
   for (int64_t piece = 1; piece < c.pieces; piece++)
     for (int64_t i = 0; i < outputs; i++) partial[i] += partial[piece * outputs + i];
   return partial;

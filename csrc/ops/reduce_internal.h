@@ -8,6 +8,16 @@
  * an order that the shape alone decides: outer * inner of them, from the pool. NULL on error. */
 double *mt_reduction_sums(const mt_reduction_view *view, const double *centre);
 
+/* Groups reduced one by one: result[i] from view->n elements, view->inner apart, from mt_group_start(view, i) on. */
+typedef struct {
+  const mt_reduction_view *view;
+  float *result;
+} mt_group_work;
+
+static inline const float *mt_group_start(const mt_reduction_view *view, int64_t group) {
+  return mt_f32(view->values) + group / view->inner * view->n * view->inner + group % view->inner;
+}
+
 /* What the gradient of a reduction needs to know. */
 typedef struct {
   int ndim;

@@ -7,14 +7,12 @@
 #include "autograd/tape.h"
 #include "core/threads.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 15)
+#define PARALLEL_FROM ((int64_t)1 << 14)
 
 typedef struct {
   int64_t stride, padding;
   int64_t in[4], out[4]; /* N,H,W,C */
 } shortcut_context;
-
-static int threads_for(int64_t values) { return values < PARALLEL_FROM ? 1 : mt_num_threads(); }
 
 static void forward_row(const shortcut_context *s, const float *in, float *out) {
   const int64_t channels = s->in[3], side = s->padding, step = s->stride * channels;
@@ -31,18 +29,41 @@ static void backward_row(const shortcut_context *s, const float *grad, float *ou
     memcpy(out, grad + s->padding, (size_t)channels * sizeof(float));
 }
 
+typedef struct {
+  const shortcut_context *s;
+  const float *from;
+  float *to;
+} row_work;
+
+static void forward_rows(const void *context, int64_t begin, int64_t end) {
+  const row_work *w = context;
+  const shortcut_context *s = w->s;
+  const int64_t in_row = s->in[2] * s->in[3], out_row = s->out[2] * s->out[3];
+  for (int64_t r = begin; r < end; r++) {
+    const int64_t n = r / s->out[1], y = r % s->out[1] * s->stride;
+    forward_row(s, w->from + (n * s->in[1] + y) * in_row, w->to + r * out_row);
+  }
+}
+
+static void backward_rows(const void *context, int64_t begin, int64_t end) {
+  const row_work *w = context;
+  const shortcut_context *s = w->s;
+  const int64_t in_row = s->in[2] * s->in[3], out_row = s->out[2] * s->out[3];
+  for (int64_t r = begin; r < end; r++) {
+    const int64_t n = r / s->in[1], y = r % s->in[1];
+    float *to = w->to + r * in_row;
+    memset(to, 0, (size_t)in_row * sizeof(float));
+    if (y % s->stride == 0) backward_row(s, w->from + (n * s->out[1] + y / s->stride) * out_row, to);
+  }
+}
+
 static int shortcut_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad_inputs) {
   const shortcut_context *s = node->context;
   mt_tensor *dx = grad_inputs[0] = mt_tensor_new(MT_FLOAT32, 4, s->in);
   if (!dx) return -1;
-  const int64_t rows = s->in[0] * s->in[1], in_row = s->in[2] * s->in[3], out_row = s->out[2] * s->out[3];
-#pragma omp parallel for num_threads(threads_for(dx->count)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t n = r / s->in[1], y = r % s->in[1];
-    float *to = mt_f32(dx) + r * in_row;
-    memset(to, 0, (size_t)in_row * sizeof(float));
-    if (y % s->stride == 0) backward_row(s, mt_f32(grad_output) + (n * s->out[1] + y / s->stride) * out_row, to);
-  }
+  const int64_t rows = s->in[0] * s->in[1];
+  mt_parallel(rows, mt_chunk(rows, s->in[2] * s->in[3], PARALLEL_FROM), backward_rows,
+              &(row_work){s, mt_f32(grad_output), mt_f32(dx)});
   return 0;
 }
 
@@ -66,11 +87,8 @@ mt_tensor *mt_shortcut(mt_tensor *input, int64_t stride, int64_t padding) {
   memcpy(s.out, out, sizeof s.out);
   mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, s.out);
   if (!output) return NULL;
-  const int64_t rows = s.out[0] * s.out[1], in_row = s.in[2] * s.in[3], out_row = s.out[2] * s.out[3];
-#pragma omp parallel for num_threads(threads_for(output->count)) schedule(static)
-  for (int64_t r = 0; r < rows; r++) {
-    const int64_t n = r / s.out[1], y = r % s.out[1] * stride;
-    forward_row(&s, mt_f32(input) + (n * s.in[1] + y) * in_row, mt_f32(output) + r * out_row);
-  }
+  const int64_t rows = s.out[0] * s.out[1];
+  mt_parallel(rows, mt_chunk(rows, s.out[2] * s.out[3], PARALLEL_FROM), forward_rows,
+              &(row_work){&s, mt_f32(input), mt_f32(output)});
   return mt_recorded(output, &shortcut_op, 1, &input, 0, NULL, &s, sizeof s);
 }

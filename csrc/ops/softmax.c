@@ -8,7 +8,7 @@
 #include "core/threads.h"
 #include "ops/shape.h"
 
-#define PARALLEL_FROM 4096
+#define PARALLEL_FROM 2048
 
 /* One group: elements at 0, step, ..., (n-1) * step. */
 typedef void (*forward_group)(float *y, const float *x, int64_t n, int64_t step);
@@ -57,19 +57,46 @@ typedef struct {
   backward_group backward;
 } softmax_op;
 
+typedef struct {
+  const softmax_op *op;
+  mt_axis_view view;
+  const float *from, *grad; /* backward: `from` is the output */
+  float *to;
+} group_work;
+
+static int64_t group_start(const mt_axis_view *v, int64_t group) {
+  return group / v->inner * v->n * v->inner + group % v->inner;
+}
+
+static void forward_groups(const void *context, int64_t begin, int64_t end) {
+  const group_work *w = context;
+  for (int64_t group = begin; group < end; group++) {
+    const int64_t at = group_start(&w->view, group);
+    w->op->forward(w->to + at, w->from + at, w->view.n, w->view.inner);
+  }
+}
+
+static void backward_groups(const void *context, int64_t begin, int64_t end) {
+  const group_work *w = context;
+  for (int64_t group = begin; group < end; group++) {
+    const int64_t at = group_start(&w->view, group);
+    w->op->backward(w->to + at, w->from + at, w->grad + at, w->view.n, w->view.inner);
+  }
+}
+
+static void run_groups(const group_work *w, mt_loop_body *body) {
+  const int64_t groups = w->view.outer * w->view.inner;
+  mt_parallel(groups, mt_chunk(groups, w->view.n, PARALLEL_FROM), body, w);
+}
+
 static int over_axis_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const softmax_op *op = (const softmax_op *)node->op;
   const int axis = *(const int *)node->context;
   mt_tensor *dx = grads[0] = mt_tensor_like(grad_output);
   if (!dx) return -1;
   if (dx->count == 0) return 0;
-  const mt_axis_view v = mt_view_axis(dx, axis);
-  const float *y = mt_f32(node->saved[0]), *dy = mt_f32(grad_output);
-#pragma omp parallel for num_threads(mt_num_threads()) if (dx->count > PARALLEL_FROM) schedule(static)
-  for (int64_t group = 0; group < v.outer * v.inner; group++) {
-    const int64_t at = group / v.inner * v.n * v.inner + group % v.inner;
-    op->backward(mt_f32(dx) + at, y + at, dy + at, v.n, v.inner);
-  }
+  const group_work work = {op, mt_view_axis(dx, axis), mt_f32(node->saved[0]), mt_f32(grad_output), mt_f32(dx)};
+  run_groups(&work, backward_groups);
   return 0;
 }
 
@@ -77,12 +104,8 @@ static mt_tensor *over_axis(const softmax_op *op, mt_tensor *t, int axis) {
   if (mt_expect_dtype(t, MT_FLOAT32, op->op.name, "the tensor") < 0) return NULL;
   mt_tensor *y = mt_tensor_like(t);
   if (y && y->count > 0) {
-    const mt_axis_view v = mt_view_axis(t, axis);
-#pragma omp parallel for num_threads(mt_num_threads()) if (y->count > PARALLEL_FROM) schedule(static)
-    for (int64_t group = 0; group < v.outer * v.inner; group++) {
-      const int64_t at = group / v.inner * v.n * v.inner + group % v.inner;
-      op->forward(mt_f32(y) + at, mt_f32(t) + at, v.n, v.inner);
-    }
+    const group_work work = {.op = op, .view = mt_view_axis(t, axis), .from = mt_f32(t), .to = mt_f32(y)};
+    run_groups(&work, forward_groups);
   }
   return mt_recorded(y, &op->op, 1, &t, 1, &y, &axis, sizeof axis);
 }

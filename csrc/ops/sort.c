@@ -10,7 +10,7 @@
 #include "ops/gather.h"
 #include "ops/shape.h"
 
-#define PARALLEL_FROM 16384
+#define PARALLEL_FROM 4096
 #define RUN 8 /* items that are sorted by insertion */
 
 /* ---- items ---- */
@@ -100,6 +100,7 @@ typedef struct {
   bool descending;
   mt_tensor *values; /* may be NULL */
   mt_tensor *positions;
+  uint64_t *items; /* 2 n of each worker */
 } sorting;
 
 static void sort_group(const sorting *s, int64_t group, uint64_t *items) {
@@ -120,16 +121,17 @@ static void sort_group(const sorting *s, int64_t group, uint64_t *items) {
   }
 }
 
-static int sort_groups(const sorting *s) {
-  const int64_t groups = s->view.outer * s->view.inner;
-  const int threads = s->t->count < PARALLEL_FROM ? 1 : (int)at_most(mt_num_threads(), groups);
-  uint64_t *items = mt_alloc((size_t)(2 * s->view.n * threads) * sizeof *items);
-  if (!items) return -1;
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++)
-    for (int64_t group = groups * t / threads; group < groups * (t + 1) / threads; group++)
-      sort_group(s, group, items + 2 * s->view.n * t);
-  mt_free(items);
+static void sort_range(const void *context, int64_t begin, int64_t end) {
+  const sorting *s = context;
+  for (int64_t group = begin; group < end; group++) sort_group(s, group, s->items + 2 * s->view.n * mt_worker());
+}
+
+static int sort_groups(sorting *s) {
+  const int64_t groups = s->view.outer * s->view.inner, workers = at_most(mt_num_threads(), groups);
+  s->items = mt_alloc((size_t)(2 * s->view.n * workers) * sizeof *s->items);
+  if (!s->items) return -1;
+  mt_parallel(groups, mt_chunk(groups, s->view.n, PARALLEL_FROM), sort_range, s);
+  mt_free(s->items);
   return 0;
 }
 

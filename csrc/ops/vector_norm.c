@@ -9,7 +9,7 @@
 #include "ops/reduce_internal.h"
 #include "ops/walk.h"
 
-#define PARALLEL_FROM 16384
+#define PARALLEL_FROM 8192
 
 /* ---- forward ---- */
 
@@ -47,13 +47,22 @@ static int euclidean_norms(const mt_reduction_view *view, mt_tensor *result) {
   return 0;
 }
 
+typedef struct {
+  const mt_reduction_view *view;
+  double p;
+  float *result;
+} norm_work;
+
+static void norm_range(const void *context, int64_t begin, int64_t end) {
+  const norm_work *w = context;
+  for (int64_t i = begin; i < end; i++)
+    w->result[i] = (float)group_norm(mt_group_start(w->view, i), w->view->n, w->view->inner, w->p);
+}
+
 static int norms(const mt_reduction_view *view, double p, mt_tensor *result) {
   if (p == 2.0) return euclidean_norms(view, result);
-  const float *x = mt_f32(view->values);
-#pragma omp parallel for num_threads(mt_num_threads()) if (view->values->count > PARALLEL_FROM) schedule(static)
-  for (int64_t i = 0; i < result->count; i++)
-    mt_f32(result)[i] =
-        (float)group_norm(x + i / view->inner * view->n * view->inner + i % view->inner, view->n, view->inner, p);
+  mt_parallel(result->count, mt_chunk(result->count, view->n, PARALLEL_FROM), norm_range,
+              &(norm_work){view, p, mt_f32(result)});
   return 0;
 }
 

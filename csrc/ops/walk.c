@@ -1,10 +1,10 @@
-/* See walk.h. The odometer in walk_rows is set once per thread by division and then only counts. */
+/* See walk.h. The odometer in walk_units is set once per range by division and then only counts. */
 #include "ops/walk.h"
 
 #include "core/threads.h"
 
 #define ROW_PIECE 16384     /* elements handed to one call at most: the unit that threads share */
-#define PARALLEL_FROM 65536 /* elements */
+#define PARALLEL_FROM 32768 /* elements */
 
 void mt_strides(int ndim, const int64_t *shape, int64_t *strides) {
   int64_t step = 1;
@@ -115,6 +115,18 @@ static void walk_units(const mt_walk *walk, int64_t begin, int64_t end, int64_t 
   }
 }
 
+typedef struct {
+  const mt_walk *walk;
+  int64_t pieces;
+  mt_row row;
+  const void *context;
+} run;
+
+static void run_units(const void *context, int64_t begin, int64_t end) {
+  const run *r = context;
+  walk_units(r->walk, begin, end, r->pieces, r->row, r->context);
+}
+
 void mt_walk_run(mt_walk *walk, mt_row row, const void *context) {
   int64_t count = 1;
   for (int i = 0; i < walk->ndim; i++) count *= walk->size[i];
@@ -123,12 +135,9 @@ void mt_walk_run(mt_walk *walk, mt_row row, const void *context) {
   const int64_t length = walk->size[walk->ndim - 1];
   const int64_t pieces = (length + ROW_PIECE - 1) / ROW_PIECE;
   const int64_t units = count / length * pieces;
-  const int threads = count < PARALLEL_FROM || walk->in_order ? 1 : mt_num_threads();
-  if (threads == 1) {
+  if (walk->in_order) {
     walk_units(walk, 0, units, pieces, row, context);
     return;
   }
-#pragma omp parallel for num_threads(threads) schedule(static, 1)
-  for (int t = 0; t < threads; t++)
-    walk_units(walk, units * t / threads, units * (t + 1) / threads, pieces, row, context);
+  mt_parallel(units, mt_chunk(units, count / units, PARALLEL_FROM), run_units, &(run){walk, pieces, row, context});
 }

@@ -5,7 +5,7 @@
 #include "core/threads.h"
 #include "ops/correlate.h"
 
-#define PARALLEL_FROM ((int64_t)1 << 16)
+#define PARALLEL_FROM ((int64_t)1 << 15)
 #define MAX_EXTENT ((int64_t)1 << 30)
 
 typedef struct {
@@ -13,12 +13,24 @@ typedef struct {
   mt_sides sides;
 } pad_context;
 
+typedef struct {
+  const mt_tensor *from;
+  int64_t top, left;
+  mt_tensor *to;
+} window_copy;
+
+static void copy_range(const void *context, int64_t begin, int64_t end) {
+  const window_copy *w = context;
+  const int64_t *in = w->from->shape, *out = w->to->shape;
+  for (int64_t n = begin; n < end; n++)
+    mt_copy_window(mt_f32(w->from) + n * in[1] * in[2] * in[3], in + 1, in[3], w->top, out[1], w->left, out[2],
+                   mt_f32(w->to) + n * out[1] * out[2] * out[3]);
+}
+
 static void copy_windows(const mt_tensor *from, int64_t top, int64_t left, mt_tensor *to) {
-  const int64_t *in = from->shape, *out = to->shape;
-#pragma omp parallel for num_threads(mt_num_threads()) if (to->count > PARALLEL_FROM)
-  for (int64_t n = 0; n < out[0]; n++)
-    mt_copy_window(mt_f32(from) + n * in[1] * in[2] * in[3], in + 1, in[3], top, out[1], left, out[2],
-                   mt_f32(to) + n * out[1] * out[2] * out[3]);
+  const int64_t *out = to->shape;
+  mt_parallel(out[0], mt_chunk(out[0], out[1] * out[2] * out[3], PARALLEL_FROM), copy_range,
+              &(window_copy){from, top, left, to});
 }
 
 static int pad_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {

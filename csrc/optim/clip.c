@@ -7,7 +7,7 @@
 #include "core/threads.h"
 
 #define PIECE 8192       /* values summed by one call */
-#define PARALLEL_FROM 32 /* pieces */
+#define PARALLEL_FROM 16 /* pieces */
 
 static mt_tensor *grad_of(const mt_tensor *p) { return p->requires_grad ? p->grad : NULL; }
 
@@ -39,15 +39,25 @@ static double powers_of(const norm_rule *rule, const float *g, int64_t n) {
   return (sums[0] + sums[1]) + (sums[2] + sums[3]);
 }
 
+typedef struct {
+  const norm_rule *rule;
+  const mt_tensor *g;
+  double *partial;
+} norm_work;
+
+static void norm_range(const void *context, int64_t begin, int64_t end) {
+  const norm_work *w = context;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t left = w->g->count - i * PIECE, n = left < PIECE ? left : PIECE;
+    const float *values = mt_f32(w->g) + i * PIECE;
+    w->partial[i] = isinf(w->rule->power) ? largest_of(values, n) : powers_of(w->rule, values, n);
+  }
+}
+
 /* partial[i] receives the sum of powers (or the largest value) of piece i of g. */
 static void norm_pieces(const norm_rule *rule, const mt_tensor *g, double *partial) {
   const int64_t pieces = (g->count + PIECE - 1) / PIECE;
-#pragma omp parallel for num_threads(mt_num_threads()) if (pieces >= PARALLEL_FROM) schedule(static)
-  for (int64_t i = 0; i < pieces; i++) {
-    const int64_t left = g->count - i * PIECE, n = left < PIECE ? left : PIECE;
-    const float *values = mt_f32(g) + i * PIECE;
-    partial[i] = isinf(rule->power) ? largest_of(values, n) : powers_of(rule, values, n);
-  }
+  mt_parallel(pieces, mt_chunk(pieces, 1, PARALLEL_FROM), norm_range, &(norm_work){rule, g, partial});
 }
 
 static int64_t most_pieces(mt_tensor *const *params, int count) {
@@ -98,30 +108,43 @@ int mt_first_nonfinite_grad(mt_tensor *const *params, int count) {
 
 /* ---- clipping ---- */
 
+/* Each value times `factor`, or held between -factor and factor. */
+typedef struct {
+  float *values;
+  float factor;
+} clipping;
+
+static void scale_range(const void *context, int64_t begin, int64_t end) {
+  const clipping *c = context;
+  for (int64_t i = begin; i < end; i++) c->values[i] *= c->factor;
+}
+
+static void clip_range(const void *context, int64_t begin, int64_t end) {
+  const clipping *c = context;
+  const float high = c->factor, low = -high;
+  for (int64_t i = begin; i < end; i++) {
+    const float raised = c->values[i] < low ? low : c->values[i];
+    c->values[i] = raised > high ? high : raised;
+  }
+}
+
 void mt_scale_grads(mt_tensor *const *params, int count, double max_norm, double norm) {
   const float factor = (float)(max_norm / (norm + 1e-6));
   if (factor >= 1.0f) return;
   for (int p = 0; p < count; p++) {
     mt_tensor *g = grad_of(params[p]);
     if (!g) continue;
-    float *values = mt_f32(g);
-#pragma omp parallel for num_threads(mt_num_threads()) if (g->count >= PARALLEL_FROM * PIECE) schedule(static)
-    for (int64_t i = 0; i < g->count; i++) values[i] *= factor;
+    mt_parallel(g->count, mt_chunk(g->count, 1, PARALLEL_FROM * PIECE), scale_range, &(clipping){mt_f32(g), factor});
     mt_touch(g);
   }
 }
 
 void mt_clip_grad_value(mt_tensor *const *params, int count, double limit) {
-  const float high = (float)limit, low = -high;
   for (int p = 0; p < count; p++) {
     mt_tensor *g = grad_of(params[p]);
     if (!g) continue;
-    float *values = mt_f32(g);
-#pragma omp parallel for num_threads(mt_num_threads()) if (g->count >= PARALLEL_FROM * PIECE) schedule(static)
-    for (int64_t i = 0; i < g->count; i++) {
-      const float raised = values[i] < low ? low : values[i];
-      values[i] = raised > high ? high : raised;
-    }
+    mt_parallel(g->count, mt_chunk(g->count, 1, PARALLEL_FROM * PIECE), clip_range,
+                &(clipping){mt_f32(g), (float)limit});
     mt_touch(g);
   }
 }

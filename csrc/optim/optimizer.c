@@ -199,16 +199,20 @@ static void prepare_item(mt_optimizer *o, int param) {
   mt_touch(p);
 }
 
-int mt_optimizer_step(mt_optimizer *o) {
-  for (int i = 0; i < o->count; i++)
-    if (is_due(o->params[i]) && ensure_states(o, i) < 0) return -1;
-  for (int i = 0; i < o->count; i++) prepare_item(o, i);
-#pragma omp parallel for num_threads(mt_num_threads()) schedule(static) if (o->n_pieces >= PARALLEL_FROM)
-  for (int64_t n = 0; n < o->n_pieces; n++) {
+static void update_pieces(const void *context, int64_t begin, int64_t end) {
+  const mt_optimizer *o = context;
+  for (int64_t n = begin; n < end; n++) {
     const piece *work = &o->pieces[n];
     const mt_optimizer_item *item = &o->items[work->param];
     if (item->grad) o->cls->update(item, work->begin, work->end);
   }
+}
+
+int mt_optimizer_step(mt_optimizer *o) {
+  for (int i = 0; i < o->count; i++)
+    if (is_due(o->params[i]) && ensure_states(o, i) < 0) return -1;
+  for (int i = 0; i < o->count; i++) prepare_item(o, i);
+  mt_parallel(o->n_pieces, mt_chunk(o->n_pieces, 1, PARALLEL_FROM), update_pieces, o);
   return 0;
 }
 

@@ -1,9 +1,9 @@
 --- How good heatmaps are: what a net loses when the pixels they point at are hidden.
 --
--- All functions take `images` {N,H,W,C} (float32 or uint8, divided by 255), `labels` (int32 {N}, 1..k: the classes whose
--- scores are watched) and `heat` (float32 {N,h,w}, as mt.cam gives; resized bilinearly to the image). Pixels are hidden
--- in the order of the heat, the most or the least relevant first; of equal ones the first in row order. An image whose
--- heatmap is the same everywhere has no order: `flat` counts them.
+-- All functions take `images` {N,H,W,C} (float32 or uint8, divided by 255), `labels` (int32 {N}, 1..k: the classes
+-- whose scores are watched) and `heat` (float32 {N,h,w}, as mt.cam gives; resized bilinearly to the image). Pixels are
+-- hidden in the order of the heat, the most or the least relevant first; of equal ones the first in row order. An image
+-- whose heatmap is the same everywhere has no order: `flat` counts them.
 -- @module masktune.cam_quality
 local Context = require "masktune.explain.context"
 local check = require "masktune.check"
@@ -149,9 +149,9 @@ end
 -- @tparam Tensor images
 -- @tparam Tensor labels
 -- @tparam Tensor heat
--- @tparam[opt] table options `shares` of the pixels hidden, increasing (0, 0.1, ... 1); `fill`: what takes their places,
--- a number (0), "mean" (the image's mean colour) or "impute" (mt.mask.impute with normal `noise`, 0.01); `batch` (64);
--- `generator` of the noise
+-- @tparam[opt] table options `shares` of the pixels hidden, increasing (0, 0.1, ... 1); `fill`: what takes their
+-- places, a number (0), "mean" (the image's mean colour) or "impute" (mt.mask.impute with normal `noise`, 0.01);
+-- `batch` (64); `generator` of the noise
 -- @treturn table `shares`; `most` and `least`, each with `accuracy` and `confidence` (the labels' mean probability) at
 -- each share and the areas under them, `accuracy_area` and `confidence_area`, in [0,1]; `flat`
 function cam_quality.curves(model, images, labels, heat, options)
@@ -239,8 +239,8 @@ function Comparison.__tostring(self)
   local rows = {}
   for i, row in ipairs(self) do
     local margin = row.name == "random" and "" or ("%+.4f +- %.4f"):format(row.difference, row.standard_error)
-    rows[i] = { row.name, ("%.4f"):format(row.road), margin, ("%.3f"):format(row.deletion), ("%.3f"):format(row.insertion),
-      tostring(row.flat) }
+    rows[i] = { row.name, ("%.4f"):format(row.road), margin, ("%.3f"):format(row.deletion),
+      ("%.3f"):format(row.insertion), tostring(row.flat) }
   end
   return report.table({ "method", "ROAD", "beyond random", "deletion", "insertion", "flat" }, rows)
 end
@@ -272,12 +272,12 @@ end
 -- @tparam Tensor images
 -- @tparam Tensor labels also the methods' targets
 -- @tparam[opt] table options `cams` (list of names of mt.cam and of rules; "random" is always there), `layer`
--- (model.cam_layer), `percentiles` as of road, `shares` and `fill` as of curves, `batch` (64), `seed` (1) of the noise and
--- of random weights
+-- (model.cam_layer), `percentiles` as of road, `shares` and `fill` as of curves, `batch` (64), `seed` (1) of the noise
+-- and of random weights
 -- @treturn table list of rows, the highest ROAD first, that prints as a table. A row: `name`; `road` (its score) and
--- `combined`; `deletion` (area under the confidence as the most relevant pixels go: lower is better), `insertion` (as the
--- least relevant go: higher is better); `difference` of its ROAD to random's, image by image, with `standard_error`;
--- `beats_random` (the difference is more than two standard errors above 0); `flat`
+-- `combined`; `deletion` (area under the confidence as the most relevant pixels go: lower is better), `insertion` (as
+-- the least relevant go: higher is better); `difference` of its ROAD to random's, image by image, with
+-- `standard_error`; `beats_random` (the difference is more than two standard errors above 0); `flat`
 -- @usage print(mt.cam_quality.compare(model, images, labels, {cams = {"xgradcam", "layercam"}}))
 function cam_quality.compare(model, images, labels, options)
   local where = "mt.cam_quality.compare"

@@ -150,13 +150,14 @@ local function resolve(rule, value, prefix)
   return result
 end
 
-local function known_names(schema)
+--- The names in a schema, sorted, so that of several things that are wrong it is always the same one that is said.
+local function sorted_names(schema)
   local names = {}
   for name in pairs(schema) do
     names[#names + 1] = name
   end
   table.sort(names)
-  return table.concat(names, ", ")
+  return names
 end
 
 --- Checks a table of options.
@@ -176,12 +177,13 @@ function check.options(where, options, schema)
   end
   for name in pairs(options) do
     if not schema[name] then
-      check.fail("%s: unknown option %s, expected one of: %s", where, check.describe(name), known_names(schema))
+      check.fail("%s: unknown option %s, expected one of: %s", where, check.describe(name),
+        table.concat(sorted_names(schema), ", "))
     end
   end
   local result = {}
-  for name, rule in pairs(schema) do
-    result[name] = resolve(rule, options[name], ("%s: option '%s'"):format(where, name))
+  for _, name in ipairs(sorted_names(schema)) do
+    result[name] = resolve(schema[name], options[name], ("%s: option '%s'"):format(where, name))
   end
   return result
 end

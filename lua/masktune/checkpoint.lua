@@ -92,7 +92,7 @@ end
 -- @raise when the file is damaged or no checkpoint, or its settings are others: the message names them
 function checkpoint.load(path, settings)
   check.argument("checkpoint.load", "path", path, { type = "string" })
-  local tensors, metadata = core.load(path)
+  local metadata = core.load_metadata(path)
   if metadata.format ~= FORMAT then
     check.fail("checkpoint.load: '%s' is no checkpoint (format is %s, expected '%s')", path,
       check.describe(metadata.format), FORMAT)
@@ -104,7 +104,7 @@ function checkpoint.load(path, settings)
       .. "another place", path, difference)
   end
   local state = json.decode(metadata.state)
-  for name, tensor in pairs(tensors) do
+  for name, tensor in pairs(core.load(path)) do
     put_tensor(state, name, tensor)
   end
   return state, saved
@@ -132,7 +132,11 @@ function checkpoint.digest(value)
   if check.is_tensor(value) then return tensor_digest(value):sub(1, 12) end
   check.argument("checkpoint.digest", "value", value, { type = "table" })
   local names = {}
-  for name in pairs(value) do
+  for name, tensor in pairs(value) do
+    if type(name) ~= "string" or not (check.is_tensor(tensor) or streamed.is(tensor)) then
+      check.fail("checkpoint.digest: field %s is %s, expected names of tensors", check.describe(name),
+        check.describe(tensor))
+    end
     names[#names + 1] = name
   end
   table.sort(names)
@@ -146,6 +150,7 @@ end
 -- @tparam table set
 -- @treturn string
 function checkpoint.dataset_digest(set)
+  check.argument("checkpoint.dataset_digest", "set", set, { type = "table" })
   local rows = {}
   for name, value in pairs(set) do
     if check.is_tensor(value) or streamed.is(value) then rows[name] = value end

@@ -1,5 +1,7 @@
 --- Command lines of programs: options described once give the parser, the checks and the help.
 -- @module masktune.cli
+local registry = require "masktune.registry"
+
 local cli = {}
 
 local Usage = {}
@@ -58,6 +60,35 @@ function cli.kinds.choice(words, other)
     if value ~= nil then return value end
     return nil, table.concat(words, ", ") .. (expected and " or " .. expected or "")
   end
+end
+
+--- A name in a registry.
+function cli.kinds.registered(entries)
+  return function(text)
+    if entries[text] ~= nil then return text end
+    return nil, "one of " .. table.concat(registry.names(entries), ", ")
+  end
+end
+
+--- Names in a registry, with commas between them; `more`: further names.
+function cli.kinds.registered_list(entries, more)
+  local one = cli.kinds.registered(entries)
+  return function(text)
+    local list = {}
+    for name in text:gmatch("[^,]+") do
+      if not more[name] and not one(name) then return nil, select(2, one(name)) end
+      list[#list + 1] = name
+    end
+    if #list == 0 then return nil, "names with commas between them" end
+    return list
+  end
+end
+
+--- The option that chooses a heatmap method.
+-- @tparam table cams mt.cam
+function cli.cam_option(cams)
+  return { name = "cam", value = "NAME", kind = cli.kinds.registered(cams), default = "xgradcam",
+    default_text = "xgradcam", help = "how heatmaps are made: " .. table.concat(registry.names(cams), ", ") }
 end
 
 --- Options that several programs have, by name.

@@ -74,7 +74,8 @@ end
 -- groups `per_group`, `group_count` (group -> images), `worst_group`, `balanced_group` (the mean over groups),
 -- `weighted` (by group_weights); and `predictions` (list of classes 1..k) on request
 local function evaluate(model, set, options)
-  local o = inference.arguments("mt.evaluate", model, set, options, schema)
+  local o
+  o, set = inference.arguments("mt.evaluate", model, set, options, schema)
   local groups = groups_of(set, o.groups)
   dataset.check_range(set)
   local found = inference.run(run, model, set, o)

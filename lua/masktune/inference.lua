@@ -13,12 +13,14 @@ local inference = {}
 -- @tparam ?table options
 -- @tparam table schema of the options
 -- @treturn table options
+-- @treturn table the set as the model wants it
 function inference.arguments(where, model, set, options, schema)
   check.argument(where, "model", model, { type = "module" })
   dataset.check(where, "argument 'dataset'", set)
   local o = check.options(where, options, schema)
+  set = dataset.for_model(set, model)
   if dataset.count(set) == 0 then check.fail(where .. ": argument 'dataset': 1 image or more expected, got 0") end
-  return o
+  return o, set
 end
 
 --- The modes of a model's parts, parents first; a table of the user's own has one. What is frozen needs none.

@@ -23,6 +23,7 @@ local parts = {
   checkpoint = "masktune.checkpoint",
   progress = "masktune.progress",
   report = "masktune.report",
+  outcome = "masktune.outcome",
   figure = "masktune.figure",
   plot = "masktune.plot",
   cli = "masktune.cli",

@@ -16,7 +16,9 @@ local array_meta = { __name = "json.array" }
 --- Marks a table as an array, so that an empty one is written [] instead of {}.
 -- @tparam[opt] table list
 -- @treturn table the same table
-function json.array(list) return setmetatable(list or {}, array_meta) end
+function json.array(list)
+  return setmetatable(check.argument("json.array", "list", list, { type = "table", default = {} }), array_meta)
+end
 
 -- ---- encoding ----
 
@@ -99,7 +101,7 @@ end
 -- @treturn string
 -- @raise on anything else, on gaps in arrays and on tables inside themselves
 function json.encode(value, indent)
-  indent = indent or 0
+  indent = check.argument("json.encode", "indent", indent, { type = "integer", min = 0, max = 64, default = 0 })
   local ok, result = pcall(encode_value, value, 1, indent > 0 and "\n" or nil, (" "):rep(indent))
   if not ok then check.fail(result) end
   return result

@@ -15,6 +15,11 @@ local function as_list(where, name, value)
   return value:totable()
 end
 
+local function check_number(where, name, at, value)
+  if type(value) == "number" then return end
+  check.fail("%s: argument '%s'[%s]: number expected, got %s", where, name, check.describe(at), check.describe(value))
+end
+
 --- Predictions, labels and groups (optional) as lists of the same length.
 local function lists(where, predictions, labels, groups)
   predictions = as_list(where, "predictions", predictions)
@@ -135,7 +140,8 @@ end
 function metrics.balanced(per_group)
   check.argument("mt.metrics.balanced", "per_group", per_group, { type = "table" })
   local sum, count = 0, 0
-  for _, accuracy in pairs(per_group) do
+  for group, accuracy in pairs(per_group) do
+    check_number("mt.metrics.balanced", "per_group", group, accuracy)
     sum, count = sum + accuracy, count + 1
   end
   return sum / count
@@ -152,6 +158,8 @@ function metrics.weighted(per_group, counts)
   local sum, weights = 0, 0
   for group, accuracy in pairs(per_group) do
     if counts[group] == nil then check.fail("mt.metrics.weighted: group %s has no weight", check.describe(group)) end
+    check_number("mt.metrics.weighted", "per_group", group, accuracy)
+    check_number("mt.metrics.weighted", "counts", group, counts[group])
     sum, weights = sum + accuracy * counts[group], weights + counts[group]
   end
   return sum / weights
@@ -165,9 +173,11 @@ end
 -- @treturn number in [0, 1]
 function metrics.ece(confidences, right, bins)
   confidences = as_list("mt.metrics.ece", "confidences", confidences)
+  check.argument("mt.metrics.ece", "right", right, { type = "table" })
   bins = check.argument("mt.metrics.ece", "bins", bins, { type = "integer", min = 1, default = 15 })
   local sums, hits = {}, {}
   for i, confidence in ipairs(confidences) do
+    check_number("mt.metrics.ece", "confidences", i, confidence)
     local bin = math.max(math.ceil(confidence * bins), 1) -- (0, 1/bins], (1/bins, 2/bins], ...
     sums[bin] = (sums[bin] or 0) + confidence
     hits[bin] = (hits[bin] or 0) + (right[i] and 1 or 0)
@@ -185,6 +195,7 @@ local function runs_of(where, scores, positive)
   check.argument(where, "positive", positive, { type = "table" })
   local order, positives = {}, 0
   for i, score in ipairs(scores) do
+    check_number(where, "scores", i, score)
     if score ~= score then check.fail("%s: score %d is NaN", where, i) end
     order[i] = i
     positives = positives + (positive[i] and 1 or 0)

@@ -96,8 +96,11 @@ end
 -- @tparam[opt=#cells] integer count number of cells, for lists that hold nil
 -- @treturn string
 function report.csv_line(cells, count)
+  check.argument("report.csv_line", "cells", cells, { type = "table" })
+  local rule = { type = "integer", min = 0, max = 65536, default = #cells }
+  count = check.argument("report.csv_line", "count", count, rule)
   local texts = {}
-  for c = 1, count or #cells do
+  for c = 1, count do
     texts[c] = csv_cell(cells[c])
   end
   return table.concat(texts, ",") .. "\r\n"
@@ -173,7 +176,7 @@ end
 --- The columns of a file with the epochs of runs.
 report.epoch_columns = {
   "seed", "stage", "iteration", "epoch", "lr", "k", "train_loss", "train_accuracy", "val_loss", "val_accuracy",
-  "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
+  "exchanged_accuracy", "score", "val_worst_class", "val_worst_group", "unmasked_accuracy", "seconds",
 }
 
 --- Rows for epoch_columns.

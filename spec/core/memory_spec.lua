@@ -35,7 +35,7 @@ describe("memory", function()
     assert.is_true(memory.live + memory.cached <= math.max(64 * 2 ^ 20, 1.25 * memory.peak))
   end)
 
-  it("goes back to the system on request", function()
+  it("goes back to the system on request #nosan", function()
     mt.zeros(1024, 1024)
     collectgarbage()
     assert.is_true(mt.memory().cached > 0)
@@ -55,6 +55,52 @@ describe("memory", function()
       print(mt.ones(3):sum():item())]])
     assert.matches("out of memory: cannot allocate 16384.0 MiB", output, 1, true)
     assert.matches("\n3.0\n", output, 1, true)
+  end)
+
+  it("refuses what the machine does not have left, and goes on", function()
+    local left = mt.machine().memory
+    if left == math.huge then
+      pending "the system does not say what is left"
+      return
+    end
+    local rows = left // (4 << 20) * 3 // 2 -- of a million values each
+    local before = mt.memory()
+    assert.error_matches(function() mt.zeros(rows, 1 << 20) end, "out of memory: cannot allocate %d+%.0 MiB %(")
+    assert.error_matches(function() mt.rand(1, 1 << 20):index(mt.ones(rows):to("int32")) end, "out of memory")
+    assert.equal(3.0, mt.ones(3):sum():item())
+    assert.is_true(mt.memory().peak_resident - before.resident < 200 * 2 ^ 20)
+  end)
+
+  it("says what the process holds", function()
+    collectgarbage()
+    local before = mt.memory()
+    local t = mt.ones(40, 1 << 18)
+    local with = mt.memory()
+    assert.is_true(with.live - before.live >= 40 * 2 ^ 20 and with.live - before.live < 41 * 2 ^ 20)
+    assert.is_true(with.resident >= with.live)
+    assert.is_true(with.peak_resident >= with.resident)
+    assert.equal(40, t:size(1))
+  end)
+
+  it("stays as it is over thousands of training steps, as the system sees it #nosan", function()
+    local _, output = process.run(process.lua .. " -e " .. process.quoted [[
+      local mt = require "masktune"
+      local model = mt.models.small_cnn{ classes = 2, input = { 16, 16, 1 } }
+      local images, labels = mt.rand(2, 16, 16, 1), mt.ones(2):to("int32")
+      local optimizer = mt.optim.sgd(model:parameters(), { lr = 0.01 })
+      local function train(steps)
+        for _ = 1, steps do
+          optimizer:zero_grad()
+          local loss = mt.cross_entropy(model(images), labels)
+          loss:backward()
+          optimizer:step()
+          assert(loss:item() == loss:item())
+        end
+        return mt.memory().resident
+      end
+      local first = train(1000)
+      print(("%.4f"):format(train(6000) / first))]])
+    assert.is_true((tonumber(output) or math.huge) <= 1.01, output)
   end)
 
   it("refuses sizes that no machine has", function()

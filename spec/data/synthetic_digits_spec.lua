@@ -40,6 +40,39 @@ describe("mt.data.synthetic_digits", function()
     assert.is_true(on_border / ink < 0.005)
   end)
 
+  it("draws digits about as hard to tell apart as MNIST's", function()
+    local count, most = 1000, 2000
+    local set = mt.data.synthetic_digits { count = count + most, seed = 4 }
+    local pixels = set.images:to("float32"):reshape(count + most, 784) / 255
+    local digits = set.digits:totable()
+    local asked = pixels:narrow(1, most + 1, count)
+
+    --- The share of the last `count` images whose nearest reference is of their digit.
+    local function nearest(references, answers)
+      local products = asked:matmul(references:permute(2, 1))
+      local lengths = (references * references):sum(2):reshape(1, #references)
+      local right = 0
+      for i, at in ipairs((products * 2 - lengths):argmax(2):totable()) do
+        if answers[at] == digits[most + i] then right = right + 1 end
+      end
+      return right / count
+    end
+
+    local means, answers = {}, {}
+    for digit = 0, 9 do
+      local own = {}
+      for i = 1, most do
+        if digits[i] == digit then own[#own + 1] = i end
+      end
+      means[digit + 1], answers[digit + 1] = pixels:index(own):mean(1), digit
+    end
+    -- MNIST's first 2,000 training images tell the next 10,000 apart so well
+    local function about(expected, share) assert.is_true(math.abs(share - expected) < 0.06, share) end
+    about(0.79, nearest(mt.stack(means, 1), answers))
+    about(0.76, nearest(pixels:narrow(1, 1, 200), digits))
+    about(0.90, nearest(pixels:narrow(1, 1, most), digits))
+  end)
+
   it("depends on the seed alone; a longer set begins like a shorter one", function()
     local function bytes(count, seed) return mt.data.synthetic_digits({ count = count, seed = seed }).images:bytes() end
     assert.equal(bytes(20, 4), bytes(40, 4):sub(1, 20 * 784))

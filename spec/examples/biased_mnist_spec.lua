@@ -32,7 +32,8 @@ describe("examples/biased_mnist.lua", function()
     local ok, output = process.run(example .. " --help")
     assert.is_true(ok)
     for _, name in ipairs {
-      "data", "epochs", "seeds", "batch", "protocol", "threshold", "finetune-lr", "squares", "bias", "iterations",
+      "data", "epochs", "seeds", "batch", "methods", "cam", "empty", "protocol", "threshold", "finetune-lr", "squares",
+      "bias", "iterations",
       "threads", "limit", "out", "resume", "help",
     } do
       assert.truthy(output:find("\n  --" .. name .. " ", 1, true), name)
@@ -43,6 +44,8 @@ describe("examples/biased_mnist.lua", function()
       ["--protocol mine"] = "--protocol: reference, paper expected, got 'mine'",
       ["--threshold -1"] = "--threshold: number of standard deviations >= 0, mean, soft or top:COUNT expected",
       ["--finetune-lr slow"] = "--finetune-lr: auto, last or number > 0 expected, got 'slow'",
+      ["--cam peekcam"] = "--cam: one of ablationcam, eigencam,",
+      ["--methods erm,none"] = "--methods: one of continue, erm, masktune, randmask expected, got 'erm,none'",
       ["--squares 3"] = "--squares: integer from 1 to 2 expected, got '3'",
       ["--seeds 1,x"] = "--seeds: different integers >= 0",
     } do

@@ -1,5 +1,5 @@
---- What all heatmap methods have in common, and what golden files cannot show. Their formulas are compared with PyTorch's
--- values in spec/oracle/cam_golden_spec.lua.
+--- What all heatmap methods have in common, and what golden files cannot show. Their formulas are compared with
+-- PyTorch's values in spec/oracle/cam_golden_spec.lua.
 local mt = require "masktune"
 local nn = mt.nn
 
@@ -125,6 +125,12 @@ describe("every heatmap method", function()
         assert.equal(ignores[name] == true, second:bytes() == heat_of(method, model, images, { target = 3 }):bytes())
       end)
 
+      it("gives the same when called again", function()
+        local heat = method(model, images)
+        mt.rand(3)
+        assert.equal(heat:bytes(), method(model, images):bytes())
+      end)
+
       if not method.input then
         it("averages several layers' scaled heatmaps, in any layer's resolution", function()
           local function scaled(layer)
@@ -238,7 +244,8 @@ describe("the heatmap method", function()
     local tensor = mt.cam.integrated_gradients(model, images, { baseline = mt.full({ 3 }, 0.5) })
     assert.equal(mt.cam.integrated_gradients(model, images, { baseline = 0.5 }):bytes(), tensor:bytes())
     assert.has_error(function() mt.cam.integrated_gradients(model, images, { baseline = mt.zeros(2) }) end,
-      "mt.cam.integrated_gradients: option 'baseline': number or tensor that broadcasts to {5,11,9,3} expected, got {2}")
+      "mt.cam.integrated_gradients: option 'baseline': number or tensor that broadcasts to {5,11,9,3} expected, "
+      .. "got {2}")
     model:train()
   end)
 

@@ -16,7 +16,8 @@ local function probability(s) return 1 / (1 + math.exp(-s)) end
 local function close(expected, got, tolerance)
   assert.equal(#expected, #got)
   for i = 1, #expected do
-    assert.is_true(math.abs(expected[i] - got[i]) < (tolerance or 1e-5), ("%d: %g, not %g"):format(i, got[i], expected[i]))
+    local message = ("%d: %g, not %g"):format(i, got[i], expected[i])
+    assert.is_true(math.abs(expected[i] - got[i]) < (tolerance or 1e-5), message)
   end
 end
 
@@ -133,10 +134,12 @@ describe("mt.cam_quality.road", function()
     broken[3][1][1] = 0 / 0
     for message, arguments in pairs{
       ["argument 'model': module expected, got 3"] = { 3, images, labels, heat },
-      ["argument 'images': float32 or uint8 {N,H,W,C} expected, got float32 {5,6,1}"] = { net, images[1], labels, heat },
+      ["argument 'images': float32 or uint8 {N,H,W,C} expected, got float32 {5,6,1}"] =
+        { net, images[1], labels, heat },
       ["argument 'labels': tensor expected, got nil"] = { net, images },
       ["argument 'labels': int32 {4} expected, got int32 {3}"] = { net, images, mt.ones({ 3 }, "int32"), heat },
-      ["argument 'heat': float32 {4,h,w} expected, got float32 {3,5,6}"] = { net, images, labels, mt.rand(3, 5, 6) },
+      ["argument 'heat': float32 {4,h,w} expected, got float32 {3,5,6}"] =
+        { net, images, labels, mt.rand(3, 5, 6) },
       ["label of image 1 is 5, expected 1 to 2"] = { net, images, mt.full({ 4 }, 5, "int32"), heat },
       ["rank: heat of image 3 holds NaN"] = { net, images, labels, broken },
       ["option 'percentiles': list of 1 or more, each number in [0, 100] expected"] =
@@ -223,6 +226,7 @@ describe("mt.cam_quality.compare", function()
     local images, labels = problem(2)
     local ok, message = pcall(mt.cam_quality.compare, square_net(), images, labels, { cams = { "nosuch" } })
     assert.is_false(ok)
-    assert.is_truthy(message:find("mt.cam_quality.compare: option 'cam': CAM expected (one of ablationcam", 1, true), message)
+    local expected = "mt.cam_quality.compare: option 'cam': CAM expected (one of ablationcam"
+    assert.is_truthy(message:find(expected, 1, true), message)
   end)
 end)

@@ -139,8 +139,8 @@ describe("a heatmap method of one's own", function()
     with_files({ spec_wrong = "return { rule = 3 }" }, function()
       local ok, problem = pcall(function() return mt.cam.spec_wrong end)
       assert.is_false(ok)
-      assert.is_truthy(problem:find("CAM 'spec_wrong' (masktune.cam.spec_wrong): option 'rule': function expected, got 3",
-        1, true), problem)
+      local expected = "CAM 'spec_wrong' (masktune.cam.spec_wrong): option 'rule': function expected, got 3"
+      assert.is_truthy(problem:find(expected, 1, true), problem)
     end)
   end)
 end)

@@ -303,10 +303,13 @@ describe("cam", function()
         { model, images, { layer = "features.2", target = mt.tensor({ 1, 0, 1, 1, 1, 1, 1 }, "int32") } },
       ["mt.cam.xgradcam: target has shape {3}, expected {7}"] =
         { model, images, { layer = "features.2", target = mt.ones({ 3 }, "int32") } },
-      ["mt.cam.xgradcam: target is float32, expected int32"] = { model, images, { layer = "features.2", target = mt.ones(7) } },
+      ["mt.cam.xgradcam: target is float32, expected int32"] =
+        { model, images, { layer = "features.2", target = mt.ones(7) } },
       ["option 'batch'"] = { model, images, { layer = "features.2", batch = 0 } },
-      ["mt.cam.xgradcam: images is int32, expected float32 or uint8"] = { model, mt.ones({ 1, 5, 6, 3 }, "int32"), LAYER },
-      ["mt.cam.xgradcam: images has shape {5,6,3}, expected {N,H,W,C}"] = { model, mt.ones(5, 6, 3), LAYER },
+      ["mt.cam.xgradcam: images is int32, expected float32 or uint8"] =
+        { model, mt.ones({ 1, 5, 6, 3 }, "int32"), LAYER },
+      ["mt.cam.xgradcam: images has shape {5,6,3}, expected {N,H,W,C}"] =
+        { model, mt.ones(5, 6, 3), LAYER },
       ["mt.cam.xgradcam: images has shape {0,5,6,3}"] = { model, mt.ones(0, 5, 6, 3), LAYER },
       ["cam: the model gives float32 of shape {7,3,4,5}, expected float32 logits {7,k}"] =
         { model:get("features"), images, { layer = "2" } },

@@ -2,8 +2,8 @@ local mt = require "masktune"
 
 local WEIGHT = { [1] = 1 / 6, [2] = 1 / 12 } -- by |dy| + |dx|
 
---- The largest violation of the equations, one for each masked pixel: x times the weights inside the image = the weighted
--- sum of its neighbours.
+--- The largest violation of the equations, one for each masked pixel: x times the weights inside the image = the
+-- weighted sum of its neighbours.
 local function residual(filled, keep)
   local height, width, channels = #filled, #filled[1], #filled[1][1]
   local worst = 0
@@ -62,7 +62,9 @@ describe("mt.mask.impute", function()
 
   it("solves its equations on random images and masks, whatever their size", function()
     mt.manual_seed(6)
-    for _, case in ipairs{ { 1, 1, 1, 0.5 }, { 7, 5, 3, 0.3 }, { 1, 13, 2, 0.9 }, { 16, 16, 1, 0.95 }, { 23, 31, 3, 0.8 } } do
+    for _, case in ipairs{
+      { 1, 1, 1, 0.5 }, { 7, 5, 3, 0.3 }, { 1, 13, 2, 0.9 }, { 16, 16, 1, 0.95 }, { 23, 31, 3, 0.8 },
+    } do
       local height, width, channels, share = table.unpack(case)
       local images = mt.rand(6, height, width, channels)
       local keep = mt.rand(6, height, width):ge(share)
@@ -82,7 +84,7 @@ describe("mt.mask.impute", function()
   it("gives the same for every number of threads", function()
     mt.manual_seed(7)
     local images, keep = mt.rand(9, 12, 12, 3), mt.rand(9, 12, 12):ge(0.7)
-    local before = mt.get_num_threads and mt.get_num_threads() or 2
+    local before = mt.get_num_threads()
     mt.set_num_threads(1)
     local one = mt.mask.impute(images, keep)
     mt.set_num_threads(3)

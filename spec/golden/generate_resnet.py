@@ -1,5 +1,5 @@
 """Writes nets.json and nets.safetensors beside this script, for spec/oracle/resnet_golden_spec.lua.
-python3 spec/golden/generate_resnet.py (needs torch, numpy, safetensors)."""
+python3 spec/golden/generate_resnet.py (needs torch, torchvision, efficientnet-lite-pytorch, numpy, safetensors)."""
 import json
 import pathlib
 
@@ -22,6 +22,17 @@ CASES = [
      "batch": 2, "training": False},
     {"name": "resnet18", "net": "resnet18", "classes": 4, "size": [64, 48], "batch": 3, "training": True},
     {"name": "resnet50", "net": "resnet50", "classes": 4, "size": [64, 64], "batch": 2, "training": False},
+    # With formula weights the sums of these nets, 50 layers without branches, nearly cancel for some images and then have
+    # fewer digits in any float32 program; these sizes keep clear of that. Heatmaps, quotients of sums of gradients, are
+    # compared at the tolerance of gradients.
+    {"name": "mobilenet_v2", "net": "mobilenet_v2", "classes": 3, "size": [83, 69], "batch": 1, "training": False,
+     "heat": 1e-4},
+    {"name": "mobilenet_v2_small", "net": "mobilenet_v2", "classes": 3, "size": [63, 49], "batch": 1, "training": False,
+     "heat": 1e-4},
+    {"name": "efficientnet_lite0", "net": "efficientnet_lite0", "classes": 5, "size": [64, 48], "batch": 2,
+     "training": False, "heat": 1e-4},
+    {"name": "efficientnet_lite0_odd", "net": "efficientnet_lite0", "classes": 3, "size": [63, 49], "batch": 1,
+     "training": False, "heat": 1e-4},
 ]
 SAMPLES = 16
 

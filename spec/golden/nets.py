@@ -130,7 +130,27 @@ class VGG(nn.Module):
         return self.classifier(torch.flatten(self.features(x), 1))
 
 
-NETS = {"resnet20": resnet_cifar(3), "resnet32": resnet_cifar(5), "resnet18": resnet(1, (2, 2, 2, 2)),
+def mobilenet_v2(classes):
+    """torchvision's own."""
+    import torchvision
+
+    model = torchvision.models.mobilenet_v2(weights=None, num_classes=classes, dropout=0.0)
+    model.cam = [model.features[-1]]
+    return model
+
+
+def efficientnet_lite0(classes):
+    """The published architecture (the package efficientnet-lite-pytorch), with the paddings of any image's size."""
+    from efficientnet_lite_pytorch import EfficientNet
+
+    model = EfficientNet.from_name("efficientnet-lite0", num_classes=classes, image_size=None, dropout_rate=0.0)
+    before_pooling = nn.Identity()
+    model._avg_pooling = nn.Sequential(before_pooling, model._avg_pooling)
+    model.cam = [before_pooling]
+    return model
+
+
+NETS = {"mobilenet_v2": mobilenet_v2, "efficientnet_lite0": efficientnet_lite0, "resnet20": resnet_cifar(3), "resnet32": resnet_cifar(5), "resnet18": resnet(1, (2, 2, 2, 2)),
         "resnet50": resnet(4, (3, 4, 6, 3)), "vgg16_bn": VGG}
 
 
@@ -185,16 +205,17 @@ class Margin:
 
     def __init__(self, modules):
         self.smallest = np.inf
-        self.hooks = [m.register_forward_pre_hook(self.relu if isinstance(m, nn.ReLU) else self.pool)
-                      for m in modules if isinstance(m, (nn.ReLU, nn.MaxPool2d))]
+        self.hooks = [m.register_forward_pre_hook(self.pool if isinstance(m, nn.MaxPool2d) else self.relu)
+                      for m in modules if isinstance(m, (nn.ReLU, nn.ReLU6, nn.MaxPool2d))]
 
     def note(self, distances, values):
         distances = distances[distances > 0]
         if distances.numel():
             self.smallest = min(self.smallest, float(distances.min() / values.square().mean().sqrt()))
 
-    def relu(self, _, args):
-        self.note(args[0].detach().abs(), args[0].detach())
+    def relu(self, m, args):
+        x = args[0].detach()
+        self.note(torch.minimum(x.abs(), (x - 6).abs()) if isinstance(m, nn.ReLU6) else x.abs(), x)
 
     def pool(self, m, args):
         x = F.pad(args[0].detach(), (m.padding,) * 4, value=-torch.inf)

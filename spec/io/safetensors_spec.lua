@@ -8,6 +8,7 @@ local function file_of(header, data)
 end
 
 local load_string = contents.reader(mt.load, "weights.safetensors")
+local metadata_of = contents.reader(mt.load_metadata, "weights.safetensors")
 
 local function entry(dtype, shape, first, last)
   return ('{"dtype":"%s","shape":[%s],"data_offsets":[%d,%d]}'):format(dtype, table.concat(shape, ","), first, last)
@@ -34,8 +35,9 @@ describe("save and load", function()
     process.with_folder(function(folder)
       local path = folder .. "/a"
       mt.save(path, tensors, metadata)
-      local loaded, text = mt.load(path)
-      assert.same(metadata, text)
+      local loaded = mt.load(path)
+      assert.same(metadata, mt.load_metadata(path))
+      assert.equal(1, select("#", mt.load(path)))
       local count = 0
       for name, tensor in pairs(loaded) do
         count = count + 1
@@ -75,9 +77,8 @@ describe("save and load", function()
   it("work without tensors and without metadata", function()
     process.with_folder(function(folder)
       mt.save(folder .. "/a", {})
-      local loaded, text = mt.load(folder .. "/a")
-      assert.same({}, loaded)
-      assert.same({}, text)
+      assert.same({}, mt.load(folder .. "/a"))
+      assert.same({}, mt.load_metadata(folder .. "/a"))
     end)
   end)
 
@@ -93,6 +94,7 @@ describe("save and load", function()
       ["'seed': string without zero bytes expected, got one with a zero byte"] = { {}, { seed = "\0" } },
       ["key of the metadata: string without zero bytes expected, got number"] = { {}, { "x" } },
       ["table expected"] = { "x" },
+      ["table of tensors expected, got a module: take its state_dict()"] = { mt.nn.Linear(2, 1) },
     })
     process.with_folder(function(folder)
       assert.error_matches(function() mt.save(folder .. "/missing/a", {}) end,
@@ -136,18 +138,47 @@ describe("load", function()
   end)
 
   it("reads headers with white space, escapes, unknown fields and fields in any order", function()
-    local loaded, text = load_string(file_of([[{ "__metadata__" : { "k\u00e9y" : "\ud83d\ude00\/\n" } ,
+    local file = file_of([[{ "__metadata__" : { "k\u00e9y" : "\ud83d\ude00\/\n" } ,
       "\u0061" : { "extra" : [1, {"b" : [null, true, -1.5e+3, "x"]}] , "data_offsets":[0, 4],
-      "shape" : [ ], "dtype":"F32" } }  ]], ("<f"):pack(2)))
-    assert.same({ ["kéy"] = "\u{1F600}/\n" }, text)
-    assert.equal(2, loaded.a:item())
+      "shape" : [ ], "dtype":"F32" } }  ]], ("<f"):pack(2))
+    assert.same({ ["kéy"] = "\u{1F600}/\n" }, metadata_of(file))
+    assert.equal(2, load_string(file).a:item())
+  end)
+
+  it("reads metadata that is null, as the Python package does", function()
+    local file = file_of('{"__metadata__":null,"a":' .. entry("F32", {}, 0, 4) .. "}", ("<f"):pack(2))
+    assert.same({}, metadata_of(file))
+    assert.equal(2, load_string(file).a:item())
+  end)
+
+  it("reads unsigned integers that fit in int32", function()
+    assert.same({ 0, 65535 }, load_one("U16", { 2 }, ("<I2I2"):pack(0, 65535)):totable())
+    assert.same({ 2147483647 }, load_one("U32", { 1 }, ("<I4"):pack(2147483647)):totable())
+    assert.same({ 2147483647 }, load_one("U64", { 1 }, ("<I8"):pack(2147483647)):totable())
+  end)
+
+  it("leaves out what it has no room for, says so, and reads the others", function()
+    local file = file_of('{"c":' .. entry("C64", { 1 }, 0, 8) .. ',"a":' .. entry("F32", {}, 8, 12) .. ',"i":'
+      .. entry("I64", { 1 }, 12, 20) .. ',"u":' .. entry("U32", { 1 }, 20, 24) .. ',"d":'
+      .. entry("U8", { 1, 1, 1, 1, 1, 1, 1 }, 24, 25) .. ',"z":' .. entry("U8", { 1 }, 25, 26) .. "}",
+      ("\0"):rep(8) .. ("<fi8I4"):pack(2, 1 << 31, 1 << 31) .. "ab")
+    local lines = {}
+    local function log(line) lines[#lines + 1] = line:match "^load: '.*': (.*)" end
+    local state = load_string(file, { log = log })
+    assert.equal(2, state.a:item())
+    assert.same({ 98 }, state.z:totable())
+    assert.same({ "left out 4 tensors that cannot be read here: 'c' (C64), "
+      .. "'i' (an integer that does not fit in int32), 'u' (an integer that does not fit in int32), "
+      .. "'d' (more axes than we have)" }, lines)
+    state.a, state.z = nil, nil
+    assert.same({}, state)
   end)
 
   it("refuses every kind of damage, saying what it is", function()
     local f32 = ("<f"):pack(1)
     local deep = ("["):rep(100000)
     for message, content in pairs{
-      ["is neither a safetensors file nor one that torch.save wrote"] = "",
+      ["'weights.safetensors' is empty"] = "",
       ["'weights.safetensors': zip archive: it has no directory"] = "PK\3\4 some zip archive",
       ["header's length is 16777216, expected at most 2 %(the file is truncated"] = ("<I8"):pack(1 << 24) .. "{}",
       ["header's length is 18446744073709551615"] = ("<i8"):pack(-1) .. "{}",
@@ -169,11 +200,13 @@ describe("load", function()
       ["tensor 'x': shape is missing"] = file_of'{"x":{"dtype":"F32","data_offsets":[0,0]}}',
       ["tensor 'x': data_offsets is missing"] = file_of'{"x":{"dtype":"F32","shape":[0]}}',
       ["tensor 'x': dtype is given twice"] = file_of'{"x":{"dtype":"F32","dtype":"F32"}}',
-      ["tensor 'x': dtype 'C64' is not supported, expected one of F32"] =
-        file_of('{"x":' .. entry("C64", {}, 0, 8) .. "}"),
+      ["none of its tensors can be read here: 'x' %(C64%)"] =
+        file_of('{"x":' .. entry("C64", {}, 0, 8) .. "}", ("x"):rep(8)),
+      ["tensor 'x': its data_offsets are in disorder"] = file_of('{"x":' .. entry("C64", {}, 8, 0) .. "}"),
       ["tensor 'x': 1 data_offsets, expected two"] = file_of'{"x":{"data_offsets":[0]}}',
       ["tensor 'x': more than two data_offsets"] = file_of'{"x":{"data_offsets":[0,1,2]}}',
-      ["tensor 'x': more than 6 axes"] = file_of('{"x":' .. entry("U8", { 1, 1, 1, 1, 1, 1, 1 }, 0, 1) .. "}", "a"),
+      ["none of its tensors can be read here: 'x' %(more axes than we have%)"] =
+        file_of('{"x":' .. entry("U8", { 1, 1, 1, 1, 1, 1, 1 }, 0, 1) .. "}", "a"),
       ["whole number >= 0 expected"] = file_of'{"x":{"shape":[-1]}}',
       ["whole number >= 0 expected$"] = file_of'{"x":{"shape":[1.5]}}',
       ["number below 2%^63 expected"] = file_of'{"x":{"shape":[99999999999999999999]}}',
@@ -196,7 +229,7 @@ describe("load", function()
         file_of('{"y":' .. entry("U8", { 1 }, 3, 4) .. ',"x":' .. entry("U8", { 2 }, 0, 2) .. "}", "abcd"),
       ["tensor 'x': the name is given twice"] =
         file_of('{"x":' .. entry("U8", { 1 }, 0, 1) .. ',"x":' .. entry("U8", { 1 }, 1, 2) .. "}", "ab"),
-      ["tensor 'x': element 2 does not fit in int32"] =
+      ["none of its tensors can be read here: 'x' %(an integer that does not fit in int32%)"] =
         file_of('{"x":' .. entry("I64", { 2 }, 0, 16) .. "}", ("<i8i8"):pack(1, 1 << 31)),
       ["string expected"] = file_of'{"__metadata__":{"a":1}}',
     } do

@@ -260,9 +260,9 @@ describe("errors in an operation", function()
       local gradients = table.pack(...)
       return function() told(function() return table.unpack(gradients, 1, gradients.n) end)(x, 2):sum():backward() end
     end
-    fails(backward(), "op 'told', backward: 0 gradients returned, expected 2: one for each argument")
-    fails(backward(mt.ones(2), nil, nil), "backward: 3 gradients returned, expected 2")
-    fails(backward(mt.ones(3)), "backward: the gradient for argument 1 is float32 {3}, expected float32 {2}")
+    fails(backward(), "op 'told', backward: .*0 gradients returned, expected 2: one for each argument")
+    fails(backward(mt.ones(2), nil, nil), "backward: .*3 gradients returned, expected 2")
+    fails(backward(mt.ones(3)), "backward: .*the gradient for argument 1 is float32 {3}, expected float32 {2}")
     fails(backward(mt.ones(2):to "int32"), "the gradient for argument 1 is int32 {2}, expected float32 {2}")
     fails(backward(2), "the gradient for argument 1 is a number, expected a tensor {2} or nil")
     fails(backward(mt.ones(2), mt.ones(2)), "a gradient for argument 2, which is no tensor; expected nil")
@@ -444,7 +444,7 @@ describe("an operation's memory", function()
     local w = mt.randn(500, 1000, { requires_grad = true })
     local threads = mt.get_num_threads()
     mt.set_num_threads(1)
-    for _ = 1, 300 do
+    for _ = 1, 120 do
       local loss = square(square(w)):mean()
       loss:backward()
       w:zero_grad()

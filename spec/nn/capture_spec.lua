@@ -242,6 +242,14 @@ describe("mt.capture", function()
     assert.equal(logits:bytes(), taps[2].value:bytes())
   end)
 
+  it("has no gradient where a layer gives integers", function()
+    local script = nn.Module{ pick = nn.Module{ forward = function(_, x) return x:argmax(4) end },
+      forward = function(self, x) return self.pick(x):to("float32"):sum{ 2, 3 } end }
+    local logits, taps = mt.capture(script, images, { layers = { "pick" } })
+    assert.equal("int32", taps[1].value:dtype())
+    assert.is_false(taps[1].value:requires_grad() or logits:requires_grad())
+  end)
+
   it("can run inside another", function()
     local inner_heat
     local script = nn.Module{ net = chain, forward = function(self, x)
@@ -288,7 +296,8 @@ describe("mt.capture", function()
       ["option 'gradients': boolean expected, got 1"] = { chain, images, { gradients = 1 } },
       ["images {N,H,W,C} expected, got {4,12}"] = { chain, mt.zeros(4, 12) },
       ["float32 or uint8 images expected, got int32"] = { chain, mt.zeros({ 4, 12, 12, 3 }, "int32") },
-      ["conv2d: input has 2 channels, expected the weight's 3"] = { chain, mt.zeros(4, 12, 12, 2), { layers = { "4" } } },
+      ["conv2d: input has 2 channels, expected the weight's 3"] =
+        { chain, mt.zeros(4, 12, 12, 2), { layers = { "4" } } },
     } do
       local ok, problem = pcall(mt.capture, table.unpack(arguments))
       assert.is_false(ok, message)

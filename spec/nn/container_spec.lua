@@ -75,12 +75,15 @@ describe("tables of modules in the fields of a Module", function()
   end)
 
   it("are saved, loaded, copied, switched and printed like everything else", function()
-    local function make() return nn.Module{ layers = { nn.BatchNorm1d(2), { nn.Linear(2, 2) } }, forward = through_layers } end
+    local function make()
+      return nn.Module{ layers = { nn.BatchNorm1d(2), { nn.Linear(2, 2) } }, forward = through_layers }
+    end
     local net, other = make(), make()
     other:load_state_dict(net:state_dict())
     assert.equal(net.layers[2][1].weight:bytes(), other.layers[2][1].weight:bytes())
     assert.equal("Module(\n  (layers): ModuleList(\n    (0): BatchNorm1d(2, eps 1e-05, momentum 0.1)           4\n"
-      .. "    (1): ModuleList(\n      (0): Linear(2, 2)                                    6\n    )\n  )\n)\n10 parameters",
+      .. "    (1): ModuleList(\n      (0): Linear(2, 2)                                    6\n    )\n  )\n)\n"
+      .. "10 parameters",
       tostring(net))
     net:eval()
     assert.is_false(net.layers[1]:is_training())

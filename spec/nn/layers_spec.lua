@@ -135,7 +135,8 @@ describe("layers", function()
       { padding = { bottom = 1 } }, { groups = 8, padding = "same" },
     } do
       local conv, norm, relu = nn.Conv2d(8, 8, 3, options), nn.BatchNorm2d(8), nn.ReLU()
-      local net = nn.Sequential{ conv, norm, relu, nn.MaxPool2d(2), nn.Residual{ nn.Conv2d(8, 8, 3, { groups = 4, padding = 1 }),
+      local net = nn.Sequential{ conv, norm, relu, nn.MaxPool2d(2), nn.Residual{
+        nn.Conv2d(8, 8, 3, { groups = 4, padding = 1 }),
         nn.BatchNorm2d(8) } }
       local apart = net:clone()
       local x = mt.randn(4, 9, 10, 8)

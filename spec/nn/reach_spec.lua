@@ -54,7 +54,9 @@ describe("clone, where a forward reaches its layers other than through self", fu
     refused("'activation' of this Module reaches a Linear through its upvalue 'layer'",
       module_with(function(self, x) return self.activation(x) end, { activation = function(x) return layer(x) end }))
     refused("'tools.run' of this Module reaches a Linear through its upvalue 'layer'",
-      module_with(function(self, x) return self.tools.run(x) end, { tools = { run = function(x) return layer(x) end } }))
+      module_with(function(self, x) return self.tools.run(x) end, {
+        tools = { run = function(x) return layer(x) end },
+      }))
   end)
 
   it("finds globals, and parameters", function()

@@ -71,7 +71,7 @@ describe("a state dict", function()
     local a, b, x = net(), net(), mt.rand(4, 4, 2, 2)
     a(x)
     local report = b:load_state_dict(a:state_dict())
-    assert.same({ missing = {}, unexpected = {}, mismatched = {} }, report)
+    assert.same({ missing = {}, unexpected = {}, mismatched = {}, ignored = {}, prefix = "" }, report)
     assert.same(bytes_of(a:state_dict()), bytes_of(b:state_dict()))
     assert.equal(a:eval()(x):bytes(), b:eval()(x):bytes())
   end)
@@ -84,16 +84,18 @@ describe("a state dict", function()
     dict["extra.b"], dict["extra.a"] = mt.ones(1), mt.ones(1)
     dict["out.weight"] = mt.ones(18, 2)
     dict["out.bias"] = mt.ones(2):to("int32")
-    local ok, message = pcall(m.load_state_dict, m, dict)
-    assert.is_false(ok)
-    for _, line in ipairs{
-      "load_state_dict: the names or shapes do not fit (nothing was loaded)\n  missing: conv.bias, norm.weight\n",
-      "\n  unexpected: extra.a, extra.b\n",
-      "\n  wrong shape or type: out.weight is float32 {18,2}, expected float32 {2,18}, ",
-      ", out.bias is int32 {2}, expected float32 {2}",
-    } do
-      assert.matches(line, message, 1, true)
-    end
+    assert.has_error(function() return (m:load_state_dict(dict)) end, table.concat({
+      "load_state_dict: the names or shapes do not fit (nothing was loaded)",
+      "  missing in the state dict (2):",
+      "    conv.bias    float32 {3}",
+      "    norm.weight  float32 {3}",
+      "  unexpected there (2):",
+      "    extra.a  float32 {1}",
+      "    extra.b  float32 {1}",
+      "  of another shape or type there (2):",
+      "    out.weight  float32 {18,2}, expected float32 {2,18}",
+      "    out.bias    int32 {2}, expected float32 {2}",
+    }, "\n"))
     assert.same(before, bytes_of(m:state_dict()))
   end)
 
@@ -107,6 +109,114 @@ describe("a state dict", function()
     assert.same({ "out.weight is float32 {3}, expected float32 {2,18}" }, report.mismatched)
     assert.equal(kept, m.conv.bias:bytes())
     assert.equal(dict["conv.weight"]:bytes(), m:state_dict()["conv.weight"]:bytes())
+  end)
+
+  it("shows the first few of many, and how many there are", function()
+    local dict = {}
+    for i = 1, 30 do
+      dict[("layer%02d.w"):format(i)] = mt.ones(2)
+    end
+    local _, message = pcall(nn.Linear(2, 1).load_state_dict, nn.Linear(2, 1), dict)
+    assert.matches("\n  unexpected there (30):\n    layer01.w  float32 {2}\n", message, 1, true)
+    assert.matches("\n    layer08.w  float32 {2}\n    and 22 more", message, 1, true)
+    assert.is_nil(message:find("layer09", 1, true))
+  end)
+
+  it("takes off what wrappers add to names, in any combination, where that makes them fit", function()
+    local source = net()
+    for prefix, wrapped in pairs {
+      ["module."] = "module.", ["model."] = "model.", ["module.model."] = "module.model.",
+      ["ema.module."] = "ema.module.", ["model.backbone.module."] = "model.backbone.module.",
+      ["_orig_mod."] = "", ["module._orig_mod."] = "module.", ["_orig_mod.module."] = "module.",
+      ["student.backbone."] = "student.backbone.",
+    } do
+      local dict, m = {}, net()
+      for name, tensor in pairs(source:state_dict()) do
+        dict[prefix .. name] = tensor
+      end
+      local report = m:load_state_dict(dict)
+      assert.equal(wrapped, report.prefix)
+      assert.same(bytes_of(source:state_dict()), bytes_of(m:state_dict()))
+    end
+    local dict, m = {}, net()
+    for name, tensor in pairs(source:state_dict()) do
+      dict[name:gsub("^norm%.", "norm._orig_mod.")] = tensor -- a part that was compiled
+    end
+    m:load_state_dict(dict)
+    assert.same(bytes_of(source:state_dict()), bytes_of(m:state_dict()))
+  end)
+
+  it("leaves names as they are where they fit, or where nothing else fits better", function()
+    local m = nn.Sequential{ { "module", nn.Linear(2, 1) }, { "model", nn.Linear(2, 1) } }
+    assert.equal("", m:load_state_dict(m:state_dict()).prefix)
+    assert.equal("", nn.ReLU():load_state_dict({ ["module.weight"] = mt.ones(1) }, { strict = false }).prefix)
+    local report = nn.Linear(2, 1):load_state_dict(
+      { ["head.weight"] = mt.ones(1, 2), ["head.bias"] = mt.ones(1) }, { strict = false })
+    assert.same({ "weight", "bias" }, report.missing)
+    assert.same({ "head.bias", "head.weight" }, report.unexpected)
+  end)
+
+  it("takes the weights themselves before an average of them, and the one that is asked for", function()
+    local dict, m = {}, nn.Linear(2, 1)
+    for i, prefix in ipairs { "ema_model.", "online_model.", "ema." } do
+      dict[prefix .. "weight"], dict[prefix .. "bias"] = mt.full({ 1, 2 }, i), mt.full({ 1 }, i)
+    end
+    dict.step = mt.tensor(7)
+    local report = m:load_state_dict(dict, { strict = false })
+    assert.equal("online_model.", report.prefix)
+    assert.same({ { 2, 2 } }, m.weight:totable())
+    assert.same({ "step" }, report.ignored)
+    assert.equal(4, #report.unexpected)
+    local ok, message = pcall(m.load_state_dict, m, dict)
+    assert.is_false(ok)
+    assert.matches("loaded); names are taken without 'online_model.'\n  unexpected there (4):", message, 1, true)
+    report = m:load_state_dict(dict, { prefix = "ema." })
+    assert.same({ { 3, 3 } }, m.weight:totable())
+    assert.equal(5, #report.ignored)
+    assert.has_error(function() m:load_state_dict(dict, { prefix = "none." }) end)
+  end)
+
+  it("ignores counters that wrappers keep beside the weights, and nothing else", function()
+    local m = nn.Linear(2, 1)
+    local dict = { n_averaged = mt.tensor(3), ["module.weight"] = mt.ones(1, 2), ["module.bias"] = mt.ones(1) }
+    local report = m:load_state_dict(dict)
+    assert.same({ "n_averaged" }, report.ignored)
+    assert.same({}, report.unexpected)
+    assert.same({ { 1, 1 } }, m.weight:totable())
+    dict.table = mt.ones(2)
+    assert.error_matches(function() m:load_state_dict(dict) end, "unexpected there %(1%):\n    table  float32 {2}")
+    dict.table, dict["loss.scale"] = nil, mt.ones(1)
+    assert.error_matches(function() m:load_state_dict(dict) end, "unexpected there %(1%):\n    loss.scale  float32 {1}")
+    dict = { ["module.n_averaged"] = mt.tensor(3), ["module._orig_mod.module.weight"] = mt.ones(1, 2),
+      ["module._orig_mod.module.bias"] = mt.ones(1) }
+    report = m:load_state_dict(dict)
+    assert.same({ "module.n_averaged" }, report.ignored)
+    assert.equal("module.module.", report.prefix)
+    assert.has_error(function()
+      m:load_state_dict { n_averaged = mt.tensor(3), weight = mt.ones(1, 2), bias = mt.ones(1) }
+    end)
+  end)
+
+  it("takes a list of one number for a scalar and the other way round, and whole floats for counters", function()
+    local m = net()
+    local dict = m:state_dict()
+    for _, value in ipairs { mt.tensor({ 7 }, "int32"), mt.tensor(7), mt.tensor { 7 } } do
+      m:load_state_dict(net():state_dict())
+      dict["norm.num_batches_tracked"] = value
+      m:load_state_dict(dict)
+      local back = m:state_dict()["norm.num_batches_tracked"]
+      assert.equal("int32", back:dtype())
+      assert.same({}, back:shape())
+      assert.equal(7, back:item())
+    end
+    local one = nn.Linear(1, 1)
+    one:load_state_dict { weight = mt.ones(1, 1), bias = mt.tensor(0.5) }
+    assert.same({ 0.5 }, one.bias:totable())
+    for _, value in ipairs { mt.tensor(0.5), mt.tensor(0 / 0), mt.tensor(math.huge), mt.tensor { 1, 2 },
+      mt.tensor(3e9), mt.ones(1, 1) } do
+      dict["norm.num_batches_tracked"] = value
+      assert.has_error(function() m:load_state_dict(dict) end)
+    end
   end)
 
   it("does without num_batches_tracked, which old published weights lack", function()

@@ -47,7 +47,8 @@ describe("adaptive pooling", function()
   end)
 
   for _, case in ipairs{
-    { { 2, 7, 9, 5 }, { 1, 1 } }, { { 1, 7, 9, 3 }, { 3, 4 } }, { { 2, 5, 4, 3 }, { 5, 2 } }, { { 1, 3, 2, 4 }, { 7, 7 } },
+    { { 2, 7, 9, 5 }, { 1, 1 } }, { { 1, 7, 9, 3 }, { 3, 4 } }, { { 2, 5, 4, 3 }, { 5, 2 } },
+    { { 1, 3, 2, 4 }, { 7, 7 } },
   } do
     local shape, size = table.unpack(case)
     it(("agrees with plain loops, with its gradients: {%s} to %d x %d"):format(table.concat(shape, ","), size[1],
@@ -113,7 +114,8 @@ describe("adaptive pooling", function()
     fails("adaptive_avg_pool2d: input has shape {4,5,3}, expected {N,H,W,C}", mt.zeros(4, 5, 3), 1)
     fails("adaptive_avg_pool2d: input is uint8, expected float32", x:to "uint8", 1)
     fails("adaptive_avg_pool2d: input has shape {1,0,5,3}, expected at least one pixel", mt.zeros(1, 0, 5, 3), 1)
-    fails("bad argument #2 to 'adaptive_avg_pool2d' (integer in [1, 1073741824] or \"input\", or two of them, expected, "
+    fails("bad argument #2 to 'adaptive_avg_pool2d' (integer in [1, 1073741824] or \"input\", or two of them, "
+      .. "expected, "
       .. "got 0)", x, 0)
     fails("got no value", x)
     fails("got 'all'", x, { 1, "all" })

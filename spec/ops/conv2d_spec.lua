@@ -412,7 +412,8 @@ describe("conv2d", function()
       message(x, w, nil, { groups = 2 }), 1, true)
     assert.matches("kernel of 7 x 7, expected at most the padded input's 5 x 6", message(x, w, nil, { dilation = 3 }),
       1, true)
-    assert.matches("option 'padding': \"same\" is for a stride of 1", message(x, w, nil, { padding = "same", stride = 2 }),
+    assert.matches("option 'padding': \"same\" is for a stride of 1",
+      message(x, w, nil, { padding = "same", stride = 2 }),
       1, true)
     assert.matches("option 'padding': 'same' or 'same_upper' or 'valid' expected, got 'full'",
       message(x, w, nil, { padding = "full" }), 1, true)

@@ -84,7 +84,9 @@ describe("normalisation within samples", function()
     }
   end)
 
-  for _, case in ipairs{ { { 3, 7 }, { 7 } }, { { 2, 3, 4, 5 }, { 5 } }, { { 2, 3, 4, 5 }, { 3, 4, 5 } }, { { 6 }, { 6 } } } do
+  for _, case in ipairs{
+    { { 3, 7 }, { 7 } }, { { 2, 3, 4, 5 }, { 5 } }, { { 2, 3, 4, 5 }, { 3, 4, 5 } }, { { 6 }, { 6 } },
+  } do
     local shape, over = table.unpack(case)
     it(("layer_norm of {%s} over {%s}"):format(table.concat(shape, ","), table.concat(over, ",")), function()
       gradcheck.check{
@@ -118,7 +120,8 @@ describe("normalisation within samples", function()
     local values, g = mt.randn(7, 12, 13, 48), mt.randn(7, 12, 13, 48)
     local function run(n)
       mt.set_num_threads(n)
-      local x, w, b = values:clone():requires_grad(true), mt.ones(48):requires_grad(true), mt.zeros(48):requires_grad(true)
+      local x = values:clone():requires_grad(true)
+      local w, b = mt.ones(48):requires_grad(true), mt.zeros(48):requires_grad(true)
       local y = mt.group_norm(x, 6, w, b)
       y:backward(g)
       return { y:bytes(), x:grad():bytes(), w:grad():bytes(), b:grad():bytes() }
@@ -152,9 +155,11 @@ describe("normalisation within samples", function()
     fails("group_norm: bias is int32, expected float32", mt.group_norm, x, 2, nil, mt.ones(4):to "int32")
     fails("bad argument #2 to 'group_norm' (integer in [1, ", mt.group_norm, x, 0)
     fails("unknown option 'epsilon'", mt.group_norm, x, 2, nil, nil, { epsilon = 1 })
-    fails("instance_norm: input has shape {2,1,1,4}, expected more than one pixel", mt.instance_norm, mt.zeros(2, 1, 1, 4))
+    fails("instance_norm: input has shape {2,1,1,4}, expected more than one pixel", mt.instance_norm,
+      mt.zeros(2, 1, 1, 4))
     fails("layer_norm: input has shape {2,3,3,4}, expected it to end in {3}", mt.layer_norm, x, 3)
-    fails("layer_norm: input has shape {2,3,3,4}, expected it to end in {1,2,3,3,4}", mt.layer_norm, x, { 1, 2, 3, 3, 4 })
+    fails("layer_norm: input has shape {2,3,3,4}, expected it to end in {1,2,3,3,4}", mt.layer_norm, x,
+      { 1, 2, 3, 3, 4 })
     fails("layer_norm: weight has shape {4}, expected {3,4}", mt.layer_norm, x, { 3, 4 }, mt.ones(4))
     fails("one size or more expected", mt.layer_norm, x, {})
   end)

@@ -153,7 +153,9 @@ local max_cases = {
 
 local avg_cases = {
   { { 1, 7, 9, 17 }, { kernel = 3, stride = 2, padding = 1, count_include_pad = false } },
-  { { 2, 6, 5, 3 }, { kernel = { 3, 4 }, stride = 2, padding = { 1, 2 }, count_include_pad = false, ceil_mode = true } },
+  { { 2, 6, 5, 3 }, {
+    kernel = { 3, 4 }, stride = 2, padding = { 1, 2 }, count_include_pad = false, ceil_mode = true,
+  } },
 }
 
 describe("pooling", function()
@@ -293,7 +295,8 @@ describe("pooling", function()
       assert.matches("option 'ceil_mode': boolean expected, got 1", message(f, x, { ceil_mode = 1 }), 1, true)
     end
     assert.matches("unknown option 'dilation'", message(mt.avg_pool2d, x, { dilation = 2 }), 1, true)
-    assert.matches("unknown option 'count_include_pad'", message(mt.max_pool2d, x, { count_include_pad = true }), 1, true)
+    assert.matches("unknown option 'count_include_pad'", message(mt.max_pool2d, x, { count_include_pad = true }), 1,
+      true)
     assert.matches("max_pool2d: kernel is {5,5}, expected at most the padded input's 4 x 5",
       message(mt.max_pool2d, x, { kernel = 2, dilation = 4 }), 1, true)
     assert.matches("global_avg_pool: input has shape {2,3}", message(mt.global_avg_pool, mt.zeros(2, 3)), 1, true)

@@ -33,7 +33,8 @@ function Complaints:compare(name, ours, theirs)
   assert(shapes[1] == shapes[2], ("%s has shape {%s}, PyTorch's {%s}"):format(name, shapes[1], shapes[2]))
   local relative = nets.norm(ours - theirs) / nets.norm(theirs)
   self.compared = self.compared + 1
-  if not (relative <= TOLERANCE) then -- also NaN
+  local close = relative <= TOLERANCE -- false with NaN
+  if not close then
     self[#self + 1] = ("  %s: relative error %.3g, allowed %.3g"):format(name, relative, TOLERANCE)
   end
 end
@@ -74,7 +75,8 @@ local function check_road(complaints, case, model, images, theirs, base)
     local found = mt.cam_quality.road(model, images, labels, heat,
       { percentiles = case.percentiles, score = score, noise = 0, batch = 1 })
     for _, order in ipairs { "most", "least" } do
-      complaints:compare("road." .. score .. "." .. order, found[order], theirs["road." .. score .. "." .. order]:transpose())
+      local name = "road." .. score .. "." .. order
+      complaints:compare(name, found[order], theirs[name]:transpose())
     end
   end
   local pixels = case.size[1] * case.size[2]

@@ -34,7 +34,7 @@ local function compare(complaints, name, got, expected, tolerance)
     return
   end
   local relative = reference.relative_error(a, b)
-  if not (relative <= tolerance) then -- also NaN
+  if relative ~= relative or relative > tolerance then
     complaints[#complaints + 1] = ("  %s: relative error %.3g, allowed %.3g"):format(name, relative, tolerance)
   end
 end

@@ -69,6 +69,7 @@ function nets.build(case)
     options.layout = case.layout
     options.input = { case.size[1], case.size[2], 3 }
   end
+  if case.net == "mobilenet_v2" or case.net == "efficientnet_lite0" then options.dropout = 0 end
   return mt.models[case.net](options)
 end
 
@@ -150,7 +151,8 @@ function nets.check(case, theirs, state)
     assert(table.concat(tensor:shape(), ",") == table.concat(expected:shape(), ","), name .. " has another shape")
     -- When the logits move by d, a mean cross-entropy moves by up to sqrt(2 / batch) * |d|.
     local scale = name == "loss" and math.sqrt(2 / case.batch) * nets.norm(theirs.logits) or nets.norm(expected)
-    compare(complaints, name, nets.norm(tensor:detach() - expected), scale, FORWARD)
+    local tolerance = name:find("^heat") and case.heat or FORWARD
+    compare(complaints, name, nets.norm(tensor:detach() - expected), scale, tolerance)
   end
   compare_sampled(complaints, "gradient", gradients, theirs.gradients, case)
   compare_sampled(complaints, "buffer", buffers, theirs.buffers, case)

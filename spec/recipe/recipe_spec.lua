@@ -1,4 +1,5 @@
 local mt = require "masktune"
+local judges = require "masktune.recipe.judges"
 local search = require "masktune.recipe.search"
 local tiny = require "support.tiny"
 
@@ -215,13 +216,14 @@ describe("mt.masktune", function()
 end)
 
 describe("finetune_lr = 'auto'", function()
-  it("tries last, x2, x4, x8 and keeps the one with the best accuracy on the masked validation split", function()
+  it("tries last, x2, x4, x8 and keeps the one with the best score on the validation split", function()
     local result, model = recipe { finetune_lr = "auto" }
     local last, best = shared_erm().lr, nil
     assert.equal(4, #result.finetune.candidates)
     for i, row in ipairs(result.finetune.candidates) do
       assert.equal(last * 2 ^ (i - 1), row.lr)
-      if not best or row.val_accuracy > best.val_accuracy then best = row end
+      assert.equal(row.judged[1], row.score)
+      if not best or row.score > best.score then best = row end
     end
     assert.equal(best.lr, result.finetune.lr)
     local _, direct = recipe { finetune_lr = best.lr }
@@ -237,7 +239,7 @@ describe("finetune_lr = 'auto'", function()
     assert.equal(mt.evaluate(model, masked).loss, result.finetune.candidates[1].val_loss)
   end)
 
-  it("chooses k as well, judged by the validation images masked with every k", function()
+  it("chooses k as well, with a judge for every k", function()
     local result, model = recipe { finetune_lr = "auto", auto = { factors = { 1, 4 }, k = { 1, 2, 3 } } }
     assert.equal(6, #result.finetune.candidates)
     local net = tiny.model(1)
@@ -246,10 +248,12 @@ describe("finetune_lr = 'auto'", function()
     for _, row in ipairs(result.finetune.candidates) do
       if row.lr == result.finetune.lr and row.k == result.finetune.k then chosen = row end
     end
-    for judge, k in ipairs { 1, 2, 3 } do
-      local masked = mt.masktune.mask_dataset(net, val_set, { k = k, progress = false })
-      assert.equal(mt.evaluate(model, masked).accuracy, chosen.judged[judge])
+    local jury = {}
+    for i, k in ipairs { 1, 2, 3 } do
+      local _, masks = mt.masktune.mask_dataset(net, val_set, { k = k, progress = false })
+      jury[i] = judges.new(net, val_set, masks.keep, 3 + 7919)
     end
+    assert.same(judges.measure(model, jury).judged, chosen.judged)
     local _, direct = recipe { finetune_lr = result.finetune.lr, k = result.finetune.k }
     assert.equal(weights(direct), weights(model))
   end)
@@ -260,7 +264,7 @@ describe("finetune_lr = 'auto'", function()
     local rows = {}
     for i = 1, 2 do
       local judged = result.masks[i].judged
-      rows[i] = { judged = judged, val_accuracy = mt.metrics.mean(judged) }
+      rows[i] = { judged = judged, score = mt.metrics.mean(judged) }
     end
     assert.equal(search.winner(rows), result.finetune.iterations)
     local _, direct = recipe {
@@ -279,7 +283,7 @@ describe("the winner among candidates", function()
   local function winner(...)
     local rows = {}
     for i, judged in ipairs { ... } do
-      rows[i] = { judged = judged, val_accuracy = mt.metrics.mean(judged) }
+      rows[i] = { judged = judged, score = mt.metrics.mean(judged) }
     end
     return search.winner(rows)
   end

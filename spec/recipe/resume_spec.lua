@@ -1,4 +1,3 @@
-local core = require "masktune.core"
 local mt = require "masktune"
 local process = require "support.process"
 local tiny = require "support.tiny"
@@ -7,8 +6,8 @@ local train_set, val_set = tiny.data(48, 1), tiny.data(24, 2)
 
 --- Counts optimiser steps and CAM calls while f runs, and raises "killed" at the given ones.
 local function killing_at(kill, f)
-  local steps, explained, xgradcam = 0, 0, core.cam.xgradcam
-  core.cam.xgradcam = function(...)
+  local steps, explained, xgradcam = 0, 0, mt.cam.xgradcam.native
+  mt.cam.xgradcam.native = function(...)
     explained = explained + 1
     if explained == kill.explain then error("killed", 0) end
     return xgradcam(...)
@@ -24,7 +23,7 @@ local function killing_at(kill, f)
     }, { __index = function(_, name) return function(_, ...) return inner[name](inner, ...) end end })
   end
   local ok, result = pcall(f, optimizer)
-  core.cam.xgradcam = xgradcam
+  mt.cam.xgradcam.native = xgradcam
   return ok, result, steps, explained
 end
 

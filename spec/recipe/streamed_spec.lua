@@ -14,13 +14,23 @@ describe("a recipe on images that stay in their files", function()
         local images = mt.data.image_folder { root = folder, size = 16, memory_limit = memory_limit }
         local train, val = mt.data.split(images, { count = 8, seed = 1 })
         local model = tiny.model(1)
-        mt.masktune(model, {
+        local result = mt.masktune(model, {
           train = train, val = val, epochs = 2, batch = 8, lr = 0.05, k = 1, iterations = 2, accumulate = true,
-          progress = false,
+          finetune_lr = "auto", progress = false,
         })
-        return tiny.bytes(model:state_dict())
+        return tiny.bytes(model:state_dict()), result.finetune.candidates
       end
-      assert.is_true(run(2 << 30) == run(0))
+      local function without_seconds(rows)
+        for _, row in ipairs(rows) do
+          row.seconds = nil
+        end
+        return rows
+      end
+      local weights, rows = run(2 << 30)
+      local streamed_weights, streamed_rows = run(0)
+      assert.is_true(weights == streamed_weights)
+      assert.same(without_seconds(rows), without_seconds(streamed_rows))
+      assert.is_number(rows[1].exchanged_accuracy)
     end)
   end)
 end)

@@ -13,8 +13,9 @@ end
 function contents.reader(read, name)
   return function(content, ...)
     local path = os.tmpname()
+    -- mt.write_file waits for the disk, a thousand times in some specs
     local file = assert(io.open(path, "wb"))
-    file:write(content)
+    assert(file:write(content))
     file:close()
     local results = table.pack(pcall(read, path, ...))
     os.remove(path)

@@ -1,5 +1,5 @@
---- Calls every public function and method with arguments that make no sense, in all the ways that Lua has of calling, and
--- prints how many calls there were. Run as a program of its own, in an empty folder, because what it looks for is a
+--- Calls every public function and method with arguments that make no sense, in all the ways that Lua has of calling,
+-- and prints how many calls there were. Run as a program of its own, in an empty folder, because what it looks for is a
 -- crash, and messages that do not say what a user wrote: with "'?'" for a function's name, or a place in masktune's own
 -- files in front:
 --     lua5.4 junk_calls.lua [wide]
@@ -24,6 +24,9 @@ local function sample_objects()
     function() return core.nn.ReLU() end,
     function() return core.nn.Sequential{ core.nn.Linear(3, 2), core.nn.ReLU() } end,
     function() return core.optim.sgd({ core.rand(2, { requires_grad = true }) }, { lr = 0.1 }) end,
+    function()
+      return core.optim.adamw({ { params = { core.rand(2, { requires_grad = true }) }, lr = 0.2 } }, { lr = 0.1 })
+    end,
   } do
     local ok, object = pcall(make)
     if ok then objects[#objects + 1] = object end
@@ -77,7 +80,8 @@ local function random_value()
   return junk[math.random(junk_count)]
 end
 
---- How a function can be called, each of which Lua knows under another name or none: way(f, name, ...) is what pcall gives.
+--- How a function can be called, each of which Lua knows under another name or none: way(f, name, ...) is what pcall
+-- gives.
 local ways = {
   function(f, _, ...) return pcall(f, ...) end,
   function(f, _, ...)
@@ -226,8 +230,9 @@ local seen = {}
 for _, value in pairs(core) do
   seen[value] = true
 end
-calls_each = 120
-for _, name in ipairs{ "checkpoint", "data", "evaluate", "figure", "json", "masktune", "metrics", "models", "plot", "progress",
+calls_each = 20
+for _, name in ipairs{
+  "checkpoint", "data", "evaluate", "figure", "json", "masktune", "metrics", "models", "plot", "progress",
   "report", "schedule", "selective", "tables", "train" } do
   call_part("mt." .. name, mt[name], seen)
 end

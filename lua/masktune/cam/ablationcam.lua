@@ -1,6 +1,6 @@
---- Ablation-CAM: `w_c = (s - s_c) / s`, s the target's logit and s_c the same with channel c set to zero. One forward pass
--- a channel through what follows the layer (through all of the net where it is no row of Sequentials down to the layer);
--- no gradient.
+--- Ablation-CAM: `w_c = (s - s_c) / s`, s the target's logit and s_c the same with channel c set to zero. One forward
+-- pass a channel through what follows the layer (through all of the net where it is no row of Sequentials down to the
+-- layer); no gradient.
 -- Desai and Ramaswamy 2020, "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free
 -- Localization", equation 2. Gives max(0, sum_c w_c A_c), float32 {N,h,w}. The Python package grad-cam does the same
 -- where the layer's smallest value is 0 (behind a ReLU); elsewhere it subtracts multiples of 10^7 instead.

@@ -1,7 +1,7 @@
 --- FEM: `w_c` is the share of the pixels where A_c exceeds its mean by more than k standard deviations. No class, no
 -- gradient.
--- Fuad, Martin, Giot, Bourqui, Benois-Pineau and Zemmari 2020, "Features Understanding in 3D CNNs for Actions Recognition
--- in Video". Gives max(0, sum_c w_c A_c), float32 {N,h,w}. Option `k` (2).
+-- Fuad, Martin, Giot, Bourqui, Benois-Pineau and Zemmari 2020, "Features Understanding in 3D CNNs for Actions
+-- Recognition in Video". Gives max(0, sum_c w_c A_c), float32 {N,h,w}. Option `k` (2).
 -- @module masktune.cam.fem
 return {
   summary = "channels weighted with their share of unusually high activations; no class, no gradient",

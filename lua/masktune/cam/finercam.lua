@@ -51,7 +51,8 @@ end
 local function base_of(context)
   local base = registry.get(require "masktune.cam", context.options.base, "mt.cam.finercam", "option 'base'")
   if base.input or not base.gradient or base.score then
-    check.fail("mt.cam.finercam: option 'base': a method that uses the gradient at a layer expected, got '%s'", base.name)
+    check.fail("mt.cam.finercam: option 'base': a method that uses the gradient at a layer expected, got '%s'",
+      base.name)
   end
   return base
 end

@@ -38,8 +38,8 @@ local function baseline_of(context)
   local ok, expanded = pcall(function() return baseline:to("float32"):expand(images:shape()) end)
   if not check.is_tensor(baseline) or not ok then
     local got = check.is_tensor(baseline) and "{" .. table.concat(baseline:shape(), ",") .. "}"
-    check.fail("mt.cam.integrated_gradients: option 'baseline': number or tensor that broadcasts to {%s} expected, got %s",
-      table.concat(images:shape(), ","), got or check.describe(baseline))
+    check.fail("mt.cam.integrated_gradients: option 'baseline': number or tensor that broadcasts to {%s} expected, "
+      .. "got %s", table.concat(images:shape(), ","), got or check.describe(baseline))
   end
   return expanded
 end

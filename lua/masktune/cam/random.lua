@@ -1,7 +1,7 @@
 --- Random channel weights, uniform in [-1,1): what a method has to beat.
 -- Sanity baseline in the sense of Adebayo, Gilmer, Muelly, Goodfellow, Hardt and Kim 2018, "Sanity Checks for Saliency
--- Maps". Gives max(0, sum_c w_c A_c), float32 {N,h,w}. Option `generator` (mt.generator; default: the default one); one
--- image after the other draws from it, whatever the batch.
+-- Maps". Gives max(0, sum_c w_c A_c), float32 {N,h,w}. Option `generator` (default: mt.generator(1), anew for each
+-- call); one image after the other draws from it, whatever the batch.
 -- @module masktune.cam.random
 local core = require "masktune.core"
 

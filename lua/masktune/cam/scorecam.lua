@@ -2,8 +2,8 @@
 -- enlarged bilinearly (corner to corner) and scaled to [0,1] by (x - min) / (max - min + 1e-8). One forward pass a
 -- channel, no gradient.
 -- Wang, Wang, Du, Yang, Zhang, Ding, Mardziel and Hu 2020, "Score-CAM: Score-Weighted Visual Explanations for
--- Convolutional Neural Networks". Gives max(0, sum_c w_c A_c), float32 {N,h,w}; constants as the Python package grad-cam
--- has them.
+-- Convolutional Neural Networks". Gives max(0, sum_c w_c A_c), float32 {N,h,w}; constants as the Python package
+-- grad-cam has them.
 -- @module masktune.cam.scorecam
 local core = require "masktune.core"
 

@@ -1,7 +1,8 @@
 --- SmoothGrad: the map `sum_c |mean g_c|`, the mean of the image's gradients under normal noise.
--- Smilkov, Thorat, Kim, Viegas and Wattenberg 2017, "SmoothGrad: removing noise by adding noise". Gives the map, float32
--- {N,H,W}. Options: `samples` (50), `noise` (0.15: its standard deviation as a share of each image's range, max - min),
--- `generator` (mt.generator; default: the default one). Draws follow the batches: another `batch`, other noise.
+-- Smilkov, Thorat, Kim, Viegas and Wattenberg 2017, "SmoothGrad: removing noise by adding noise". Gives the map,
+-- float32 {N,H,W}. Options: `samples` (50), `noise` (0.15: its standard deviation as a share of each image's range,
+-- max - min), `generator` (default: mt.generator(1), anew for each call). Draws follow the batches: another `batch`,
+-- other noise.
 -- @module masktune.cam.smoothgrad
 local core = require "masktune.core"
 

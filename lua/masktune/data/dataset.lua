@@ -2,12 +2,13 @@
 -- `classes` and `name`; the images may also be streamed (masktune.data.streamed). Every tensor in it has one row per
 -- image, so that choosing images chooses from all of them; what is not a tensor describes the whole set. A set whose
 -- inputs are no images says what they are called (`input = "tokens"`). `preprocess` is what every input goes through
--- before a net sees it (masktune.data.preprocess).
+-- before a net sees it (masktune.data.preprocess); where it is nil, a net's own is taken, where it is false, none.
 -- @module masktune.data.dataset
 local check = require "masktune.check"
 local core = require "masktune.core"
 local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
+local tables = require "masktune.tables"
 
 local dataset = {}
 
@@ -48,10 +49,20 @@ function dataset.check(where, what, value)
     end
   end
   local prepare = value.preprocess
-  if prepare ~= nil and not check.is_callable(prepare) then
+  if prepare and not check.is_callable(prepare) then
     refuse("data set whose preprocess is a function, or from mt.data.preprocess", check.describe(prepare))
   end
   return value
+end
+
+--- The set as a model wants it: with the model's own preprocessing where the set says nothing of any (`preprocess =
+-- false` says that there is none).
+-- @tparam table set
+-- @tparam Module model
+-- @treturn table set, or a copy with the model's `preprocess`
+function dataset.for_model(set, model)
+  if set.preprocess ~= nil or not model.preprocess then return set end
+  return tables.merged(set, { preprocess = model.preprocess })
 end
 
 --- An image for messages: "image 7 ('dog/3.png')".
@@ -70,16 +81,10 @@ end
 function dataset.check_finite(set, inputs, indices)
   local kept = dataset.inputs(set)
   if streamed.is(kept) or kept:dtype() ~= "float32" then return end
-  local sum = inputs:sum():item()
-  if sum - sum == 0 then return end
-  for i = 1, #inputs do
-    local values = inputs[i]
-    local one = (values - values):sum():item()
-    if one ~= 0 then
-      error(("%s: %s holds NaN or an infinity, expected finite numbers"):format(set.name or "data set",
-        dataset.name_of(set, indices[i]:item())), 0)
-    end
-  end
+  local bad = core.image.first_bad(inputs)
+  if not bad then return end
+  error(("%s: %s holds NaN or an infinity, expected finite numbers"):format(set.name or "data set",
+    dataset.name_of(set, indices[bad]:item())), 0)
 end
 
 local RANGE_IMAGES = 64 -- looked at by check_range
@@ -90,8 +95,8 @@ function dataset.check_range(set)
   local images = dataset.inputs(set)
   if set.preprocess or streamed.is(images) or images:dtype() ~= "float32" or #images == 0 then return end
   local some = images:narrow(1, 1, math.min(RANGE_IMAGES, #images))
-  local low, high = some:min():item(), some:max():item()
-  if low >= 0 and high > 16 and high <= 255 then
+  local low, high = core.image.range(some)
+  if low and low >= 0 and high > 16 and high <= 255 then
     notice.say("%s: float images with values from %g to %g look like 0..255; float images are expected in [0,1] "
       .. "(images / 255, or uint8)", set.name or "data set", low, high)
   end

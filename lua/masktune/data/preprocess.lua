@@ -27,7 +27,7 @@ local kinds = {
   resize = {
     schema = { size = required_size },
     expand = { size = steps.sides(1) },
-    run = function(images, step) return core.image.resize(images, { size = step.size }) end,
+    run = function(images, step) return core.image.resize(images, { size = step.size, antialias = true }) end,
   },
   center_crop = { schema = { size = required_size }, expand = { size = steps.sides(1) }, run = center_crop },
   normalize = {
@@ -59,7 +59,7 @@ end
 
 --- Makes what a data set has as `preprocess` out of steps, which are done in the list's order:
 --
--- * `{"resize", size = 224}`: to that height and width (or {height, width}), bilinear
+-- * `{"resize", size = 224}`: to that height and width (or {height, width}), bilinear and antialiased
 -- * `{"center_crop", size = 224}`: the middle
 -- * `{"normalize", mean = {...}, std = {...}}`: (x - mean) / std, one number a channel
 --

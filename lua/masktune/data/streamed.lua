@@ -26,7 +26,8 @@ local function decode(self, positions)
   local images = core.zeros({ #paths, table.unpack(self.image) }, "uint8")
   local _, message = next(core.image.read_files(paths, images, { fit = self.fit }))
   if message then error("a file can no longer be read: " .. message, 0) end
-  return self.keep and core.mask.apply(images, self.keep:index(positions)) or images
+  if self.keep then images = core.mask.apply(images, self.keep:index(positions)) end
+  return self.added and (images + decode(self.added, positions)):to("uint8") or images
 end
 
 local function range(first, count)
@@ -68,7 +69,10 @@ function methods:index(positions)
   for i, position in ipairs(positions) do
     paths[i] = self.paths[position]
   end
-  return of { paths = paths, image = self.image, fit = self.fit, keep = self.keep and self.keep:index(positions) }
+  return of {
+    paths = paths, image = self.image, fit = self.fit, keep = self.keep and self.keep:index(positions),
+    added = self.added and self.added:index(positions),
+  }
 end
 
 --- Images one after the other, decoded.
@@ -99,11 +103,27 @@ function methods:masked(keep)
   if #keep ~= #self.paths then
     check.fail("streamed images: %d masks, expected %d (one per image)", #keep, #self.paths)
   end
+  local both = keep
   if self.keep then
     local hard = self.keep:dtype() == "uint8" and keep:dtype() == "uint8"
-    keep = (self.keep * keep):to(hard and "uint8" or "float32")
+    both = (self.keep * keep):to(hard and "uint8" or "float32")
   end
-  return of { paths = self.paths, image = self.image, fit = self.fit, keep = keep }
+  return of {
+    paths = self.paths, image = self.image, fit = self.fit, keep = both, added = self.added and self.added:masked(keep),
+  }
+end
+
+--- The images with others added to them when they are decoded; 255 is the most a pixel can be.
+-- @tparam StreamedImages added as many, of the same size
+-- @treturn StreamedImages
+function methods:plus(added)
+  if #added ~= #self.paths then
+    check.fail("streamed images: %d images to add, expected %d (one per image)", #added, #self.paths)
+  end
+  return of {
+    paths = self.paths, image = self.image, fit = self.fit, keep = self.keep,
+    added = self.added and self.added:plus(added) or added,
+  }
 end
 
 return setmetatable({

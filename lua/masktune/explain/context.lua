@@ -21,8 +21,8 @@ end
 -- @treturn Tensor {m,k}
 function Context:forward(images) return (core.capture(self.model, images, { gradients = false })) end
 
---- The logits when the layer gives other values for one image: only what follows the layer is run, where the net is made
--- of Sequentials down to it.
+--- The logits when the layer gives other values for one image: only what follows the layer is run, where the net is
+-- made of Sequentials down to it.
 -- @tparam table tap
 -- @tparam integer i which image, 1..n
 -- @tparam Tensor values {m,h,w,C}

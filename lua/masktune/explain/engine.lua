@@ -20,6 +20,7 @@ engine.layer_schema = {
 
 local BATCH_BYTES, MIN_BATCH, MAX_BATCH = 1536 << 10, 4, 64 -- of images; a net's activations are some 100 times larger
 local FORWARD_BATCH = 32 -- images that run forward at once
+local GENERATOR_SEED = 1
 
 -- ---- arguments ----
 
@@ -211,6 +212,8 @@ function engine.run(method, where, model, images, options)
   local o = check.options(where, options, method.schema)
   local layers, several = layers_of(method, where, model, o)
   check_target(where, o.target, #images)
+  -- Not the default generator: equal calls give equal heat, whatever was drawn before.
+  if method.options.generator and not o.generator then o.generator = core.generator(GENERATOR_SEED) end
   if method.native and not several then
     return relayed(method.native, model, images, { layer = layers[1], target = o.target, batch = o.batch })
   end

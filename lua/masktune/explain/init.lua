@@ -22,8 +22,8 @@ end
 -- @function masktune.explain
 -- @tparam Module model gives logits {N,k}
 -- @tparam Tensor images {N,H,W,C}, float32 or uint8
--- @tparam[opt] table options `cam` ("xgradcam"): a name or a rule as explain.method takes; all else is the method's, see
--- masktune.cam: `layer`, `layers`, `target`, `batch`, ...
+-- @tparam[opt] table options `cam` ("xgradcam"): a name or a rule as explain.method takes; all else is the method's,
+-- see masktune.cam: `layer`, `layers`, `target`, `batch`, ...
 -- @treturn Tensor heat, float32 {N,h,w}, >= 0
 -- @treturn Tensor the most probable classes, int32 {N}
 -- @usage local heat = mt.explain(model, images, {cam = function(tap) return tap.gradient:mean{2, 3} end})

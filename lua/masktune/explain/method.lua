@@ -15,9 +15,10 @@ local method = {}
 -- - `input` (false): true for a method that looks at the image itself: `tap` is the image {n,H,W,C}, and there is no
 --   option `layer`
 -- - `layers`: with `input`, function (model) -> names of layers that are captured too, as `context.taps`
--- - `score`: function (logits {n,k}, context) -> what to differentiate instead of the targets' logits: any differentiable
---   tensor of them, summed
--- - `options`: the method's own options, as masktune.check describes them; the rule finds them in `context.options`
+-- - `score`: function (logits {n,k}, context) -> what to differentiate instead of the targets' logits: any
+--   differentiable tensor of them, summed
+-- - `options`: the method's own options, as masktune.check describes them; the rule finds them in `context.options`. A
+--   method that draws random numbers has one called `generator`; without a value it is mt.generator(1)
 -- - `native`: function (model, images, {layer =, target =, batch =}) -> heat, predicted: the whole method in C, for one
 --   layer
 method.schema = {

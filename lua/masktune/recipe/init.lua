@@ -21,12 +21,13 @@ local tables = require "masktune.tables"
 --
 -- * `method` ("masktune"; another of mt.methods: `print(mt.methods)` lists them). What follows is what methods that
 --   mask take; `randmask` also `random` ("square"; "area")
--- * `cam` ("xgradcam"; another of mt.cam, or a function), `layer` (model.cam_layer)
+-- * `cam` ("xgradcam"; another of mt.cam, or a rule as masktune.cam describes it), `layer` (model.cam_layer) or
+--   `layers`
 -- * `protocol`, `rule`, `k`, `top`, `empty`: as in mt.masktune.mask_dataset
 -- * `mask_from` ("best" on validation; "last"), `finetune_from` ("last"; "best"): which ERM weights
 -- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of
---   which the one with the best accuracy on the masked validation split is kept, among those that are still sound on
---   the unmasked one)
+--   which the one with the best score on the validation split is kept, among those that are still sound on it as it is.
+--   The score needs no group labels: masktune.recipe.judges)
 -- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
 --   masktune.recipe.search)
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)
@@ -36,11 +37,12 @@ local tables = require "masktune.tables"
 --   masks and rates may share the folder, and then share the ERM
 -- @treturn table `initial` (model that was fine-tuned), `best` (ERM model, best by `select`), `final` (`model`);
 -- `history` (of ERM, as in mt.train), `best_epoch`; `finetune`: `lr`, `k`, `iterations` chosen, `candidates` (`lr`,
--- `k`, `iteration`; `judged`: accuracies on the validation split masked with each k, and their mean `val_accuracy`;
--- `unmasked_accuracy` on the split as it is, `problem` where the candidate is not sound; `val_loss`, `train_loss`,
--- `train_accuracy`, `seconds`); `masks`: per iteration `keep` (of the training images), `fraction` hidden, `empty`:
--- images of which nothing is, `chosen` candidate, and `judged` where the number of iterations was chosen: accuracies on
--- the validation split as each iteration masked it; `seconds`: `erm`, `mask`, `finetune`
+-- `k`, `iteration`; `judged`: scores on the validation split masked with each k, and their mean `score`: that of
+-- `val_accuracy` on masked and `exchanged_accuracy` on exchanged images; `unmasked_accuracy` on the split as it is,
+-- `problem` where the candidate is not sound; `val_loss`, `train_loss`, `train_accuracy`, `seconds`); `masks`: per
+-- iteration `keep` (of the training images), `fraction` hidden, `empty`: images of which nothing is, `chosen`
+-- candidate, and `judged` where the number of iterations was chosen: scores on the validation split as each iteration
+-- masked it; `seconds`: `erm`, `mask`, `finetune`
 -- @raise where candidates are to be chosen from and none is sound, with the reason for each
 local function masktune(model, options)
   check.argument("mt.masktune", "options", options, { type = "table" })

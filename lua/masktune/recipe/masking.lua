@@ -4,6 +4,8 @@
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local explain = require "masktune.explain"
+local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
 local optimizers = require "masktune.train.optimizer"
 local search = require "masktune.recipe.search"
@@ -37,7 +39,7 @@ local function checked(model, o, kind, context)
   o.auto = context.check("option 'auto'", o.auto, auto_schema)
   o.ks = o.auto.k or { o.k }
   o.choices = o.auto.iterations or { o.iterations }
-  o.layer = o.layer or model.cam_layer
+  if not o.layers then o.layer = o.layer or model.cam_layer end
   local chooses = o.finetune_lr == "auto" or #o.ks > 1 or #o.choices > 1
   if chooses and not o.val then
     context.refuse("option 'val': data set expected (it decides between candidates), got nil")
@@ -48,7 +50,8 @@ local function checked(model, o, kind, context)
   if (o.rule == "topk") ~= (o.top ~= nil) then
     context.refuse("option 'top': required with rule 'topk', and only with it")
   end
-  if masks.need_heat(kind) and not o.layer then
+  local cam = masks.need_heat(kind) and explain.method(o.cam, context.where)
+  if cam and not (cam.input or o.layer or o.layers) then
     context.refuse("option 'layer': name of a layer expected (the model has no cam_layer), got nil")
   end
   return o
@@ -68,7 +71,7 @@ end
 local function heat_settings(o)
   return {
     cam = checkpoint.text(o.cam),
-    layer = o.layer or "none",
+    layer = o.layers and table.concat(o.layers, " ") or o.layer or "none",
     training_set = checkpoint.dataset_digest(o.train),
     validation_set = o.val and checkpoint.dataset_digest(o.val) or "none",
     preprocess = checkpoint.text(o.train.preprocess),
@@ -92,6 +95,7 @@ local function finetune_settings(o, kind, heat)
     clip_grad_norm = o.clip_grad_norm or "none",
     sampler = checkpoint.text(o.sampler),
     candidates_k = table.concat(o.ks, " "),
+    judged_by = judges.name,
   })
 end
 
@@ -110,7 +114,8 @@ local function heatmaps(model, o, from, iteration, folder, settings)
   for _, part in ipairs { "train", "val" } do
     if from.sets[part] then
       state.heat[part] = masks.explain(model, from.sets[part], {
-        cam = o.cam, layer = o.layer, progress = o.progress, label = ("explain %s images"):format(part),
+        cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress,
+        label = ("explain %s images"):format(part),
       })
     end
   end
@@ -140,6 +145,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
   local found = search.run(model, {
     name = "finetune-" .. iteration,
     iteration = iteration,
+    masker = from.masker,
     start = from.start,
     rates = from.rates,
     ks = o.ks,
@@ -155,7 +161,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
       started_from = checkpoint.digest(from.start.model),
     }),
   })
-  found.explain_seconds = explained.seconds
+  found.explain_seconds, found.masker = explained.seconds, from.masker
   found.val, found.keep = from.sets.val, {}
   for part in pairs(from.sets) do
     found.keep[part] = keep(part, found.chosen.k)
@@ -195,13 +201,14 @@ end
 --- The number of iterations to stop after: judged by the validation split as each iteration masked it.
 local function choose_iterations(model, o, done)
   if #o.choices == 1 then return o.choices[1] end
-  local judges, rows = {}, {}
+  local jury, rows = {}, {}
   for i, found in ipairs(done) do
-    judges[i] = masks.apply(found.val, found.keep.val)
+    model:load_state_dict(found.masker)
+    jury[i] = judges.new(model, found.val, found.keep.val, o.seed)
   end
   for i, count in ipairs(o.choices) do
     model:load_state_dict(done[count].best.model)
-    rows[i] = search.judge(model, judges)
+    rows[i] = judges.measure(model, jury)
     done[count].judged = rows[i].judged
   end
   return o.choices[search.winner(rows)]

@@ -5,6 +5,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local explain = require "masktune.explain"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
 local streamed = require "masktune.data.streamed"
@@ -26,6 +27,7 @@ masks.rule_schema = {
 masks.cam_schema = {
   cam = { type = "any", default = "xgradcam" },
   layer = { type = "string", optional = true },
+  layers = { type = "list", of = { type = "string" }, min_length = 1, optional = true },
 }
 
 -- ---- heatmaps ----
@@ -71,7 +73,8 @@ local function check_heat(set, heat, first)
   end
 end
 
-local function say_if_coarse(set, heat, layer)
+local function say_if_coarse(set, heat, method, layer)
+  if method.input then return end
   local rows, columns = heat:size(2), heat:size(3)
   local shape = dataset.inputs(set):shape()
   if rows > FEW_CELLS and columns > FEW_CELLS then return end
@@ -79,30 +82,44 @@ local function say_if_coarse(set, heat, layer)
     .. "layer has finer ones", layer, rows, columns, shape[2], shape[3])
 end
 
+--- What a heatmap method is called with: the layers, where it looks at some, and one generator for all its calls.
+function masks.cam_options(method, model, o)
+  local own = {}
+  if not method.input then
+    own.layers = o.layers
+    own.layer = o.layer or not o.layers and model.cam_layer or nil
+  end
+  if method.options.generator then own.generator = core.generator(1) end
+  return own
+end
+
 --- Heatmaps of all images, with the most probable class as the target.
 -- @tparam Module model
 -- @tparam table set data set
--- @tparam[opt] table options `cam` ("xgradcam"; another of mt.cam, or a function as they are), `layer`
--- (model.cam_layer), `progress` (true), `label`
+-- @tparam[opt] table options `cam` ("xgradcam"; the name of another of mt.cam, or a rule as masktune.cam describes it),
+-- `layer` (model.cam_layer) or `layers` (a list, whose heatmaps are averaged), `progress` (true), `label`
 -- @treturn Tensor heat float32 {N,h,w}, >= 0
 -- @treturn Tensor predicted classes, int32 {N}
 function masks.explain(model, set, options)
   check.argument("mt.masktune.explain", "model", model, { type = "module" })
   dataset.check("mt.masktune.explain", "argument 'dataset'", set)
   local o = check.options("mt.masktune.explain", options, explain_schema)
+  set = dataset.for_model(set, model)
   local heats, predictions, size = {}, {}, dataset.count(set)
   if size == 0 then check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0") end
-  local layer, step = o.layer or model.cam_layer, images_per_call(dataset.inputs(set))
+  local method = explain.method(o.cam, "mt.masktune.explain")
+  local own = masks.cam_options(method, model, o)
+  local step = images_per_call(dataset.inputs(set))
   local bar = o.progress and progress { total = size, label = o.label, unit = "images" }
   for first = 1, size, step do
     local count = math.min(step, size - first + 1)
-    local heat, predicted = core.cam.xgradcam(model, prepared(set, first, count), { layer = layer })
+    local heat, predicted = method(model, prepared(set, first, count), own)
     check_heat(set, heat, first)
     heats[#heats + 1], predictions[#predictions + 1] = heat, predicted
     if bar then bar:update(first + count - 1) end
   end
   if bar then bar:finish() end
-  say_if_coarse(set, heats[1], layer)
+  say_if_coarse(set, heats[1], method, own.layer or own.layers and own.layers[1])
   return core.cat(heats, 1), core.cat(predictions, 1)
 end
 
@@ -241,18 +258,44 @@ function masks.apply(set, keep)
   })
 end
 
+--- What masks do not keep.
+local function complement(keep)
+  if keep:dtype() == "uint8" then return keep:eq(0) end
+  return 1 - keep
+end
+
+--- The sum of images that do not overlap, in their own type.
+local function sum(a, b)
+  local parts = {}
+  for first = 1, #a, MOST_IMAGES do
+    local count = math.min(MOST_IMAGES, #a - first + 1)
+    parts[#parts + 1] = (a:narrow(1, first, count) + b:narrow(1, first, count)):to(a:dtype())
+  end
+  return core.cat(parts, 1)
+end
+
+--- The data set with what masks hide of other images pasted over its own; everything else is shared.
+-- @tparam table set data set
+-- @tparam table givers data set of as many images, of the same kind
+-- @tparam Tensor keep the masks of the givers: what is not kept is pasted
+-- @treturn table data set
+function masks.paste(set, givers, keep)
+  local rest, pasted = masks.apply(set, keep).images, masks.apply(givers, complement(keep)).images
+  return tables.merged(set, { images = streamed.is(rest) and rest:plus(pasted) or sum(rest, pasted) })
+end
+
 --- What masks hide.
 -- @tparam ?Tensor keep
 -- @treturn number share of all pixels
 -- @treturn integer images of which nothing is hidden
 function masks.hidden(keep)
   if not keep then return 0, 0 end
-  local sum, empty, shares = 0, 0, kept_shares(keep)
+  local kept, empty, shares = 0, 0, kept_shares(keep)
   for _, share in ipairs(shares) do
-    sum = sum + share
+    kept = kept + share
     empty = empty + (share == 1 and 1 or 0)
   end
-  return 1 - sum / #shares, empty
+  return 1 - kept / #shares, empty
 end
 
 local schema = tables.merged(masks.rule_schema, explain_schema, {

@@ -51,11 +51,13 @@ end
 -- * `result(first, which)`: the beginning of a result: `history`, `best_epoch`, `seconds`, `initial` (the ERM model
 --   with the weights `which`: "best" or "last"), `best`
 -- * `stages`: the folder of finished stages (masktune.recipe.stages)
+-- * `where`: the public function's name
 -- * `check(what, options, schema)`, `refuse(message, ...)`: errors in the public function's name
 local function context_of(where, model, o)
   local folder, first = stages.open(o.checkpoint, o.resume), nil
   return {
     stages = folder,
+    where = where,
     erm = function()
       first = first or initial_of(model, o, folder)
       return first
@@ -77,6 +79,7 @@ return function(method, where, model, options)
   local o = check.options(where, options, tables.merged(common, method.schema))
   dataset.check(where, "option 'train'", o.train)
   if o.val then dataset.check(where, "option 'val'", o.val) end
+  o.train, o.val = dataset.for_model(o.train, model), o.val and dataset.for_model(o.val, model)
   optimizers.refuse_made(where, o)
   model:clone() -- what cannot be copied is refused now, not after the training
   local result = method.run(model, o, context_of(where, model, o))

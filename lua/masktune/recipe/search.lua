@@ -1,17 +1,17 @@
 --- The fine-tuning rate (and on request tau's k), chosen without group labels.
--- Every candidate is one fine-tuning from the same start. The validation split masked like the training images is the
--- judge: where the shortcut is hidden, the best accuracy is that of the model that learned the most about the rest.
+-- Every candidate is one fine-tuning from the same start. The validation split is the judge, masked like the training
+-- images, and with what the masks hide exchanged between classes (masktune.recipe.judges says why).
 -- Masks of several k are several judges, and each favours the models tuned on masks like its own, and those of a small
--- k, which hide much, find larger differences than the others. So accuracies of different judges are not compared:
--- each judge ranks the candidates, and the best mean rank wins (of equals the best mean accuracy, then the first).
+-- k, which hide much, find larger differences than the others. So scores of different judges are not compared: each
+-- judge ranks the candidates, and the best mean rank wins (of equals the best mean score, then the first).
 -- The unmasked validation split has a veto: a candidate that gives one answer to everything there, or has lost more
 -- than half of what its start knew, is not sound, however well it does on masked images.
 -- @module masktune.recipe.search
 local core = require "masktune.core"
 local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
+local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
-local metrics = require "masktune.metrics"
 local notice = require "masktune.notice"
 local tables = require "masktune.tables"
 
@@ -28,30 +28,16 @@ function search.candidates(rates, ks)
   return list
 end
 
---- The validation split masked with each k.
-local function judges_of(stage)
-  local judges = {}
+--- A judge for each k; none without a validation split.
+local function judges_of(model, stage)
+  local list = {}
   if stage.val then
+    model:load_state_dict(stage.masker)
     for i, k in ipairs(stage.ks) do
-      judges[i] = masks.apply(stage.val, stage.keep("val", k))
+      list[i] = judges.new(model, stage.val, stage.keep("val", k), stage.seed)
     end
   end
-  return judges
-end
-
---- What each judge measures of a model.
--- @tparam Module model
--- @tparam {table,...} judges data sets
--- @treturn table `judged` (accuracies, one per judge), and over all judges the means `val_accuracy` and `val_loss`, nil
--- without judges
-function search.judge(model, judges)
-  local judged, losses = {}, {}
-  for i, set in ipairs(judges) do
-    local measured = evaluate(model, set)
-    judged[i], losses[i] = measured.accuracy, measured.loss
-  end
-  if #judged == 0 then return { judged = judged } end
-  return { judged = judged, val_accuracy = metrics.mean(judged), val_loss = metrics.mean(losses) }
+  return list
 end
 
 -- ---- soundness ----
@@ -120,14 +106,14 @@ local function rank_of(rows, row)
 end
 
 --- The position of the best of some candidates.
--- @tparam {table,...} rows each with what `judge` gave
+-- @tparam {table,...} rows each with what judges.measure gave
 -- @treturn integer
 function search.winner(rows)
   local best, best_rank
   for i, row in ipairs(rows) do
     local rank = rank_of(rows, row)
     local first = not best or rank < best_rank
-    if first or rank == best_rank and row.val_accuracy and row.val_accuracy > rows[best].val_accuracy then
+    if first or rank == best_rank and row.score and row.score > rows[best].score then
       best, best_rank = i, rank
     end
   end
@@ -157,7 +143,7 @@ local function add(state, row, last, only)
 end
 
 --- Fine-tunes one candidate: its row of results and its state.
-local function try(model, stage, candidate, masked, judges)
+local function try(model, stage, candidate, masked, jury)
   local started = core.clock()
   local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.passed), {
     lr = candidate.lr,
@@ -166,7 +152,7 @@ local function try(model, stage, candidate, masked, judges)
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
-  local row = tables.merged(candidate, search.judge(model, judges), look_unmasked(model, stage), {
+  local row = tables.merged(candidate, judges.measure(model, jury), look_unmasked(model, stage), {
     iteration = stage.iteration,
     train_loss = run.history[1].train_loss,
     train_accuracy = run.history[1].train_accuracy,
@@ -177,7 +163,7 @@ end
 
 --- Tries what a stage has not tried yet, saving after each.
 local function try_all(model, stage, state, candidates)
-  local judges = judges_of(stage)
+  local jury = judges_of(model, stage)
   local masked, masked_k
   stage.yardstick = yardstick(model, stage)
   for i = #state.tried + 1, #candidates do
@@ -185,7 +171,7 @@ local function try_all(model, stage, state, candidates)
       masked_k = candidates[i].k
       masked = masks.apply(stage.train, stage.keep("train", masked_k))
     end
-    local row, last = try(model, stage, candidates[i], masked, judges)
+    local row, last = try(model, stage, candidates[i], masked, jury)
     add(state, row, last, #candidates == 1)
     stage.stages:save(stage.name, state, stage.settings)
   end
@@ -214,8 +200,8 @@ end
 
 --- Finds the best candidate of a stage.
 -- @tparam Module model worked with; its weights afterwards are those of the last candidate tried
--- @tparam table stage `name`, `iteration`, `start` (states), `rates`, `ks`, `train`, `val` (optional), `keep(part, k)`,
--- `seed`, `options`, `stages`, `settings`
+-- @tparam table stage `name`, `iteration`, `masker` (a state), `start` (states), `rates`, `ks`, `train`, `val`
+-- (optional), `keep(part, k)`, `seed`, `options`, `stages`, `settings`
 -- @treturn table `tried` (rows), `chosen` (the best row), `best` (its model and optimizer states)
 function search.run(model, stage)
   local state = stage.stages:load(stage.name, stage.settings) or { tried = {}, kept = {} }

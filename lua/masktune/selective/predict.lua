@@ -46,7 +46,8 @@ end
 -- @tparam[opt] table options `batch` (256), `progress` (false), `label` of the progress bar
 -- @treturn {{number,...},...} for each image its k probabilities
 local function predict(model, set, options)
-  local o = inference.arguments("mt.selective.predict", model, set, options, schema)
+  local o
+  o, set = inference.arguments("mt.selective.predict", model, set, options, schema)
   return inference.run(run, model, set, o)
 end
 

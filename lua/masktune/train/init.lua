@@ -82,10 +82,13 @@ local function resolve(o)
   return o
 end
 
-local function check_sets(o)
+--- Checks the data sets, and gives them the model's preprocessing where they have none of their own.
+local function check_sets(model, o)
   dataset.check("mt.train", "option 'train'", o.train)
   if o.val then dataset.check("mt.train", "option 'val'", o.val) end
   if dataset.count(o.train) == 0 then check.fail("mt.train: option 'train': 1 image or more expected, got 0") end
+  o.train = dataset.for_model(o.train, model)
+  o.val = o.val and dataset.for_model(o.val, model)
   if o.val and tostring(o.val.preprocess) ~= tostring(o.train.preprocess) then
     check.fail("mt.train: option 'val' is preprocessed by %s, option 'train' by %s: expected the same",
       tostring(o.val.preprocess or "nothing"), tostring(o.train.preprocess or "nothing"))
@@ -322,7 +325,7 @@ local train = { schema = schema }
 function train.run(model, options)
   check.argument("mt.train", "model", model, { type = "module" })
   local o = check.options("mt.train", options, schema)
-  check_sets(o)
+  check_sets(model, o)
   resolve(o)
   check_content(o)
   o.optimizer = optimizers.new(model, o, o.schedule:lr(1))

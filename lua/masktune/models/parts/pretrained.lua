@@ -5,8 +5,12 @@ local core = require "masktune.core"
 local download = require "masktune.data.download"
 local folders = require "masktune.data.folders"
 local notice = require "masktune.notice"
+local preprocess = require "masktune.data.preprocess"
 
 local pretrained = {}
+
+--- The mean and standard deviation of ImageNet's pixels in [0,1], which torchvision's weights expect to be taken out.
+pretrained.imagenet = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
 --- The options that nets with published weights have. `pretrained`: a file, or true for the published one.
 pretrained.schema = {
@@ -30,8 +34,8 @@ local function sha256(path)
   end
 end
 
---- What is wrong with a file of weights; nil where its SHA-256 begins as it should (PyTorch's files have the beginning in
--- their names).
+--- What is wrong with a file of weights; nil where its SHA-256 begins as it should (PyTorch's files have the beginning
+-- in their names).
 function pretrained.problem(path, published)
   local sum = sha256(path)
   if not sum then return "its SHA-256 cannot be computed: neither sha256sum nor shasum is installed" end
@@ -55,12 +59,12 @@ end
 --- How to put the file there by hand.
 local function by_hand(published, path)
   local from = published.url and published.url .. published.file or published.source
-  return ("To place it by hand: get %s (%s) and put it at %s, or give its path: pretrained = FILE"):format(published.file,
-    from, path)
+  return ("To place it by hand: get %s (%s) and put it at %s, or give its path: pretrained = FILE"):format(
+    published.file, from, path)
 end
 
 --- The path of a published file: found, or fetched.
-function pretrained.find(where, published, mirrors)
+function pretrained.find(where, published)
   local candidates = places(published.file)
   if #candidates == 0 then check.fail("%s: option 'pretrained': neither XDG_CACHE_HOME nor HOME is set", where) end
   for _, path in ipairs(candidates) do
@@ -71,14 +75,13 @@ function pretrained.find(where, published, mirrors)
     end
   end
   local path = candidates[1]
-  mirrors = mirrors or published.url and { published.url }
-  if not mirrors then
+  if not published.url then
     check.fail("%s: the published weights are not at %s. %s", where, table.concat(candidates, " nor "),
       by_hand(published, path))
   end
   core.make_directory(path:match("^(.*)/"))
   local fetched, problem = pcall(download.fetch, {
-    mirrors = mirrors, name = published.file, path = path, timeout = 20, log = notice.say,
+    mirrors = { published.url }, name = published.file, path = path, timeout = 20, log = notice.say,
     problem = function(temporary) return pretrained.problem(temporary, published) end,
   })
   if not fetched then
@@ -109,20 +112,18 @@ end
 -- @string where the net's name, for messages
 -- @tparam Module model
 -- @tparam table o options as of `schema`
--- @tparam table published `file`, `sha256` (its beginning), `url` (folder it is published in) or `source` (where else it
--- comes from, in words), `head`: the names of the last layer's parameters
+-- @tparam table published `file`, `sha256` (its beginning), `url` (folder it is published in) or `source` (where else
+-- it comes from, in words), `head`: the names of the last layer's parameters, `mean` and `std` of the pixels they were
+-- trained with, which become the model's `preprocess`
 -- @treturn Module model
 function pretrained.apply(where, model, o, published)
   if o.pretrained then
     local path = o.pretrained == true and pretrained.find(where, published) or o.pretrained
     local state = core.load(path)
     model:load_state_dict(fit_head(where, model, state, published))
+    model.preprocess = preprocess { { "normalize", mean = published.mean, std = published.std } }
   end
   if o.freeze == "backbone" then
-    local head = {}
-    for _, name in ipairs(published.head) do
-      head[name] = true
-    end
     model:freeze()
     model:get(published.head[1]:match("^(.*)%.[^.]*$")):unfreeze()
   end
