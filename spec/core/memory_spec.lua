@@ -68,7 +68,8 @@ describe("memory", function()
     assert.error_matches(function() mt.zeros(rows, 1 << 20) end, "out of memory: cannot allocate %d+%.0 MiB %(")
     assert.error_matches(function() mt.rand(1, 1 << 20):index(mt.ones(rows):to("int32")) end, "out of memory")
     assert.equal(3.0, mt.ones(3):sum():item())
-    assert.is_true(mt.memory().peak_resident - before.resident < 200 * 2 ^ 20)
+    -- the peak is of the process's whole life, so what earlier specs took counts too
+    assert.is_true(mt.memory().peak_resident <= math.max(before.peak_resident, before.resident + 200 * 2 ^ 20))
   end)
 
   it("says what the process holds", function()
