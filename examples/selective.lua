@@ -56,12 +56,12 @@ end
 --- A name for titles: the folder's own, without the way to it.
 local function folder_title(path) return ("images in %s"):format(path:match("([^/]+)/*$") or path) end
 
-local function same_classes(a, b) return table.concat(a.class_names, "\n") == table.concat(b.class_names, "\n") end
-
 --- A folder of images: DIR/train and DIR/test where they are there, else DIR with a random test split.
 local function image_folder(o)
   if not o.data then error("--data: the folder of the images expected with --dataset folder", 0) end
-  local function read(folder) return mt.data.image_folder { root = folder, size = o.size } end
+  local function read(folder, class_names)
+    return mt.data.image_folder { root = folder, size = o.size, class_names = class_names }
+  end
   if not (mt.file_exists(o.data .. "/train") and mt.file_exists(o.data .. "/test")) then
     local all = read(o.data)
     local count = math.floor(TEST_SHARE * mt.data.size(all) + 0.5)
@@ -71,11 +71,8 @@ local function image_folder(o)
       mt.data.size(all), TEST_SEED)
     return train, test, { share = TEST_SHARE, seed = TEST_SEED }
   end
-  local train, test = read(o.data .. "/train"), read(o.data .. "/test")
-  if not same_classes(train, test) then
-    error(("'%s': train has the classes %s, test has %s"):format(o.data, table.concat(train.class_names, ", "),
-      table.concat(test.class_names, ", ")), 0)
-  end
+  local train = read(o.data .. "/train")
+  local test = read(o.data .. "/test", train.class_names)
   train.name, test.name = folder_title(o.data), folder_title(o.data)
   return train, test
 end
