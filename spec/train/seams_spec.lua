@@ -53,8 +53,8 @@ describe("mt.train", function()
       local function by_hand(model, batch)
         local logits = model(batch.images)
         return mt.cross_entropy(logits, batch.labels, {
-          weight = weights.class_weights and mt.tensor(weights.class_weights), label_smoothing = weights.label_smoothing,
-          ignore_index = weights.ignore_index,
+          weight = weights.class_weights and mt.tensor(weights.class_weights),
+          label_smoothing = weights.label_smoothing, ignore_index = weights.ignore_index,
         }), logits
       end
       local found = weights_of(weights)
@@ -62,7 +62,8 @@ describe("mt.train", function()
       assert.not_equal(weights_of {}, found, option)
     end
     assert.equal(weights_of { class_weights = { 1, 3 } }, weights_of { class_weights = mt.tensor { 1, 3 } })
-    assert.error_matches(function() weights_of { class_weights = { 1, 2, 3 } } end, "weight has shape {3}, expected {2}")
+    local function too_many() weights_of { class_weights = { 1, 2, 3 } } end
+    assert.error_matches(too_many, "weight has shape {3}, expected {2}")
   end)
 
   it("gives the objective records and a state that lasts", function()
