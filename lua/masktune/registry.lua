@@ -6,6 +6,7 @@
 -- @module masktune.registry
 local check = require "masktune.check"
 local core = require "masktune.core"
+local words = require "masktune.words"
 
 --- The file names, without ".lua", in the folder `place` of every folder that package.path names.
 local function files_of(place)
@@ -145,8 +146,9 @@ function registry.get(entries, name, where, what)
   end
   local entry = type(name) == "string" and entries[name] or nil
   if entry ~= nil then return entry end
-  check.fail("%s: %s: %s expected (one of %s), got %s", where, what, meta.kind,
-    table.concat(registry.names(entries), ", "), check.describe(name))
+  local names = registry.names(entries)
+  check.fail("%s: %s: %s expected (one of %s), got %s%s", where, what, meta.kind, table.concat(names, ", "),
+    check.describe(name), words.suggestion(name, names))
 end
 
 return registry
