@@ -132,6 +132,7 @@ local progress = {}
 -- `terminal` (whether the stream is one; asked of the system for io.stderr, else false),
 -- `clock` (a function that gives seconds; mt.clock), `width` (a function that gives the terminal's columns)
 -- @treturn Progress
+-- @function progress
 function progress.new(options)
   local o = check.options("mt.progress", options, {
     total = { type = "integer", min = 0 },

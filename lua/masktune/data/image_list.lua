@@ -10,7 +10,7 @@ local image_list = {}
 
 local FILES_PER_CALL = 512 -- between two looks at whether to stop
 
---- The options that every data set of image files has.
+-- The options that every data set of image files has.
 image_list.schema = {
   channels = { choices = { 1, 3 }, default = 3 },
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
