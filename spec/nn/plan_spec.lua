@@ -54,7 +54,8 @@ describe("the plan of a container", function()
     local y = model(x):detach()
     assert.is_true(relative(y, apart(twin, x):detach()) < 1e-5)
     assert.equal(fresh(x):detach():bytes(), y:bytes())
-    for name, buffer in fresh:named_buffers() do assert.equal(buffer:bytes(), model:state_dict()[name]:bytes(), name) end
+    local state = model:state_dict()
+    for name, buffer in fresh:named_buffers() do assert.equal(buffer:bytes(), state[name]:bytes(), name) end
     return y
   end
 
