@@ -96,7 +96,7 @@ MT_FORWARD(clamp, clamp_value(s, x))
 static void clamp_backward(const mt_scalars *s, float *dx, const float *x, const float *dy, int64_t n) {
   const float low = (float)s->first, high = (float)s->second;
   if (s->first != -INFINITY && s->second != INFINITY) {
-    for (int64_t i = 0; i < n; i++) dx[i] = (x[i] > low) & (x[i] < high) ? dy[i] : 0.0f;
+    mt_kernels->clamp_backward(dx, x, dy, low, high, n);
     return;
   }
   const bool any_below = s->first == -INFINITY, any_above = s->second == INFINITY;
