@@ -34,3 +34,11 @@ void MT_KERNEL(relu_backward)(float *dx, const float *y, const float *dy, int64_
 #pragma GCC ivdep
   for (int64_t i = 0; i < n; i++) dx[i] = y[i] <= 0.0f ? 0.0f : dy[i];
 }
+
+void MT_KERNEL(clamp_backward)(float *dx, const float *x, const float *dy, float low, float high, int64_t n) {
+#pragma GCC ivdep
+  for (int64_t i = 0; i < n; i++) {
+    const float grad = dy[i];
+    dx[i] = x[i] > low && x[i] < high ? grad : 0.0f;
+  }
+}

@@ -92,13 +92,16 @@ static float clamp_value(const mt_scalars *s, float x) {
 }
 
 MT_FORWARD(clamp, clamp_value(s, x))
-/* Strictly inside, as in PyTorch 2.15; an infinite end is no end. */
-static bool passes_clamp(const mt_scalars *s, float x) {
-  const bool above = s->first == -INFINITY || x > (float)s->first;
-  return above && (s->second == INFINITY || x < (float)s->second);
+/* Strictly inside, as in PyTorch 2.15; an infinite end is no end (and lets NaN through). */
+static void clamp_backward(const mt_scalars *s, float *dx, const float *x, const float *dy, int64_t n) {
+  const float low = (float)s->first, high = (float)s->second;
+  if (s->first != -INFINITY && s->second != INFINITY) {
+    mt_kernels->clamp_backward(dx, x, dy, low, high, n);
+    return;
+  }
+  const bool any_below = s->first == -INFINITY, any_above = s->second == INFINITY;
+  for (int64_t i = 0; i < n; i++) dx[i] = (any_below | (x[i] > low)) & (any_above | (x[i] < high)) ? dy[i] : 0.0f;
 }
-
-MT_BACKWARD(clamp, passes_clamp(s, saved) ? dy : 0.0f)
 
 MT_FORWARD(pow, s->first == 2.0 ? x * x : powf(x, (float)s->first))
 MT_BACKWARD(pow, s->first == 0.0   ? 0.0f
