@@ -251,6 +251,49 @@ def mmd_distance(a, b):
     return kernel(a, a) + kernel(b, b) - 2 * kernel(a, b)
 
 
+def cnc(data, start, weight=0.6, temperature=0.5):
+    """The net that shows the shortcut is the one at the start."""
+    with torch.no_grad():
+        answers = Net(start)(data["x"]).argmax(1)
+
+    def loss(net, batch, step):
+        features, y, answer = net.features(batch["x"]), batch["y"], answers[batch["indices"]]
+        z, terms = F.normalize(features, dim=1), []
+        for i in range(len(y)):
+            positive = [j for j in range(len(y)) if y[j] == y[i] and answer[j] != answer[i]]
+            negative = [j for j in range(len(y)) if y[j] != y[i] and answer[j] == answer[i]]
+            if positive:
+                total = torch.stack([(z[i] @ z[j] / temperature).exp() for j in positive + negative]).sum()
+                terms.append(torch.stack([-((z[i] @ z[j] / temperature).exp() / total).log() for j in positive]).mean())
+        contrast = torch.stack(terms).mean() if terms else 0.0
+        return weight * contrast + (1 - weight) * F.cross_entropy(net.head(features), y)
+
+    return loss
+
+
+def divdis(data, start, diversity=2.0, prior=3.0):
+    """The target batch is always the first one."""
+    second = {name: torch.tensor(data["second_" + name], dtype=DTYPE, requires_grad=True) for name in ("weight", "bias")}
+    optimizer = torch.optim.SGD(second.values(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    shares = torch.bincount(data["y"]).to(DTYPE) / COUNT
+
+    def loss(net, batch, step):
+        if step:
+            optimizer.step()  # with the gradients that the first head's backward pass left
+        optimizer.zero_grad()
+        target = net.features(data["x"][:BATCH])
+        heads = [net.head, lambda f: F.linear(f, second["weight"], second["bias"])]
+        p, q = (head(target).softmax(1) for head in heads)
+        joint = torch.einsum("ni,nj->ij", p, q) / BATCH
+        information = (joint * (joint / torch.outer(p.mean(0), q.mean(0))).log()).sum()
+        divergence = sum((r.mean(0) * (r.mean(0) / shares).log()).sum() for r in (p, q)) / 2
+        features = net.features(batch["x"])
+        known = sum(F.cross_entropy(head(features), batch["y"]) for head in heads) / 2
+        return known + diversity * information + prior * divergence
+
+    return loss
+
+
 CASES = {
     "erm": erm, "groupdro": groupdro,
     "groupdro_adjusted": lambda data, start: groupdro(data, start, adjustment=1.5),
@@ -259,6 +302,7 @@ CASES = {
     "class_balanced": weighted("y", lambda n: (1 - 0.9) / (1 - 0.9**n)),
     "reweight": weighted("group", lambda n: 1 / n), "reweight_sqrt": weighted("group", lambda n: n**-0.5),
     "mixup": mixup, "lisa": lisa, "lff": lff, "irm": irm,
+    "cnc": cnc, "divdis": divdis,
     "coral": aligned(coral_distance, 2, 0.7), "mmd": aligned(mmd_distance, 1, 0.7),
 }
 
@@ -283,6 +327,77 @@ def run(factory, data, weights):
     return losses, first, net.weights
 
 
+# ---- groups ----
+
+
+def eiil(data, start, steps=60, lr=0.05):
+    """The logits of the soft assignments after some steps of Adam, for the net at the start."""
+    logits, w = Net(start)(data["x"]).detach(), torch.tensor(data["assignments"], dtype=DTYPE, requires_grad=True)
+    scale = torch.ones((), dtype=DTYPE, requires_grad=True)
+    adam = torch.optim.Adam([w], lr=lr)
+    each = each_loss(logits * scale, data["y"])
+    for _ in range(steps):
+        adam.zero_grad()
+        penalties = [torch.autograd.grad((each * share).mean(), scale, create_graph=True, retain_graph=True)[0] ** 2
+                     for share in (w.sigmoid(), 1 - w.sigmoid())]
+        (-torch.stack(penalties).mean()).backward(inputs=[w])
+        adam.step()
+    return w.detach().numpy().astype(np.float32)
+
+
+def xrm(data, start):
+    """For each image whether the net that did not learn it is wrong at the end, and the labels as they then are."""
+    nets = [Net(start), Net(start)]
+    optimizers = [net.optimizer() for net in nets]
+    first = torch.zeros(COUNT, dtype=torch.bool)
+    first[data["order"][: COUNT // 2]] = True
+    labels, step = data["y"].clone(), 0
+    for _ in range(EPOCHS):
+        for begin in range(0, COUNT, BATCH):
+            rows = torch.arange(begin, begin + BATCH)
+            a, b = nets[0](data["x"][rows]), nets[1](data["x"][rows])
+            mine = first[rows][:, None]
+            own, held_out = torch.where(mine, a, b), torch.where(mine, b, a)
+            each = each_loss(own, labels[rows])
+            loss = sum(each[labels[rows] == c].mean() for c in labels[rows].unique())
+            for optimizer in optimizers:
+                optimizer.zero_grad()
+            loss.backward()
+            p, answer = held_out.detach().softmax(1).max(1)
+            chance = (p - 1 / CLASSES) * CLASSES / (CLASSES - 1)
+            labels[rows] = torch.where(data["uniforms"][step] < chance, answer, labels[rows])
+            for optimizer in optimizers:
+                optimizer.step()
+            step += 1
+    with torch.no_grad():
+        held_out = torch.where(first[:, None], nets[1](data["x"]), nets[0](data["x"]))
+    return (held_out.argmax(1) != data["y"]).numpy().astype(np.int32) + 1, labels.numpy().astype(np.int32) + 1
+
+
+def ssa(data, start, confidence=0.4):
+    """The net for groups: it learns from the second half of a random order, with groups known of the first half."""
+    groups = CLASSES * ATTRIBUTES
+    weights = {**start, "head.weight": data["third_weight"], "head.bias": data["third_bias"]}
+    net = Net(weights)
+    optimizer = net.optimizer()
+    known, others = data["order"][: COUNT // 2], data["order"][COUNT // 2:]
+    allowed = torch.full((CLASSES, groups), -torch.inf, dtype=DTYPE)
+    for i in known:
+        allowed[data["y"][i], data["group"][i]] = 0
+    for _ in range(EPOCHS):
+        for rows in others.split(BATCH):
+            labelled = known[:BATCH]
+            sure = F.cross_entropy(net(data["x"][labelled]) + allowed[data["y"][labelled]], data["group"][labelled])
+            logits = net(data["x"][rows]) + allowed[data["y"][rows]]
+            p, answer = logits.detach().softmax(1).max(1)
+            chosen = p >= confidence
+            loss = sure + (F.cross_entropy(logits[chosen], answer[chosen]) if chosen.any() else 0.0)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return flat(net.weights)
+
+
 def flat(tensors):
     return np.concatenate([tensors[name].detach().numpy().reshape(-1) for name in sorted(tensors)]).astype(np.float32)
 
@@ -292,14 +407,24 @@ def compute(rng):
     steps = EPOCHS * COUNT // BATCH
     stored["shares"] = rng.beta(2, 2, steps).astype(np.float32)
     stored["orders"] = np.stack([rng.permutation(BATCH) for _ in range(steps)]).astype(np.int32) + 1
+    for name, outputs in (("second", CLASSES), ("third", CLASSES * ATTRIBUTES)):
+        stored[name + "_weight"] = rng.normal(0, 0.4, (outputs, 8)).astype(np.float32)
+        stored[name + "_bias"] = rng.normal(0, 0.1, outputs).astype(np.float32)
+    stored["assignments"] = rng.normal(0, 1, COUNT).astype(np.float32)
+    stored["uniforms"] = rng.random((steps, BATCH)).astype(np.float32)
+    stored["order"] = rng.permutation(COUNT).astype(np.int32) + 1
     data = {"x": torch.tensor(stored["images"], dtype=DTYPE).permute(0, 3, 1, 2), "y": torch.tensor(stored["labels"]).long() - 1,
             "attribute": torch.tensor(stored["attribute"]).long() - 1, "group": torch.tensor(stored["group"]).long() - 1,
-            "shares": torch.tensor(stored["shares"], dtype=DTYPE), "orders": torch.tensor(stored["orders"]).long() - 1}
+            "shares": torch.tensor(stored["shares"], dtype=DTYPE), "orders": torch.tensor(stored["orders"]).long() - 1,
+            "order": torch.tensor(stored["order"]).long() - 1, "uniforms": torch.tensor(stored["uniforms"], dtype=DTYPE),
+            **{name: stored[name] for name in stored if name[:6] in ("second", "third_", "assign")}}
     result = {**stored, **{f"start/{name}": w for name, w in weights.items()}}
     for name, factory in CASES.items():
         losses, first, last = run(factory, data, weights)
         result[f"{name}/losses"] = np.array(losses, dtype=np.float32)
         result[f"{name}/gradient"], result[f"{name}/weights"] = flat(first), flat(last)
+    result["eiil/logits"], result["ssa/weights"] = eiil(data, weights), ssa(data, weights)
+    result["xrm/part"], result["xrm/labels"] = xrm(data, weights)
     return result
 
 

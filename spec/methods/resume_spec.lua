@@ -37,6 +37,7 @@ end
 
 --- Options that make the tiny runs exercise what a method can do.
 local options = {
+  eiil = { steps = 50 },
   irm = { environments = "attribute", warmup_steps = 5 },
   masktune = { k = 1 },
 }

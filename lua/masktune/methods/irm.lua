@@ -1,12 +1,12 @@
 --- IRM (Arjovsky et al. 2019): beside the loss, a penalty where a single scale of the logits is not the best in every
 -- environment at once: the product of the losses' derivatives by the scale over the even and the odd images of each
--- environment in the batch (unbiased, DomainBed's form). For cross-entropy the derivative at 1 is
--- sum_c (p_c - y_c) z_c, so one backward pass does.
+-- environment in the batch (unbiased, DomainBed's form).
 -- DomainBed makes a new optimiser when the penalty sets in; here the momentum goes on. As in the authors' code the loss
 -- is divided by the penalty's weight where that is above 1, so that steps do not grow.
 local core = require "masktune.core"
 local groups = require "masktune.data.groups"
 local objective = require "masktune.objective"
+local scale_gradients = require "masktune.recipe.scale_gradients"
 local training = require "masktune.recipe.training"
 
 local schema = {
@@ -15,13 +15,6 @@ local schema = {
   warmup_steps = { type = "integer", min = 0, default = 500 },
   environments = { type = "string", optional = true },
 }
-
---- Each image's derivative of the cross-entropy by the logits' scale.
-local function scale_gradients(logits, labels)
-  local classes = core.arange(1, logits:size(2) + 1, "int32"):reshape(1, -1)
-  local truth = labels:reshape(-1, 1):eq(classes):to("float32")
-  return ((logits:softmax(2) - truth) * logits):sum(2)
-end
 
 --- Positions of each environment's images in a batch: environment -> {odd places, even places}.
 local function halves_of(column)

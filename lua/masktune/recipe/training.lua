@@ -1,7 +1,9 @@
 --- Training from scratch with an objective, a sampler or a data set of the method's own: what the methods that do no
 -- more than train have in common. Their runs are kept among the stages under the digest of the method's options.
 -- @module masktune.recipe.training
+local check = require "masktune.check"
 local checkpoint = require "masktune.checkpoint"
+local dataset = require "masktune.data.dataset"
 local erm = require "masktune.recipe.erm"
 local optimizers = require "masktune.train.optimizer"
 local tables = require "masktune.tables"
@@ -20,9 +22,13 @@ local function option_text(value)
   return "{" .. table.concat(texts, ", ") .. "}"
 end
 
---- A method's options as settings.
-local function settings_of(o, schema)
-  local settings = { seed = o.seed }
+--- A method's options as settings; and what is known of each training image, found groups among it.
+local function settings_of(o, set, schema)
+  local known = {}
+  for name, value in pairs(set) do
+    if check.is_tensor(value) and name ~= dataset.input(set) then known[name] = value end
+  end
+  local settings = { seed = o.seed, known = checkpoint.digest(known) }
   for name in pairs(schema) do
     if name ~= "weights" then settings[name] = option_text(o[name]) end
   end
@@ -80,13 +86,37 @@ function training.train(model, o, context, plan)
     if name == "objective" or name == "sampler" then names[#names + 1] = name end
   end
   training.refuse(o, context, names)
-  local settings = tables.merged(settings_of(o, plan.schema), plan.settings or {})
+  local settings = tables.merged(settings_of(o, own.train or o.train, plan.schema), plan.settings or {})
   return erm.run(model, tables.merged(tables.picked(o, erm.schema), {
     checkpoint = context.stages:path("train-" .. plan.name, settings),
     attached = tables.merged(o.attached, plan.attached or {}),
     after_step = training.both(plan.after_step, o.after_step),
     label = plan.name,
   }, own))
+end
+
+--- The option of methods that begin with a net whose answers show the shortcut.
+training.first_schema = { first_epochs = { type = "integer", min = 1, optional = true } }
+
+--- That net: ERM of `first_epochs`, or where that is not given the ERM that methods share. The model stays as it is.
+-- @tparam Module model
+-- @tparam table o
+-- @tparam table context
+-- @tparam[opt] integer epochs instead of o.first_epochs
+-- @treturn Module
+function training.first(model, o, context, epochs)
+  epochs = epochs or o.first_epochs
+  if epochs then
+    local net = model:clone()
+    training.train(net, tables.without(o, { "first_epochs" }), context, {
+      name = "first", schema = {}, settings = { epochs = epochs }, epochs = epochs,
+    })
+    return net
+  end
+  local start, net = model:clone(), model:clone()
+  net:load_state_dict(context.erm().last.model)
+  model:load_state_dict(start:state_dict())
+  return net
 end
 
 --- The result of a method that ended with a training.
