@@ -327,6 +327,46 @@ def run(factory, data, weights):
     return losses, first, net.weights
 
 
+# ---- last layers ----
+
+
+def balanced_rows(group):
+    """The first images of each group, as many as the smallest has."""
+    least = int(torch.bincount(group).min())
+    return torch.cat([torch.nonzero(group == g)[:least, 0] for g in group.unique()]).sort().values
+
+
+def afr(data, start, gamma=3.0, l2=0.1, steps=40, lr=0.2):
+    net = Net(start)
+    features, y = net.features(data["x"]).detach(), data["y"]
+    p = net(data["x"]).softmax(1).gather(1, y[:, None])[:, 0].detach()
+    mu = torch.exp(-gamma * p) / torch.bincount(y)[y]
+    mu = mu / mu.sum()
+    theta = [net.weights["head.weight"], net.weights["head.bias"]]
+    before = [t.detach().clone() for t in theta]
+    sgd = torch.optim.SGD(theta, lr=lr)
+    for _ in range(steps):
+        loss = (mu * each_loss(net.head(features), y)).sum() + l2 * sum((t - b).pow(2).sum() for t, b in zip(theta, before))
+        sgd.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(theta, 1.0)
+        sgd.step()
+    return flat(net.weights)
+
+
+def dfr(data, start, rows, c=2.0):
+    """Probabilities of all images by L1 logistic regression on balanced rows, by plain proximal gradient descent."""
+    features = Net(start).features(data["x"]).detach()
+    mean, std = features[rows].mean(0), features[rows].std(0, unbiased=False)
+    x, truth = (features - mean) / std, F.one_hot(data["y"], CLASSES).to(DTYPE)
+    w, b, rate, l1 = torch.zeros(CLASSES, 8, dtype=DTYPE), torch.zeros(CLASSES, dtype=DTYPE), 0.1, 1 / (c * len(rows))
+    for _ in range(40000):
+        off = ((x[rows] @ w.T + b).softmax(1) - truth[rows]) / len(rows)
+        w, b = w - rate * off.T @ x[rows], b - rate * off.sum(0)
+        w = w.sign() * (w.abs() - rate * l1).clamp(min=0)
+    return (x @ w.T + b).softmax(1).numpy().astype(np.float32)
+
+
 # ---- groups ----
 
 
@@ -424,6 +464,9 @@ def compute(rng):
         result[f"{name}/losses"] = np.array(losses, dtype=np.float32)
         result[f"{name}/gradient"], result[f"{name}/weights"] = flat(first), flat(last)
     result["eiil/logits"], result["ssa/weights"] = eiil(data, weights), ssa(data, weights)
+    rows = balanced_rows(data["group"])
+    result["rows"], result["afr/weights"] = rows.numpy().astype(np.int32) + 1, afr(data, weights)
+    result["dfr/probabilities"] = dfr(data, weights, rows)
     result["xrm/part"], result["xrm/labels"] = xrm(data, weights)
     return result
 

@@ -200,4 +200,22 @@ describe("what PyTorch computed (spec/golden/methods.py)", function()
     end)
     near(golden["ssa/weights"], spread, "weights after six steps")
   end)
+
+  it("agrees with AFR's last layer", function()
+    local model = net()
+    mt.methods.afr(model, train_options {
+      initial = net():state_dict(), val = data(), fit_on = "val", gamma = 3, l2 = 0.1, head_steps = 40, head_lr = 0.2,
+    })
+    near(golden["afr/weights"], flat(model:state_dict()), "weights after forty steps")
+  end)
+
+  it("agrees with DFR's last layer", function()
+    local model = net()
+    mt.methods.dfr(model, train_options {
+      initial = net():state_dict(), val = mt.data.subset(data(), golden.rows), c = { 2 }, heads = 2,
+    })
+    model:eval()
+    local p = mt.no_grad(model, golden.images):softmax(2)
+    assert.is_true((p - golden["dfr/probabilities"]):abs():max():item() < 2e-4)
+  end)
 end)

@@ -37,6 +37,7 @@ end
 
 --- Options that make the tiny runs exercise what a method can do.
 local options = {
+  dfr = { c = { 1 }, heads = 1 },
   eiil = { steps = 50 },
   irm = { environments = "attribute", warmup_steps = 5 },
   masktune = { k = 1 },
