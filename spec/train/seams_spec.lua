@@ -209,7 +209,7 @@ describe("mt.train", function()
       return text
     end
     local text = message { objective = "hinge" }
-    assert.truthy(text:find("option 'objective': loss expected (one of cross_entropy, focal", 1, true))
+    assert.truthy(text:find("option 'objective': loss expected (one of balanced_softmax, cross_entropy", 1, true))
     assert.truthy(message({ objective = function() return 3 end }):find("the loss is 3 in epoch 1, step 1", 1, true))
     text = message { objective = function(model, batch) return model(batch.images) end }
     assert.truthy(text:find("the loss has shape {8,2}", 1, true))
