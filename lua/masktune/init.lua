@@ -35,6 +35,7 @@ local parts = {
   explain = "masktune.explain",
   cam_quality = "masktune.cam_quality",
   help = "masktune.help",
+  show = "masktune.show",
 }
 masktune._modules = parts -- for masktune.help
 
