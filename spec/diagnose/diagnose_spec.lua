@@ -24,7 +24,7 @@ end
 
 local function sticker_net(options)
   local function set(count, seed)
-    return stickers.data(mt.tables.merged({ count = count, seed = seed, size = 32 }, options))
+    return stickers.data(mt.tables.merged({ count = count, seed = seed, size = 40 }, options))
   end
   mt.manual_seed(1)
   local model = mt.models.resnet20 { classes = 2 }
@@ -66,7 +66,7 @@ describe("mt.diagnose", function()
     local found = sticker_net { place = "corner" }
     local expected = "^leans on: bottom%-right corner %(yellow%), %d+ %% of class cross$"
     assert.truthy(found.verdict:find(expected), found.verdict)
-    assert.is_true(found.classes[1].carried > 0.3 + found.classes[1].carried_random, tostring(found))
+    assert.is_true(found.classes[1].carried > 0.2 + found.classes[1].carried_random, tostring(found))
   end)
 
   it("raises no alarm on photos without stickers", function()

@@ -234,7 +234,8 @@ local function diagnose(_, model, set, options)
     rows[#rows + 1] = look_at_class(model, set, found, class, members[class], others[class], o)
   end
   return setmetatable(verdict.of_all(rows, {
-    accuracy = found.accuracy, color_share = color_share(model, set, found, o), side = side, count = #found.answers, name = set.name,
+    accuracy = found.accuracy, color_share = color_share(model, set, found, o), side = side, count = #found.answers,
+    name = set.name,
   }), Diagnosis)
 end
 
