@@ -33,6 +33,7 @@ local parts = {
   explain = "masktune.explain",
   cam_quality = "masktune.cam_quality",
   diagnose = "masktune.diagnose",
+  onnx = "masktune.onnx",
 }
 
 for name, value in pairs(core) do
