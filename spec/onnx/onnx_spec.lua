@@ -72,7 +72,8 @@ describe("an ONNX file", function()
   end
 
   it("is refused for layers that are not written, and for what is no module", function()
-    local ok, message = pcall(mt.onnx.export, "/tmp/never.onnx", nn.Sequential { nn.Softplus() }, { size = { 8, 8, 3 } })
+    local softplus = nn.Sequential { nn.Softplus() }
+    local ok, message = pcall(mt.onnx.export, "/tmp/never.onnx", softplus, { size = { 8, 8, 3 } })
     assert.is_false(ok)
     assert.equal("mt.onnx.export: layer '0' is a Softplus, which is not written", message)
     assert.has_error(function() mt.onnx.export("/tmp/never.onnx", {}, { size = { 8, 8, 3 } }) end)

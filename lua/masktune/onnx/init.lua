@@ -31,8 +31,8 @@ local function normalise(graph, value, preprocess, channels)
 end
 
 --- Writes a net of the core's modules (those of mt.models are) as an ONNX file. Its input `images` is float32 {N,C,H,W}
--- with values in [0,1] (the model's normalisation is in the file), its output `logits` {N,k}; N is free. It computes what
--- the model computes in eval mode.
+-- with values in [0,1] (the model's normalisation is in the file), its output `logits` {N,k}; N is free. It computes
+-- what the model computes in eval mode.
 -- @string path
 -- @tparam Module model
 -- @tparam table options `size`: {height, width, channels} of the images; `class_names`, which go into the file's
