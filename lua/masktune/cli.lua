@@ -3,7 +3,7 @@
 local core = require "masktune.core"
 local interrupt = require "masktune.interrupt"
 local registry = require "masktune.registry"
-local words = require "masktune.words"
+local suggestion = require("masktune.words").suggestion
 
 local cli = {}
 
@@ -161,7 +161,7 @@ local function refuse_unknown(options, name)
   for known in pairs(options) do
     names[#names + 1] = known
   end
-  fail("unknown option '%s'%s (--help lists them)", name, words.suggestion(name, names))
+  fail("unknown option '%s'%s (--help lists them)", name, suggestion(name, names))
 end
 
 --- Takes what is no option.
@@ -231,14 +231,14 @@ end
 -- ---- folders ----
 
 local LOCK = ".masktune.lock"
-local locks = {} -- held until the process ends
+cli.locks = {} -- held until the process ends
 
 --- Takes the folder for this process alone.
 local function lock(folder)
   local path = folder .. "/" .. LOCK
   local held = core.lock_file(path)
   if not held then error(("--out: another process is at work in '%s'"):format(folder), 0) end
-  locks[path] = held
+  cli.locks[path] = held
 end
 
 --- The names in a folder, but for the lock and what file systems make.

@@ -36,6 +36,8 @@ local parts = {
   cam_quality = "masktune.cam_quality",
   help = "masktune.help",
   show = "masktune.show",
+  diagnose = "masktune.diagnose",
+  onnx = "masktune.onnx",
 }
 masktune._modules = parts -- for masktune.help
 

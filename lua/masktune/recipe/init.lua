@@ -28,6 +28,7 @@ local tables = require "masktune.tables"
 -- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of
 --   which the one with the best score on the validation split is kept, among those that are still sound on it as it is.
 --   The score needs no group labels: masktune.recipe.judges)
+-- * `finetune_steps` (1): fine-tuning is an epoch, or as many whole epochs as this many steps need
 -- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
 --   masktune.recipe.search)
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)

@@ -17,6 +17,7 @@ local masking = {}
 masking.finetune_schema = {
   finetune_from = { choices = { "best", "last" }, default = "last" },
   finetune_lr = { choices = { "last", "auto" }, type = "number", above = 0, default = "last" },
+  finetune_steps = { type = "integer", min = 1, default = 1 },
   auto = { type = "table", default = {} },
   carry_momentum = { type = "boolean", default = true },
 }
@@ -96,6 +97,7 @@ local function finetune_settings(o, kind, heat)
     sampler = checkpoint.text(o.sampler),
     candidates_k = table.concat(o.ks, " "),
     judged_by = judges.name,
+    finetune_steps = o.finetune_steps,
   })
 end
 

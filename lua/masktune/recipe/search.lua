@@ -8,6 +8,7 @@
 -- than half of what its start knew, is not sound, however well it does on masked images.
 -- @module masktune.recipe.search
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
 local judges = require "masktune.recipe.judges"
@@ -142,20 +143,27 @@ local function add(state, row, last, only)
   state.kept = kept
 end
 
+--- An epoch, or as many as `finetune_steps` steps need: an epoch of a small set is too few of them to learn anything.
+local function epochs_of(stage)
+  local o = stage.options
+  return math.max(1, math.ceil(o.finetune_steps * o.batch / dataset.count(stage.train)))
+end
+
 --- Fine-tunes one candidate: its row of results and its state.
 local function try(model, stage, candidate, masked, jury)
   local started = core.clock()
   local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.passed), {
     lr = candidate.lr,
     start = stage.start,
-    epochs = 1,
+    epochs = epochs_of(stage),
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
   local row = tables.merged(candidate, judges.measure(model, jury), look_unmasked(model, stage), {
     iteration = stage.iteration,
-    train_loss = run.history[1].train_loss,
-    train_accuracy = run.history[1].train_accuracy,
+    epochs = #run.history,
+    train_loss = run.history[#run.history].train_loss,
+    train_accuracy = run.history[#run.history].train_accuracy,
   })
   row.seconds = core.clock() - started
   return row, run.last

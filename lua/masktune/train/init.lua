@@ -249,8 +249,8 @@ local function run_epoch(run, model, batches, o)
   run.epoch = run.epoch + 1
   run.lr = o.schedule:lr(run.epoch)
   o.optimizer:set_lr(run.lr)
-  local row, bar = { epoch = run.epoch }, nil
-  row.train_loss, row.train_accuracy, bar = train_epoch(run, model, batches, o)
+  local loss, accuracy, bar = train_epoch(run, model, batches, o)
+  local row = { epoch = run.epoch, train_loss = loss, train_accuracy = accuracy }
   row.lr = run.lr
   local last = { model = model:state_dict(), optimizer = o.optimizer:state_dict() }
   check_weights(last.model, row)

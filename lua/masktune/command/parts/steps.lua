@@ -1,0 +1,227 @@
+--- The steps of a run: training, diagnosis, fine-tuning, evaluation. Each reads what the ones before it left in the
+-- run's folder, and leaves what it found.
+-- @module masktune.command.parts.steps
+local core = require "masktune.core"
+local data = require "masktune.data"
+local dataset = require "masktune.data.dataset"
+local diagnose = require "masktune.diagnose"
+local evaluate = require "masktune.evaluate"
+local json = require "masktune.json"
+local layer = require "masktune.command.parts.layer"
+local nets = require "masktune.command.parts.nets"
+local photos = require "masktune.command.parts.photos"
+local progress = require "masktune.progress"
+local rates = require "masktune.command.parts.rates"
+local recipe = require "masktune.recipe"
+local selective = require "masktune.selective"
+local story = require "masktune.command.parts.story"
+local tables = require "masktune.tables"
+
+local steps = {}
+
+local MANY = 5000 -- training images from which batches are larger
+local PATIENCE = 5 -- epochs
+
+-- ---- training ----
+
+local function first_image(set, model)
+  local image = dataset.inputs(set):narrow(1, 1, 1)
+  image = image:dtype() == "uint8" and image:to("float32") / 255 or image
+  return model.preprocess and model.preprocess(image) or image
+end
+
+--- What the command line left open, decided for these images.
+local function settle(run, o)
+  local settings, sets = run.settings, run:sets()
+  local model, name, pretrained = nets.first {
+    net = o.net, pretrained = o.pretrained, size = settings.size, classes = settings.classes, seed = settings.seed,
+  }
+  settings.net, settings.published = name, pretrained
+  settings.epochs = o.epochs or pretrained and 12 or 30
+  settings.batch = o.batch or data.size(sets.train) >= MANY and 128 or 32
+  settings.batch = math.min(settings.batch, data.size(sets.train))
+  settings.preprocess = model.preprocess and json.array(model.preprocess.steps)
+  local fine, rows, columns = layer.fine(model, first_image(sets.train, model))
+  settings.layer, settings.cells = fine, json.array { rows, columns }
+  for split, set in pairs { train = sets.train, val = sets.val, test = sets.test } do
+    settings[split .. "_images"] = data.size(set)
+  end
+  core.save(run:path "stages/start.safetensors", model:state_dict())
+  settings.lr = o.lr or rates.search(model, sets, { batch = settings.batch, pretrained = pretrained,
+    seed = settings.seed })
+  run:save_settings()
+  return model
+end
+
+--- The net as it was before training.
+local function start_of(run) return nets.saved(run.settings, core.load(run:path "stages/start.safetensors")) end
+
+--- Options that training and fine-tuning share.
+local function shared_options(run)
+  local settings, sets = run.settings, run:sets()
+  return {
+    train = sets.train, val = sets.val, epochs = settings.epochs, batch = settings.batch, lr = settings.lr,
+    seed = settings.seed, settings = { net = settings.net, size = settings.size }, patience = PATIENCE,
+  }
+end
+
+local function erm(run, model)
+  return recipe.erm(model, tables.merged(shared_options(run), {
+    checkpoint = run:path "stages/erm.safetensors", resume = true,
+  }))
+end
+
+--- Trains the net, or goes on with it.
+-- @tparam Project run
+-- @tparam table o values of the command line
+-- @treturn table what training.json holds
+function steps.train(run, o)
+  local sets = run:sets()
+  for _, line in ipairs(photos.warnings(sets)) do
+    progress.note("%s", line)
+  end
+  local model = run.settings.lr and start_of(run) or settle(run, o)
+  model.cam_layer = run.settings.layer
+  local first = erm(run, model)
+  core.save(run:path "initial.safetensors", first.best.model)
+  local found = { history = json.array(first.history), best_epoch = first.best.epoch, lr = run.settings.lr,
+    accuracy = first.best.accuracy }
+  run:write("training.json", found)
+  return found
+end
+
+-- ---- diagnosis ----
+
+--- The fields of a diagnosis that go into a file.
+local function plain(found)
+  local classes = json.array()
+  for i, row in ipairs(found.classes) do
+    classes[i] = tables.without(row, { "heat", "ranking" })
+    classes[i].content = tables.without(row.content, { "alike" })
+    classes[i].most_spurious, classes[i].least_spurious = json.array(), json.array()
+    for n = 1, math.min(8, #row.ranking) do
+      classes[i].most_spurious[n] = row.ranking[n]
+      classes[i].least_spurious[n] = row.ranking[#row.ranking + 1 - n]
+    end
+  end
+  return tables.merged(found, { classes = classes })
+end
+
+--- Looks for a cue that a net of the run leans on, in the validation images.
+-- @tparam Project run
+-- @string which "initial" or "final"
+-- @treturn table what mt.diagnose found
+function steps.diagnose(run, which)
+  local found = diagnose(run:model(which), run:sets().val, { seed = run.settings.seed, layer = run.settings.layer })
+  local all = run:read "diagnosis.json" or {}
+  all[which] = plain(found)
+  run:write("diagnosis.json", all)
+  return found
+end
+
+-- ---- fine-tuning ----
+
+--- Masks and fine-tunes.
+-- @tparam Project run
+-- @tparam table o values of the command line
+-- @treturn table what finetuning.json holds
+-- @treturn Tensor the masks of the training images
+function steps.finetune(run, o)
+  local model = start_of(run)
+  local first = erm(run, model)
+  local result = recipe(model, tables.merged(shared_options(run), {
+    initial = first, mask_from = "best", finetune_from = "best", cam = o.cam, protocol = o.protocol,
+    layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr, finetune_steps = o.finetune_steps,
+    iterations = o.iterations ~= "auto" and o.iterations or nil,
+    auto = o.iterations == "auto" and { iterations = { 1, 2 } } or nil,
+    checkpoint = run:path "stages", resume = true,
+  }))
+  core.save(run:path "final.safetensors", result.final:state_dict())
+  local fine, masks = result.finetune, json.array()
+  for i, mask in ipairs(result.masks) do
+    masks[i] = { hidden = mask.fraction, empty = mask.empty }
+  end
+  local chosen = result.masks[fine.iterations].chosen
+  local found = {
+    lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
+    steps = chosen.epochs * math.ceil(run.settings.train_images / run.settings.batch),
+    masked_accuracy = chosen.val_accuracy, seconds = result.seconds,
+  }
+  run:write("finetuning.json", found)
+  return found, result.masks[1].keep
+end
+
+--- The share of a diagnosed cue's pixels that masks hide, over the training images of its class; nil without a cue.
+local function cue_hidden(run, diagnosis, keep)
+  local cue
+  for _, row in ipairs(diagnosis.classes) do
+    if row.leans and row.place.share >= 0.5 and (not cue or row.score > cue.score) then cue = row end
+  end
+  if not cue then return nil end
+  local members = {}
+  for i, label in ipairs(run:sets().train.labels:totable()) do
+    if label == cue.class then members[#members + 1] = i end
+  end
+  local window = keep:index(members):narrow(2, cue.place.row, diagnosis.side):narrow(3, cue.place.column, diagnosis.side)
+  return 1 - window:to("float32"):mean():item()
+end
+
+--- Masks, fine-tunes, and looks whether it helped.
+-- @tparam Project run
+-- @tparam table o values of the command line
+-- @treturn table what finetuning.json holds
+function steps.treat(run, o)
+  local before = run:read("diagnosis.json") or {}
+  if not before.initial then
+    steps.diagnose(run, "initial")
+    before = run:read "diagnosis.json"
+  end
+  local found, keep = steps.finetune(run, o)
+  found.cue_hidden = cue_hidden(run, before.initial, keep)
+  steps.diagnose(run, "final")
+  found.helped, found.outcome = story.outcome(run:read "diagnosis.json", found, run.settings.classes)
+  run:write("finetuning.json", found)
+  return found
+end
+
+-- ---- evaluation ----
+
+local COVERAGE = 0.95
+
+--- The score below which the run abstains: set so that it answers 95 % of the validation images.
+local function abstain_below(run)
+  local val, list = run:sets().val, {}
+  for _, which in ipairs { "initial", run:latest() } do
+    list[#list + 1] = selective.predict(run:model(which), val)
+  end
+  return (selective.threshold(selective.product(list[1], list[2]).scores, { coverage = COVERAGE, ties = "nearest" }))
+end
+
+--- Accuracies of the nets there are, on the validation and test images.
+-- @tparam Project run
+-- @treturn table what results.json holds
+function steps.evaluate(run)
+  local found = { models = {} }
+  for _, which in ipairs { "initial", "final" } do
+    if run:has(which .. ".safetensors") then
+      local model, measured = run:model(which), {}
+      for _, split in ipairs { "val", "test" } do
+        local set = run:sets()[split]
+        local result = evaluate(model, set, { groups = set.group and "group" or nil })
+        measured[split] = tables.picked(result, {
+          accuracy = true, loss = true, count = true, worst_class = true, balanced = true, ece = true,
+          worst_group = true,
+        })
+        measured[split].per_class = json.array(result.per_class)
+        measured[split].confusion = result.confusion
+        measured[split].per_group = result.per_group and json.array(result.per_group)
+      end
+      found.models[which] = measured
+    end
+  end
+  found.abstain_below = abstain_below(run)
+  run:write("results.json", found)
+  return found
+end
+
+return steps
