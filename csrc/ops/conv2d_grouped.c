@@ -8,7 +8,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/correlate.h"
+#include "conv/packing.h"
 
 #define STRIP_FLOATS ((int64_t)64 << 10) /* gathered at a time: half of a second-level cache */
 #define PARALLEL_FROM 131072.0           /* multiply-adds */
