@@ -21,6 +21,16 @@ mt_batch_norm_params mt_batch_norm_params_of(const mt_module *norm, mt_tensor *r
                                 .residual = residual};
 }
 
+mt_norm mt_norm_of(const mt_module *norm) {
+  const norm_state *s = norm->state;
+  return (mt_norm){.gamma = mt_module_slot(norm, "weight"),
+                   .beta = mt_module_slot(norm, "bias"),
+                   .running_mean = mt_module_slot(norm, "running_mean"),
+                   .running_var = mt_module_slot(norm, "running_var"),
+                   .momentum = (float)s->momentum,
+                   .eps = (float)s->eps};
+}
+
 mt_tensor *mt_batch_norm_counted(mt_module *norm, mt_tensor *output) {
   if (!output || !mt_module_is_training(norm)) return output;
   mt_tensor *batches = mt_module_slot(norm, "num_batches_tracked");
@@ -45,11 +55,10 @@ static void describe(const mt_module *self, char *text, size_t size) {
   snprintf(text, size, "%lld, eps %g, momentum %g", (long long)s->channels, s->eps, s->momentum);
 }
 
-static const mt_module_class norm1d_class = {.name = "BatchNorm1d", .forward = forward, .describe = describe};
-static const mt_module_class norm2d_class = {.name = "BatchNorm2d", .forward = forward, .describe = describe};
-
-bool mt_is_batch_norm2d(const mt_module *m) { return m->cls == &norm2d_class; }
-bool mt_is_batch_norm(const mt_module *m) { return m->cls == &norm1d_class || mt_is_batch_norm2d(m); }
+static const mt_module_class norm1d_class = {
+    .name = "BatchNorm1d", .kind = MT_KIND_BATCH_NORM1D, .forward = forward, .describe = describe};
+static const mt_module_class norm2d_class = {
+    .name = "BatchNorm2d", .kind = MT_KIND_BATCH_NORM2D, .forward = forward, .describe = describe};
 
 static int add_slots(mt_module *m, int64_t channels) {
   static const struct {
