@@ -6,7 +6,7 @@
  * summed in parts, which follow from the sizes alone, and the parts are added in order.
  *
  * Where channels have several outputs each, the input is first repeated that often, and everything is as with one. */
-#include "ops/depthwise.h"
+#include "conv/depthwise.h"
 
 #include <math.h>
 #include <string.h>
