@@ -13,6 +13,7 @@ local parts = {
   schedule = "masktune.schedule",
   train = "masktune.train",
   evaluate = "masktune.evaluate",
+  choose = "masktune.choose",
   embeddings = "masktune.embeddings",
   groups = "masktune.groups",
   masktune = "masktune.recipe",
