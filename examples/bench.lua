@@ -13,15 +13,15 @@ local usage = [[
 usage: bench.lua [--quick] [--net NAME] [--work train|eval|latency|masks] [--threads 1,2] [--isa avx2|plain]
                  [--no-torch] [--json FILE]
        bench.lua --company [--quick] [--json FILE]
-       bench.lua --ops ... (see bench_ops.lua)
+       bench.lua --ops ...     (single operations: bench_ops.lua)
+       bench.lua --loader ...  (JPEG files to batches: bench_loader.lua)
 Rivals, where installed: PyTorch eager (the better of its two layouts), torch.compile (frozen for inference), ONNX
 Runtime and OpenVINO, all in float32 with the same threads, looked for in $MASKTUNE_PYTHON, else python3.
 --quick: a few minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch eager in
 channels_last only, which has been its better layout on processors.
 --isa: no wider instructions than these; PyTorch, its compiler and OpenBLAS are held to them too, while ONNX Runtime
 has no such option, and OpenVINO follows oneDNN's as far as it looks at it.
---ops: single operations beside PyTorch's. --company: ours alone, what the speed is beside other busy processes, in
-percent of that alone.
+--company: ours alone, what the speed is beside other busy processes, in percent of that alone.
 ]]
 
 --- Net -> how to build it and what it costs. macs: multiply-adds of one image's forward pass; first_macs: those of the
@@ -670,8 +670,13 @@ local function parse(arguments)
 end
 
 local function main()
-  for _, word in ipairs(arg) do
-    if word == "--ops" then return dofile((arg[0]:gsub("bench%.lua$", "bench_ops.lua")))(arg) end
+  for _, part in ipairs { "ops", "loader" } do
+    for _, word in ipairs(arg) do
+      if word == "--" .. part then
+        local run = dofile((arg[0]:gsub("bench%.lua$", ("bench_%s.lua"):format(part))))
+        return run and run(arg)
+      end
+    end
   end
   if arg[1] == "--worker" then
     local _, net, work, threads, weights, batch = table.unpack(arg)

@@ -14,6 +14,7 @@ local patterns = {
   "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
   "^train%-[%w_]+%-%x+%.safetensors$", "^groups%-[%w_]+%-%x+%.safetensors$",
   "^embed%-[%w_]+%-%x+%.safetensors$",
+  "^masks%-%d+%-%l+%-%x+%.safetensors$", "^heat%-%d+%-%l+%-%x+%.safetensors$",
 }
 
 --- Removes the stages in a folder (a folder that is not there has none).
@@ -22,7 +23,7 @@ local function clear(folder)
   if not core.file_exists(folder) then return end
   for _, name in ipairs(core.list_directory(folder)) do
     for _, pattern in ipairs(patterns) do
-      if name:find(pattern) then core.remove_file(folder .. "/" .. name) end
+      if name:gsub("%.partial$", ""):find(pattern) then core.remove_file(folder .. "/" .. name) end
     end
   end
 end
@@ -54,6 +55,11 @@ end
 
 function Stages:save(name, state, settings)
   if self.folder then checkpoint.save(self:path(name, settings), state, settings) end
+end
+
+--- Removes what a stage leaves behind on its way.
+function Stages:remove(name, settings)
+  if self.folder then core.remove_file(self:path(name, settings)) end
 end
 
 --- Opens a folder of stages.
