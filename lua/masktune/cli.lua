@@ -62,6 +62,17 @@ function cli.kinds.choice(words, other)
   end
 end
 
+--- How much is masked: "2" (mean + 2 standard deviations), "mean", "soft", "top:16"; a table `rule`, `k`, `top`.
+function cli.kinds.threshold(text)
+  local k = tonumber(text)
+  if k and k >= 0 and k < math.huge then return { rule = "sigma", k = k } end
+  if text == "mean" then return { rule = "global_mean" } end
+  if text == "soft" then return { rule = "soft" } end
+  local count = math.tointeger(tonumber(text:match("^top:(%d+)$")))
+  if count and count > 0 then return { rule = "topk", top = count } end
+  return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
+end
+
 --- A name in a registry.
 function cli.kinds.registered(entries)
   return function(text)

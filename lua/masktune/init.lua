@@ -32,6 +32,7 @@ local parts = {
   cam = "masktune.cam",
   explain = "masktune.explain",
   cam_quality = "masktune.cam_quality",
+  experiment = "masktune.experiment",
 }
 
 for name, value in pairs(core) do
