@@ -183,6 +183,12 @@ function cli.parse(program, arguments)
   return result
 end
 
+--- A message without the line of the script that it begins with: the user of a program did not write that.
+local function without_place(problem)
+  local text, script = tostring(problem), arg and arg[0] .. ":" or ":"
+  return text:sub(1, #script) == script and text:sub(#script + 1):match("^%d+: (.*)$") or text
+end
+
 --- Runs a program: reads the command line, prints the help where it is asked for, and reports errors in one line.
 -- @tparam table program as in parse; `main` is called with the values
 -- @tparam {string,...} arguments
@@ -201,7 +207,7 @@ function cli.run(program, arguments)
   end
   local done, problem = pcall(program.main, values)
   if not done then
-    io.stderr:write(("%s: %s\n"):format(program.name, problem))
+    io.stderr:write(("%s: %s\n"):format(program.name, without_place(problem)))
     return 1
   end
   return 0

@@ -23,21 +23,29 @@ end
 
 --- An image as a panel: pixels enlarged, none blurred; photos (`smooth`) as one looks at photos.
 local function enlarged(picture, look)
-  return image.resize(picture, { size = PANEL, mode = look.smooth and "bilinear" or "nearest",
-    antialias = look.smooth or nil })
+  return image.resize(picture, {
+    size = PANEL, mode = look.smooth and "bilinear" or "nearest", antialias = look.smooth or nil,
+  })
+end
+
+--- A photo without its colours, which a heatmap's would mix with.
+local function grey(picture)
+  local mean = picture:to("float32"):mean({ 3 }, { keepdim = true })
+  return core.cat({ mean, mean, mean }, 3):to("uint8")
 end
 
 --- A heatmap over its image.
 local function heat_panel(picture, heat, look)
-  return image.overlay(enlarged(picture, look), heat, { map = look.map, alpha = 0.6 })
+  local below = enlarged(look.smooth and grey(picture) or picture, look)
+  return image.overlay(below, heat, { map = look.map, alpha = 0.6 })
 end
 
 --- The image with what the mask hides in one flat colour, so that hidden and black are told apart.
 local function mask_panel(picture, keep, look)
-  local shape = picture:shape()
-  local kept = keep:to("float32"):reshape(shape[1], shape[2], 1)
+  local kept = keep:to("float32"):reshape(keep:size(1), keep:size(2), 1)
+  kept = image.resize(kept, { size = PANEL, mode = "nearest" })
   local colour = core.tensor(hidden, { dtype = "float32" })
-  return enlarged((picture:to("float32") * kept + colour * (1 - kept)):to("uint8"), look)
+  return (enlarged(picture, look):to("float32") * kept + colour * (1 - kept)):to("uint8")
 end
 
 local function centred_text(canvas, x, width, y, text, scale)

@@ -4,11 +4,14 @@ local evaluate = require "masktune.evaluate"
 
 local measures = {}
 
---- How many images each group has, as the literature weights its average.
-local function counts_of(set)
+--- How many training images each group of the test has (0 for none), as the literature weights its average.
+local function counts_of(set, groups)
   local counts = {}
+  for group = 1, groups do
+    counts[group] = 0
+  end
   for _, group in ipairs(set.group:totable()) do
-    counts[group] = (counts[group] or 0) + 1
+    counts[group] = counts[group] + 1
   end
   return counts
 end
@@ -18,7 +21,7 @@ measures.by_group = {
   columns = { "worst group", "average" },
   measure = function(model, sets)
     local test = sets.tests[1].set
-    local found = evaluate(model, test, { groups = "group", group_weights = counts_of(sets.train) })
+    local found = evaluate(model, test, { groups = "group", group_weights = counts_of(sets.train, #test.group_names) })
     local parts = { ["plain average"] = found.accuracy }
     for group, accuracy in pairs(found.per_group) do
       parts[test.group_names[group]] = accuracy

@@ -70,8 +70,7 @@ function pictures.draw(experiment, o, sets, run)
     map = "viridis",
     smooth = true,
     title = ("%s: where the net looks"):format(experiment.title),
-    subtitle = ("%s, %d pixels; %s; of each group the first of ERM's errors in a random order"):format(o.net, o.size,
-      tuned.row.title),
+    subtitle = ("%s, %s; ERM's errors at random"):format(o.net, tuned.row.title),
     columns = { { test.name, "image" }, { "before", "(ERM)" }, { "mask", "(from ERM)" }, { "after", "(MaskTune)" } },
   }
 end
