@@ -18,7 +18,12 @@ local seed = {}
 -- @treturn Module
 function seed.model(o, classes, number)
   core.manual_seed(number)
-  local model = models[o.net](tables.merged({ classes = classes }, o.weights and { pretrained = o.weights } or {}))
+  local whole = o.freeze[1] == "backbone"
+  local model = models[o.net](tables.merged({ classes = classes }, o.weights and { pretrained = o.weights } or {},
+    whole and { freeze = "backbone" } or {}))
+  for _, name in ipairs(whole and {} or o.freeze) do
+    model:get(name):freeze()
+  end
   if o.layer then
     model:get(o.layer) -- a layer that is not there is refused now
     model.cam_layer = o.layer
@@ -32,7 +37,7 @@ function seed.folder(o, number) return ("%s/seed-%d"):format(o.out, number) end
 local function settings_of(experiment, o)
   return {
     data = experiment.title, size = o.size, limit = o.limit or "none", net = o.net,
-    weights = o.weights == true and "published" or o.weights or "none",
+    weights = o.weights == true and "published" or o.weights or "none", freeze = table.concat(o.freeze, ","),
   }
 end
 
