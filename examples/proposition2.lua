@@ -75,8 +75,8 @@ local function main(o)
   print(mt.report.table({
     "problem", "beta - formula", "apart where s = beta z", "apart - w_s (s - beta z) elsewhere", "agree there",
   }, rows))
-  print(("%d samples, %d features: the proposition holds in %d of %d problems (to float32's rounding)"):format(o.samples,
-    o.features, holding, o.problems))
+  print(("%d samples, %d features: the proposition holds in %d of %d problems (to float32's rounding)"):format(
+    o.samples, o.features, holding, o.problems))
   if holding < o.problems then error("the proposition fails", 0) end
 end
 

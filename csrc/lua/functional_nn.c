@@ -90,8 +90,8 @@ static int lstsq(lua_State *L) {
 }
 
 static const luaL_Reg functions[] = {
-    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"embedding", embedding}, {"lstsq", lstsq},
-    {NULL, NULL},
+    {"linear", linear},       {"flatten", flatten}, {"dropout", dropout},
+    {"embedding", embedding}, {"lstsq", lstsq},     {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

@@ -77,8 +77,7 @@ static int fill_and_solve(problem *p, const mt_tensor *a, const mt_tensor *b, mt
     return mt_fail(MT_ERROR_ARGUMENT, "lstsq: a or b holds NaN or an infinity, expected finite numbers");
   if (solve(p) < 0) return -1;
   for (int i = 0; i < p->n; i++)
-    for (int j = 0; j < p->columns; j++)
-      mt_f32(x)[(int64_t)i * p->columns + j] = (float)p->b[(int64_t)j * p->rows + i];
+    for (int j = 0; j < p->columns; j++) mt_f32(x)[(int64_t)i * p->columns + j] = (float)p->b[(int64_t)j * p->rows + i];
   return 0;
 }
 

@@ -14,22 +14,33 @@ local function command_of(arguments)
   return "lua5.4 " .. table.concat(words, " ")
 end
 
---- One row's values over the seeds, in per cent.
+--- One row's values over the seeds, in per cent; null where a seed has none, because every rate was refused.
 local function values_of(runs, place, column)
   local list = json.array()
   for i, run in ipairs(runs) do
-    list[i] = report.percent(run.rows[place].values[column])
+    local values = run.rows[place].values
+    list[i] = values and report.percent(values[column]) or json.null
   end
   return list
+end
+
+--- Those of the seeds that have one, as text, and how many these are where some have none.
+local function mean_std(values)
+  local there = {}
+  for _, value in ipairs(values) do
+    if value ~= json.null then there[#there + 1] = value end
+  end
+  if #there == 0 then return "no sound rate" end
+  return report.mean_std(there) .. (#there < #values and (" (%d of %d)"):format(#there, #values) or "")
 end
 
 --- name -> per cent of each seed, of a row's parts (groups, or tests).
 local function parts_of(runs, place)
   local parts = {}
-  for i, run in ipairs(runs) do
-    for name, value in pairs(run.rows[place].parts) do
+  for _, run in ipairs(runs) do
+    for name, value in pairs(run.rows[place].parts or {}) do
       parts[name] = parts[name] or json.array()
-      parts[name][i] = report.percent(value)
+      table.insert(parts[name], report.percent(value))
     end
   end
   return parts
@@ -41,7 +52,7 @@ local function tuning_of(runs, place)
     local row = run.rows[place]
     list[i] = {
       seconds = row.seconds, finetune = row.finetune, hidden = row.hidden and report.percent(row.hidden),
-      nothing_hidden = row.nothing_hidden,
+      nothing_hidden = row.nothing_hidden, problem = row.problem,
     }
   end
   return list
@@ -85,7 +96,7 @@ function results.table(collected)
   for i, row in ipairs(collected.rows) do
     local cells = { row.title }
     for _, column in ipairs(collected.columns) do
-      cells[#cells + 1] = report.mean_std(row.accuracy[column])
+      cells[#cells + 1] = mean_std(row.accuracy[column])
     end
     cells[#cells + 1] = row.labels
     lines[i] = cells
@@ -100,9 +111,9 @@ function results.print(collected, o)
   print(results.table(collected))
   for _, row in ipairs(collected.rows) do
     local rates, hidden = {}, {}
-    for i, run in ipairs(row.runs) do
-      rates[i] = run.finetune and ("%.4g"):format(run.finetune.lr)
-      hidden[i] = run.hidden and run.hidden > 0 and run.hidden or nil
+    for _, run in ipairs(row.runs) do
+      if run.finetune then rates[#rates + 1] = ("%.4g"):format(run.finetune.lr) end
+      if run.hidden and run.hidden > 0 then hidden[#hidden + 1] = run.hidden end
     end
     if #rates > 0 then
       local area = #hidden > 0 and (", %s%% of the pixels hidden"):format(report.mean_std(hidden)) or ""

@@ -11,6 +11,17 @@ local tables = require "masktune.tables"
 
 local seed = {}
 
+--- Builds the net; what is wrong is said in the words of the command line.
+local function build(o, options)
+  local built, model = pcall(models[o.net], options)
+  if built then return model end
+  local problem = tostring(model):gsub("pretrained = FILE", "--weights FILE")
+  if problem:find("unknown option 'pretrained'", 1, true) then
+    problem = ("--net %s has no published weights; --weights none trains it from scratch"):format(o.net)
+  end
+  error(problem, 0)
+end
+
 --- The net of a seed, with its published weights and a head of its own.
 -- @tparam table o the command line's values
 -- @tparam integer classes
@@ -19,8 +30,9 @@ local seed = {}
 function seed.model(o, classes, number)
   core.manual_seed(number)
   local whole = o.freeze[1] == "backbone"
-  local model = models[o.net](tables.merged({ classes = classes }, o.weights and { pretrained = o.weights } or {},
-    whole and { freeze = "backbone" } or {}))
+  local model = build(o, {
+    classes = classes, pretrained = o.weights or nil, freeze = whole and "backbone" or nil,
+  })
   for _, name in ipairs(whole and {} or o.freeze) do
     model:get(name):freeze()
   end
@@ -68,6 +80,15 @@ local function export(set, keep, folder)
   end
 end
 
+--- A row's result; nil and the reason where every rate was refused, which is a result too.
+local function result_of(model, options)
+  local run, result = pcall(recipe, model, options)
+  if run then return result end
+  if not tostring(result):find("no candidate is sound", 1, true) then error(result, 0) end
+  cli.say("%s", result)
+  return nil, tostring(result)
+end
+
 --- What a row found, without the models and masks, which are large.
 local function summary(experiment, row, result, sets)
   local values, parts = experiment.measure(result.final, sets)
@@ -101,18 +122,21 @@ function seed.run(experiment, o, sets, rows, number, write_rows)
   found.erm = model
   for i, row in ipairs(rows) do
     cli.say("seed %d: %s", number, row.title)
-    local result = recipe(model:clone(), tables.merged(shared, row.options, {
+    local result, problem = result_of(model:clone(), tables.merged(shared, row.options, {
       initial = erm, checkpoint = folder, resume = true,
     }))
-    local tuned = report.epoch_rows(number, row.key, result.finetune and result.finetune.candidates or {})
-    table.move(tuned, 1, #tuned, #written + 1, written)
-    write_rows(written)
-    found.rows[i] = summary(experiment, row, result, sets)
-    if row.method == "masktune" then
-      found.tuned = found.tuned or { row = row, model = result.final }
-      if o.export then export(sets.train, result.masks[1].keep, ("%s/masked-%s"):format(folder, row.key)) end
+    found.rows[i] = { key = row.key, problem = problem }
+    if result then
+      local tuned = report.epoch_rows(number, row.key, result.finetune and result.finetune.candidates or {})
+      table.move(tuned, 1, #tuned, #written + 1, written)
+      write_rows(written)
+      found.rows[i] = summary(experiment, row, result, sets)
+      if row.method == "masktune" then
+        found.tuned = found.tuned or { row = row, model = result.final }
+        if o.export then export(sets.train, result.masks[1].keep, ("%s/masked-%s"):format(folder, row.key)) end
+      end
+      core.save(("%s/final-%s.safetensors"):format(folder, row.key), result.final:state_dict())
     end
-    core.save(("%s/final-%s.safetensors"):format(folder, row.key), result.final:state_dict())
   end
   return found
 end

@@ -24,13 +24,8 @@ local function limited(set, limit)
   return (select(2, split(set, { count = limit, seed = 1 })))
 end
 
---- Opens what a recipe names. Nothing is decoded.
--- @tparam table recipe `open(o, root, split)` gives "train", "val", "test"; or `tests(o, root)` a list of `name`, `set`;
--- with `validation_share` the validation split is drawn from the training images
--- @tparam table o the command line's values
--- @treturn table `train`, `val`, `tests`: list of `name`, `set`
-function sets.open(recipe, o)
-  local root = root_of(recipe, o)
+--- The sets of a recipe in a folder.
+local function open(recipe, o, root)
   local found = { train = recipe.open(o, root, "train") }
   if recipe.validation_share then
     found.train, found.val = split(found.train, { share = recipe.validation_share, seed = 1 })
@@ -43,6 +38,19 @@ function sets.open(recipe, o)
     test.set = limited(test.set, o.limit)
   end
   return found
+end
+
+--- Opens what a recipe names. Nothing is decoded.
+-- @tparam table recipe `open(o, root, split)` gives "train", "val", "test"; or `tests(o, root)` a list of `name`, `set`;
+-- with `validation_share` the validation split is drawn from the training images
+-- @tparam table o the command line's values
+-- @treturn table `train`, `val`, `tests`: list of `name`, `set`
+function sets.open(recipe, o)
+  local root = root_of(recipe, o)
+  local opened, found = pcall(open, recipe, o, root)
+  if opened then return found end
+  local problem = tostring(found):gsub("^.-mt%.data%.[%w_]+: ", ""):gsub("^option 'root': ", "")
+  error(("--data '%s': %s"):format(root, problem), 0)
 end
 
 --- The augmentation of a name; nil for none.
