@@ -375,17 +375,6 @@ end
 
 local kinds = cli.kinds
 
---- "2" (mean + 2 standard deviations), "mean", "soft", "top:16".
-local function threshold(text)
-  local k = tonumber(text)
-  if k and k >= 0 and k < math.huge then return { rule = "sigma", k = k } end
-  if text == "mean" then return { rule = "global_mean" } end
-  if text == "soft" then return { rule = "soft" } end
-  local count = math.tointeger(tonumber(text:match("^top:(%d+)$")))
-  if count and count > 0 then return { rule = "topk", top = count } end
-  return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
-end
-
 local rate = kinds.choice({ "auto", "last" }, kinds.positive)
 
 local program = {
@@ -409,7 +398,7 @@ local program = {
     cli.options.protocol,
     { name = "empty", value = "RULE", kind = kinds.choice { "keep", "paper" }, default = "keep", default_text = "keep",
       help = "images of which nothing is masked: keep them so, or use the paper's rule" },
-    { name = "threshold", value = "RULE", kind = threshold, default = { rule = "sigma", k = 2 }, default_text = "2",
+    { name = "threshold", value = "RULE", kind = kinds.threshold, default = { rule = "sigma", k = 2 }, default_text = "2",
       help = "mask where heat is this many standard deviations above its mean; or mean, soft, top:COUNT" },
     { name = "finetune-lr", value = "RATE", kind = rate, default = "auto", default_text = "auto",
       help = "MaskTune's rate: auto (best by the validation split), last, a number" },

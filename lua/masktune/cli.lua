@@ -65,6 +65,17 @@ function cli.kinds.choice(words, other)
   end
 end
 
+--- How much is masked: "2" (mean + 2 standard deviations), "mean", "soft", "top:16"; a table `rule`, `k`, `top`.
+function cli.kinds.threshold(text)
+  local k = tonumber(text)
+  if k and k >= 0 and k < math.huge then return { rule = "sigma", k = k } end
+  if text == "mean" then return { rule = "global_mean" } end
+  if text == "soft" then return { rule = "soft" } end
+  local count = math.tointeger(tonumber(text:match("^top:(%d+)$")))
+  if count and count > 0 then return { rule = "topk", top = count } end
+  return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
+end
+
 --- A name in a registry.
 function cli.kinds.registered(entries)
   return function(text)
@@ -280,9 +291,15 @@ local function has(program, name)
   return false
 end
 
+--- A message without the line of the script that it begins with: the user of a program did not write that.
+local function without_place(problem)
+  local text, script = tostring(problem), arg and arg[0] .. ":" or ":"
+  return text:sub(1, #script) == script and text:sub(#script + 1):match("^%d+: (.*)$") or text
+end
+
 --- Says what went wrong; the exit status.
 local function failed(program, problem)
-  io.stderr:write(("%s: %s\n"):format(program.name, problem))
+  io.stderr:write(("%s: %s\n"):format(program.name, without_place(problem)))
   if not interrupt.is(problem) then return 1 end
   if has(program, "resume") then
     io.stderr:write("What was finished is saved: the same command with --resume goes on from there.\n")

@@ -39,6 +39,7 @@ local parts = {
   show = "masktune.show",
   diagnose = "masktune.diagnose",
   onnx = "masktune.onnx",
+  experiment = "masktune.experiment",
 }
 masktune._modules = parts -- for masktune.help
 

@@ -169,17 +169,26 @@ local function try(model, stage, candidate, masked, jury)
   return row, run.last
 end
 
+--- The row and the state of a candidate that an earlier run tried alone, in the same stage with the same settings.
+local function tried_alone(stage, candidate)
+  local state = stage.settings and stage.stages:load(stage.name, tables.merged(stage.settings, {
+    rates = ("%s"):format(candidate.lr), candidates_k = ("%s"):format(candidate.k),
+  }))
+  if state then return state.tried[1], state.kept[1] end
+end
+
 --- Tries what a stage has not tried yet, saving after each.
 local function try_all(model, stage, state, candidates)
   local jury = judges_of(model, stage)
   local masked, masked_k
   stage.yardstick = yardstick(model, stage)
   for i = #state.tried + 1, #candidates do
-    if masked_k ~= candidates[i].k then
+    local row, last = tried_alone(stage, candidates[i])
+    if not row and masked_k ~= candidates[i].k then
       masked_k = candidates[i].k
       masked = masks.apply(stage.train, stage.keep("train", masked_k))
     end
-    local row, last = try(model, stage, candidates[i], masked, jury)
+    if not row then row, last = try(model, stage, candidates[i], masked, jury) end
     add(state, row, last, #candidates == 1)
     stage.stages:save(stage.name, state, stage.settings)
   end

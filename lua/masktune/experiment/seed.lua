@@ -1,0 +1,144 @@
+--- One seed of an experiment: ERM, and every row that starts from it.
+-- @module masktune.experiment.seed
+local cli = require "masktune.cli"
+local core = require "masktune.core"
+local masks = require "masktune.recipe.masks"
+local models = require "masktune.models"
+local recipe = require "masktune.recipe"
+local report = require "masktune.report"
+local sets_of = require "masktune.experiment.sets"
+local tables = require "masktune.tables"
+
+local seed = {}
+
+--- Builds the net; what is wrong is said in the words of the command line.
+local function build(o, options)
+  local built, model = pcall(models[o.net], options)
+  if built then return model end
+  local problem = tostring(model):gsub("pretrained = FILE", "--weights FILE")
+  if problem:find("unknown option 'pretrained'", 1, true) then
+    problem = ("--net %s has no published weights; --weights none trains it from scratch"):format(o.net)
+  end
+  error(problem, 0)
+end
+
+--- The net of a seed, with its published weights and a head of its own.
+-- @tparam table o the command line's values
+-- @tparam integer classes
+-- @tparam integer number the seed
+-- @treturn Module
+function seed.model(o, classes, number)
+  core.manual_seed(number)
+  local whole = o.freeze[1] == "backbone"
+  local model = build(o, {
+    classes = classes, pretrained = o.weights or nil, freeze = whole and "backbone" or nil,
+  })
+  for _, name in ipairs(whole and {} or o.freeze) do
+    model:get(name):freeze()
+  end
+  if o.layer then
+    model:get(o.layer) -- a layer that is not there is refused now
+    model.cam_layer = o.layer
+  end
+  return model
+end
+
+--- The folder with a seed's checkpoints.
+function seed.folder(o, number) return ("%s/seed-%d"):format(o.out, number) end
+
+local function settings_of(experiment, o)
+  return {
+    data = experiment.title, size = o.size, limit = o.limit or "none", net = o.net,
+    weights = o.weights == true and "published" or o.weights or "none", freeze = table.concat(o.freeze, ","),
+  }
+end
+
+--- The options of mt.train that all rows share.
+-- @tparam table experiment the recipe
+function seed.training(experiment, o, sets, number)
+  return {
+    train = sets.train,
+    val = sets.val,
+    epochs = o.epochs,
+    batch = o.batch,
+    micro_batch = o.micro_batch,
+    augment = sets_of.augment(o),
+    schedule = o.schedule(o.lr, o.epochs),
+    weight_decay = o.weight_decay,
+    select = o.select,
+    seed = number,
+    settings = settings_of(experiment, o),
+  }
+end
+
+--- The masked training images of a row as PNG files, as the recipe's authors keep them.
+local function export(set, keep, folder)
+  core.make_directory(folder)
+  local masked = masks.apply(set, keep).images
+  for i = 1, #masked do
+    core.image.write_png(("%s/%06d.png"):format(folder, i), masked[i])
+  end
+end
+
+--- A row's result; nil and the reason where every rate was refused, which is a result too.
+local function result_of(model, options)
+  local run, result = pcall(recipe, model, options)
+  if run then return result end
+  if not tostring(result):find("no candidate is sound", 1, true) then error(result, 0) end
+  cli.say("%s", result)
+  return nil, tostring(result)
+end
+
+--- What a row found, without the models and masks, which are large.
+local function summary(experiment, row, result, sets)
+  local values, parts = experiment.measure(result.final, sets)
+  local fine, mask = result.finetune, result.masks and result.masks[1]
+  return {
+    key = row.key, values = values, parts = parts, seconds = result.seconds,
+    finetune = fine and { lr = fine.lr, k = fine.k, iterations = fine.iterations, candidates = fine.candidates },
+    hidden = mask and mask.fraction, nothing_hidden = mask and mask.empty,
+  }
+end
+
+--- Runs a seed.
+-- @tparam table experiment the recipe
+-- @tparam table o the command line's values
+-- @tparam table sets
+-- @tparam {table,...} rows as from masktune.experiment.rows
+-- @tparam integer number the seed
+-- @tparam function write_rows is given the rows of metrics.csv so far, again and again
+-- @treturn table `rows`: what each row found; `erm`: the model; `tuned`: the first MaskTune row's, with its `row`
+function seed.run(experiment, o, sets, rows, number, write_rows)
+  local model, folder = seed.model(o, sets.train.classes, number), seed.folder(o, number)
+  local shared, written, found = seed.training(experiment, o, sets, number), {}, { rows = {} }
+  local erm = recipe.erm(model, tables.merged(shared, {
+    checkpoint = folder .. "/erm.safetensors",
+    resume = true,
+    label = ("seed %d, ERM"):format(number),
+    on_epoch = function(_, history) write_rows(report.epoch_rows(number, "erm", history)) end,
+  }))
+  written = report.epoch_rows(number, "erm", erm.history)
+  write_rows(written)
+  found.erm = model
+  for i, row in ipairs(rows) do
+    cli.say("seed %d: %s", number, row.title)
+    local result, problem = result_of(model:clone(), tables.merged(shared, row.options, {
+      initial = erm, checkpoint = folder, resume = true,
+    }))
+    found.rows[i] = { key = row.key, problem = problem }
+    if result then
+      local tuned = report.epoch_rows(number, row.key, result.finetune and result.finetune.candidates or {})
+      table.move(tuned, 1, #tuned, #written + 1, written)
+      write_rows(written)
+      found.rows[i] = summary(experiment, row, result, sets)
+      if row.method == "masktune" then
+        found.tuned = found.tuned or { row = row, model = result.final }
+        if o.export then export(sets.train, result.masks[1].keep, ("%s/masked-%s"):format(folder, row.key)) end
+      end
+      core.save(("%s/final-%s.safetensors"):format(folder, row.key), result.final:state_dict())
+    end
+  end
+  return found
+end
+
+return seed
