@@ -94,7 +94,7 @@ SPECS      ?= spec
 
 .PHONY: deps demo test asan fuzz lint bench doc install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
-	@.ci/setup demo test lint
+	@.ci/setup demo test lint pages
 
 demo: ## watch a net that cheats become one that reads digits: set-up, build, a few epochs
 	@.ci/setup demo

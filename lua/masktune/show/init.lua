@@ -72,9 +72,9 @@ end
 -- @function show
 -- @tparam Tensor images {H,W}, {H,W,C} or {N,H,W,C} (the first 64, side by side); uint8, or float32 in [0,1]
 -- @tparam[opt] Tensor heat float32 {h,w} or {N,h,w}: heatmaps, laid over the images
--- @tparam[opt] table options `way` ("auto": as the terminal can, from TERM, COLORTERM and the like; "blocks": characters
--- of 24-bit colours, "kitty", "sixel"; "file"), `path` of the file (one for temporary files), `scale` (1), `columns`
--- (the terminal's, or 80), `print` (true; false: only the text is returned)
+-- @tparam[opt] table options `way` ("auto": as the terminal can, from TERM, COLORTERM and the like; "blocks":
+-- characters of 24-bit colours, "kitty", "sixel"; "file"), `path` of the file (one for temporary files), `scale` (1),
+-- `columns` (the terminal's, or 80), `print` (true; false: only the text is returned)
 -- @treturn ?string the path of the file, where there is one; the text with `print = false`
 function show.run(images, heat, options)
   if type(heat) == "table" and options == nil then
