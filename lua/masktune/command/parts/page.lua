@@ -172,8 +172,8 @@ local function diagnosis_section(run, found, heats, labels, models)
   class_rows(diagnosis, "final", rows)
   local a = diagnosis.initial.accuracy
   local side = diagnosis.initial.side
-  local text = "Accuracy %s %%; with the most relevant window of %dx%d pixels hidden %s %%, a random one %s %%, the least "
-    .. "relevant %s %%. Windows of a class are pasted into images of other classes: how many then get its answer?"
+  local text = "Accuracy %s %%; with the most relevant window of %dx%d pixels hidden %s %%, a random one %s %%, the "
+    .. "least relevant %s %%. Windows of a class are pasted into images of other classes: how many then get its answer?"
   return html.paragraph(diagnosis.initial.verdict)
     .. html.paragraph(text:format(percent(a.whole), side, side, percent(a.most), percent(a.random), percent(a.least)))
     .. html.table({ "class", "net", "verdict", "turned, %", "by random windows, %", "place", "of windows there, %",
@@ -306,7 +306,8 @@ local function how(run, s)
     s.data, s.net, s.size, s.epochs, s.batch, s.lr, s.seed)
   return "<pre>" .. html.escape(command) .. "</pre>"
     .. html.paragraph(("%s; instruction set %s, %d threads, %d cores. The same seed, instruction set and number of "
-      .. "threads give the same bits."):format(require("masktune")._VERSION, core.isa(), core.get_num_threads(), machine.cores))
+      .. "threads give the same bits."):format(require("masktune")._VERSION, core.isa(), core.get_num_threads(),
+      machine.cores))
     .. "<details><summary>all settings (run.json)</summary><pre>" .. html.escape(json.encode(run.settings, 2))
     .. "</pre></details>"
 end
