@@ -60,8 +60,9 @@ static const mt_module *make_step(child_list *c, mt_module *first, mt_step *step
   } else {
     return last;
   }
-  if ((next = take(c, last, MT_KIND_RELU))) {
+  if ((next = take(c, last, MT_KIND_RELU)) || (next = take(c, last, MT_KIND_RELU6))) {
     step->relu = true;
+    step->limit = next->cls->kind == MT_KIND_RELU6 ? 6.0f : 0.0f;
     last = next;
   }
   const mt_module *pool = step->norm ? peek(c) : NULL;

@@ -22,6 +22,7 @@ typedef struct {
   mt_module *module;
   mt_module *norm; /* behind a convolution; NULL: none */
   bool relu;
+  float limit;  /* of the ReLU: 6 for ReLU6; 0: none */
   int64_t pool; /* window and stride behind a convolution; 1: none */
 } mt_step;
 
