@@ -20,11 +20,21 @@ static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_chain_b
 
 /* ---- the plan ---- */
 
+/* With one output for each channel. (One channel alone is as well an ordinary convolution.) */
+static bool is_depthwise(const mt_conv_stage *s, int64_t channels) {
+  return channels > 1 && mt_conv2d_groups(&s->conv) == channels && s->weight->shape[2] == 1 &&
+         s->weight->shape[3] == channels;
+}
+
 static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, int64_t h, int64_t w, int64_t c) {
-  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->weight->shape[2] != c) return -1;
-  if (!mt_conv2d_is_plain(&s->conv)) return -1;
-  const int64_t *kernel = s->weight->shape, *stride = s->conv.stride, *padding = s->conv.padding;
-  const int64_t padded[2] = {h + 2 * padding[0], w + 2 * padding[1]};
+  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32) return -1;
+  const bool depthwise = is_depthwise(s, c);
+  if (!depthwise && (s->weight->shape[2] != c || mt_conv2d_groups(&s->conv) != 1)) return -1;
+  if (mt_conv2d_dilation(&s->conv, 0) != 1 || mt_conv2d_dilation(&s->conv, 1) != 1) return -1;
+  mt_conv2d_params params = s->conv;
+  if (s->same) mt_conv2d_pad_same(&params, (const int64_t[2]){h, w}, s->weight->shape);
+  const int64_t *kernel = s->weight->shape, *stride = params.stride, *padding = params.padding;
+  const int64_t padded[2] = {h + 2 * padding[0] + params.surplus[0], w + 2 * padding[1] + params.surplus[1]};
   if (padded[0] < kernel[0] || padded[1] < kernel[1]) return -1;
   const int64_t out[2] = {(padded[0] - kernel[0]) / stride[0] + 1, (padded[1] - kernel[1]) / stride[1] + 1};
   *p = (mt_stage_plan){.in_h = h,
@@ -41,7 +51,8 @@ static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, 
                        .limit = s->limit,
                        .block_stages = s->block_stages};
   if (p->pooled_h < 1 || p->pooled_w < 1 || p->out_c < 1 || c < 1) return -1;
-  p->conv = mt_conv_plan(images, kernel, stride, padded, c, out, p->out_c);
+  p->conv = depthwise ? mt_conv_plan_depthwise(kernel, stride, padded, c, out)
+                      : mt_conv_plan(images, kernel, stride, padded, c, out, p->out_c);
   return 0;
 }
 
@@ -58,8 +69,8 @@ static bool parameters_fit(const mt_conv_stage *s, int64_t channels) {
 /* Whether the residual block that ends with stage s begins with an input of the size of its output. */
 static bool block_fits(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *last = &plan->stages[s], *first = last - last->block_stages + 1;
-  return last->block_stages <= s + 1 && last->pool == 1 && first->in_h == last->out_h && first->in_w == last->out_w &&
-         first->in_c == last->out_c;
+  return last->block_stages <= s + 1 && last->pool == 1 && !last->conv.depthwise && first->in_h == last->out_h &&
+         first->in_w == last->out_w && first->in_c == last->out_c;
 }
 
 /* -1 (without an error) when something does not fit: the separate operations say what. */
@@ -80,10 +91,10 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   const mt_stage_plan *last = &plan->stages[count - 1];
   if (residual) {
     const int64_t shape[4] = {plan->images, last->out_h, last->out_w, last->out_c};
-    if (last->block_stages || last->pool != 1 || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
-        memcmp(residual->shape, shape, sizeof shape) != 0)
+    if (last->block_stages || last->pool != 1 || last->conv.depthwise || residual->dtype != MT_FLOAT32 ||
+        residual->ndim != 4 || memcmp(residual->shape, shape, sizeof shape) != 0)
       return -1;
-    const int64_t taps = last->conv.kernel[0] * last->conv.kernel[1] * last->in_c;
+    const int64_t taps = mt_conv_taps(&last->conv);
     plan->recomputes =
         taps <= RECOMPUTE_MAX_TAPS && last->out_c >= RECOMPUTE_MIN_GROWTH * taps && !stages[count - 1].bias;
   }

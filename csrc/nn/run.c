@@ -55,6 +55,7 @@ static bool append_stage(stage_list *list, const mt_step *s) {
   list->stages[list->count++] = (mt_conv_stage){.weight = mt_module_slot(s->module, "weight"),
                                                 .bias = mt_module_slot(s->module, "bias"),
                                                 .conv = mt_conv2d_params_of(s->module),
+                                                .same = mt_conv2d_is_same(s->module),
                                                 .norm = mt_norm_of(s->norm),
                                                 .relu = s->relu,
                                                 .limit = s->limit,
@@ -141,17 +142,18 @@ static bool run_stages(run *r) {
 
 /* ---- one step ---- */
 
-static mt_tensor *pooled(mt_tensor *x, int64_t pool) {
-  const mt_pool2d_params p = {.kernel = {pool, pool}, .stride = {pool, pool}};
-  if (!x || pool == 1) return x;
-  mt_tensor *y = mt_max_pool2d(x, &p);
+/* A ReLU with a limit, where there is one: no layer does it in passing. */
+static mt_tensor *limited(mt_tensor *x, float limit) {
+  if (!x || limit == 0) return x;
+  mt_tensor *y = mt_clamp(x, 0, limit);
   mt_release(x);
   return y;
 }
 
-static mt_tensor *limited(mt_tensor *x, float limit) {
-  if (!x || limit == 0) return x;
-  mt_tensor *y = mt_relu6(x);
+static mt_tensor *pooled(mt_tensor *x, int64_t pool) {
+  const mt_pool2d_params p = {.kernel = {pool, pool}, .stride = {pool, pool}};
+  if (!x || pool == 1) return x;
+  mt_tensor *y = mt_max_pool2d(x, &p);
   mt_release(x);
   return y;
 }
@@ -161,7 +163,7 @@ static void run_layer(run *r, const mt_step *s) {
   mt_module *norm = s->kind == MT_STEP_NORM ? s->module : s->norm;
   const mt_step *next = r->at < r->count ? &r->steps[r->at] : NULL;
   mt_tensor *shortcut = NULL, *y;
-  bool relu = s->relu && !s->limit;
+  bool relu = s->relu && s->limit == 0;
   if (norm && !s->relu && s->pool == 1 && next && next->kind == MT_STEP_JOIN) {
     shortcut = pop_shortcut(r);
     relu = next->relu;
