@@ -18,6 +18,7 @@
 #include "kernels/functions.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
+#include "kernels/random.h"
 #include "kernels/reduce.h"
 #include "kernels/softmax.h"
 #include "kernels/stage.h"
@@ -26,6 +27,7 @@
 #define MT_ALL_KERNELS(K)   \
   MT_ELEMENTWISE_KERNELS(K) \
   MT_FUNCTION_KERNELS(K)    \
+  MT_RANDOM_KERNELS(K)      \
   MT_REDUCE_KERNELS(K)      \
   MT_SOFTMAX_KERNELS(K)     \
   MT_CONV2D_KERNELS(K)      \

@@ -49,6 +49,18 @@ MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return (mt_vf)_mm256_max_ps((__m25
 MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return mt_select(a > b, a, b); }
 #endif
 
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_sqrt(mt_vf x) { return (mt_vf)_mm512_sqrt_ps((__m512)x); }
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_sqrt(mt_vf x) { return (mt_vf)_mm256_sqrt_ps((__m256)x); }
+#else
+MT_INLINE mt_vf mt_sqrt(mt_vf x) {
+  mt_vf y;
+  for (int i = 0; i < MT_VF; i++) y[i] = __builtin_sqrtf(x[i]);
+  return y;
+}
+#endif
+
 /* ---- double precision: twice as many bytes, so two vectors ---- */
 
 typedef double mt_vd __attribute__((vector_size(MT_VECTOR_BYTES)));
