@@ -245,7 +245,7 @@ MT_INLINE mt_vf mt_tanh(mt_vf x) {
   const mt_vf t = mt_abs(x), x2 = x * x;
   const mt_vf small = MT_POLYNOMIAL(x2, -0.333332807f, 0.133314162f, -0.0537379384f, 0.0206341185f, -0.00570009183f);
   const mt_vf large = 1.0f - 2.0f / (mt_exp(t + t) + 1.0f);
-  return mt_select(t < 0.625f, x + x * (x2 * small), mt_with_sign(large, x));
+  return mt_with_sign(mt_select(t < 0.625f, t + t * (x2 * small), large), x);
 }
 
 /* ---- the error function and the normal distribution ---- */
