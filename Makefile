@@ -24,7 +24,7 @@ ALL_CFLAGS  = -std=gnu11 -fPIC -pthread -fvisibility=hidden $(OPT) $(WARNINGS) -
 KERNEL_CFLAGS := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 LIBS       := $(PKG_LIBS) -lm -lpthread
 
-ifeq ($(shell uname -m),x86_64)
+ifeq ($(firstword $(subst -, ,$(shell $(CC) -dumpmachine))),x86_64)
 ISAS       := plain avx2 avx512
 else
 ISAS       := plain
@@ -92,7 +92,7 @@ RUN         = env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 \
               LUA_CPATH="$(abspath $(BUILD))/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
 SPECS      ?= spec
 
-.PHONY: deps demo test asan fuzz lint bench doc install uninstall clean help
+.PHONY: deps demo test asan fuzz arm64 lint bench doc install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
 	@.ci/setup demo test lint pages
 
@@ -148,6 +148,12 @@ $(FUZZ_BUILD)/obj/%.o: %.c
 
 -include $(FUZZ_OBJECTS:.o=.d)
 
+# qemu is slow: the specs of the arithmetic, unless SPECS names others.
+ARM64_ROOT  ?= $(HOME)/.cache/masktune/arm64
+arm64: ## cross-compile for arm64 and run specs under qemu's user mode (installs what that needs)
+	@.ci/setup build
+	@.ci/arm64 $(CURDIR)/.build-arm64 $(ARM64_ROOT) $(BUSTED_FLAGS) $(if $(filter spec,$(SPECS)),spec/ops spec/nn spec/explain,$(SPECS))
+
 lint: ## luacheck, clang-format, and a build with warnings as errors
 	@.ci/setup lint
 	luacheck -q .luacheckrc lua examples spec rockspec/*.rockspec
@@ -182,7 +188,7 @@ uninstall: ## what install put there
 	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune"
 
 clean: ## everything that was built
-	rm -rf $(BUILD) .build-asan .build-fuzz .build-werror .build-rock
+	rm -rf $(BUILD) .build-arm64 .build-asan .build-fuzz .build-werror .build-rock
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20

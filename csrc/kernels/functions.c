@@ -28,13 +28,7 @@ GRADIENT(abs, mt_select(saved > 0.0f, dy, mt_select(saved < 0.0f, -dy, (mt_vf){0
 FUNCTION(relu, mt_relu(x))
 GRADIENT(relu, mt_relu_mask(saved, dy))
 
-MT_INLINE mt_vf root(mt_vf x) {
-  mt_vf y;
-  for (int i = 0; i < MT_VF; i++) y[i] = __builtin_sqrtf(x[i]);
-  return y;
-}
-
-FUNCTION(sqrt, root(x))
+FUNCTION(sqrt, mt_sqrt(x))
 GRADIENT(sqrt, dy / (2.0f * saved))
 
 FUNCTION(exp, mt_exp(x))

@@ -49,6 +49,18 @@ MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return (mt_vf)_mm256_max_ps((__m25
 MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return mt_select(a > b, a, b); }
 #endif
 
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_sqrt(mt_vf x) { return (mt_vf)_mm512_sqrt_ps((__m512)x); }
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_sqrt(mt_vf x) { return (mt_vf)_mm256_sqrt_ps((__m256)x); }
+#else
+MT_INLINE mt_vf mt_sqrt(mt_vf x) {
+  mt_vf y;
+  for (int i = 0; i < MT_VF; i++) y[i] = __builtin_sqrtf(x[i]);
+  return y;
+}
+#endif
+
 /* ---- double precision: twice as many bytes, so two vectors ---- */
 
 typedef double mt_vd __attribute__((vector_size(MT_VECTOR_BYTES)));
@@ -233,7 +245,7 @@ MT_INLINE mt_vf mt_tanh(mt_vf x) {
   const mt_vf t = mt_abs(x), x2 = x * x;
   const mt_vf small = MT_POLYNOMIAL(x2, -0.333332807f, 0.133314162f, -0.0537379384f, 0.0206341185f, -0.00570009183f);
   const mt_vf large = 1.0f - 2.0f / (mt_exp(t + t) + 1.0f);
-  return mt_select(t < 0.625f, x + x * (x2 * small), mt_with_sign(large, x));
+  return mt_with_sign(mt_select(t < 0.625f, t + t * (x2 * small), large), x);
 }
 
 /* ---- the error function and the normal distribution ---- */
