@@ -509,13 +509,15 @@ function masks.mask_dataset(model, set, options)
 end
 
 --- Writes the images of a data set as PNG files: NUMBER.png, or NUMBER-NAME.png where the set knows its files' names.
--- @tparam table set of images of 1 or 3 channels
+-- @tparam table set of images of 1 or 3 channels, uint8 or float32 in [0,1]
 -- @string folder made where it is missing
-function masks.export(set, folder)
-  check.argument("mt.masktune.export", "folder", folder, { type = "string" })
+-- @tparam[opt] table options `keep`: masks {N,H,W}, which are put on
+function masks.export(set, folder, options)
   dataset.check("mt.masktune.export", "argument 'dataset'", set)
+  check.argument("mt.masktune.export", "folder", folder, { type = "string" })
+  local o = check.options("mt.masktune.export", options, { keep = { type = "any", optional = true } })
   core.make_directory(folder)
-  local count, images = dataset.count(set), set.images
+  local count, images = dataset.count(set), masks.apply(set, o.keep).images
   local digits = #tostring(count)
   for i = 1, count do
     local file = set.files and check.is_tensor(set.file) and set.files[set.file[i]:item()]
