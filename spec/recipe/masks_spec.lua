@@ -114,6 +114,18 @@ describe("mt.masktune.mask_dataset", function()
   end)
 end)
 
+describe("a masked data set", function()
+  it("can be joined to others, and looked at image by image", function()
+    local model, set = tiny.model(1), tiny.data(12, 1)
+    local masked = mt.masktune.mask_dataset(model, set, { k = 1, progress = false })
+    local both = mt.data.concat { set, masked }
+    assert.equal(set.images:bytes() .. masked.images:bytes(), both.images:bytes())
+    assert.equal(24, #both.labels)
+    assert.equal(masked.images[3]:bytes(), both.images[15]:bytes())
+    assert.equal(mt.data.subset(both, { 14, 13 }).images:bytes(), mt.data.subset(masked, { 2, 1 }).images:bytes())
+  end)
+end)
+
 describe("masks in a file", function()
   local model, set = tiny.model(1), tiny.data(12, 1)
 
@@ -143,6 +155,25 @@ describe("masks in a file", function()
         end
       end
       assert.equal("float32", select(2, masked_in(folder .. "/soft", { rule = "soft" })).keep:dtype())
+    end)
+  end)
+
+  it("are gone on with after an error", function()
+    process.with_folder(function(folder)
+      local core, path = require "masktune.core", folder .. "/masks.safetensors"
+      local large, pack = tiny.data(1100, 1), core.data.pack
+      local calls = 0
+      core.data.pack = function(keep)
+        calls = calls + 1
+        if calls == 2 then error("stopped", 0) end
+        return pack(keep)
+      end
+      local ok, message = pcall(masked_in, path, { set = large })
+      core.data.pack = pack
+      assert.is_false(ok)
+      assert.equal("stopped", message)
+      local wanted = select(2, mt.masktune.mask_dataset(model, large, { k = 1, progress = false }))
+      assert.equal(wanted.keep:bytes(), select(2, masked_in(path, { set = large })).keep:bytes())
     end)
   end)
 

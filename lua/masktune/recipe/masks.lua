@@ -197,19 +197,20 @@ function masks.explain_into(model, set, options, path, settings)
   local o = check.options("mt.masktune.explain", options, explain_schema)
   set = dataset.for_model(set, model)
   local e = explanation(model, set, o)
-  local file, there = heat_file(e, path, settings)
+  local there
+  local held <close> = setmetatable({}, { __close = function(self) if self.file then self.file:close() end end })
+  held.file, there = heat_file(e, path, settings)
   for images, first in parts_of(set, e, there + 1) do
     local heat = heat_of(e, model, set, images, first)
-    file = file or row_file.open("mt.masktune", path, {
+    held.file = held.file or row_file.open("mt.masktune", path, {
       name = "heat", dtype = "float32", shape = { dataset.count(set), heat:size(2), heat:size(3) },
       settings = settings,
     })
-    file:put(first, heat)
+    held.file:put(first, heat)
   end
   if e.bar then e.bar:finish() end
   local heat = core.zeros(row_file.shape(path, "heat"))
-  file:get(1, heat)
-  file:close()
+  held.file:get(1, heat)
   return heat
 end
 
@@ -394,7 +395,7 @@ end
 -- @tparam integer seed
 -- @raise where the file was made with other settings: which
 function masks.keep_in(where, path, settings, set, kind, o, heat, seed)
-  local file = mask_file(where, set, kind, o, path, settings)
+  local file <close> = mask_file(where, set, kind, o, path, settings)
   if not file or file:present() < dataset.count(set) then
     local values, mean = heat()
     return kinds[kind].keep(set, o, values, mean, core.generator(seed), file)
