@@ -1,10 +1,10 @@
 -- From JPEG files to batches of 224x224 floats, beside torchvision's decoding and resizing in a PyTorch DataLoader; and
 -- the share of a training's time that is spent waiting for batches. `bench.lua --loader` runs this.
 --
--- Each side is a process of its own, pinned to one core where `taskset` is there, that for each line on its standard
--- input makes the batches of one epoch and prints "<images per second of processor time> <images per second> <mean>".
--- Rounds alternate; ratios are the medians of the rounds'. Processor time, not the clock, is what "per core" means here:
--- it does not count what other programs take. The means of all batches must agree.
+-- Each side is a process of its own, pinned to one core where `taskset` is there, that for each line "go" on its
+-- standard input makes the batches of one epoch and prints "<images per second of processor time> <images per second>
+-- <mean>". Rounds alternate; ratios are the medians of the rounds'. Processor time, not the clock, is what "per core"
+-- means here: it does not count what other programs take. The means of all batches must agree.
 local mt = require "masktune"
 
 local usage = [[
@@ -37,7 +37,8 @@ end
 local function work(folder, count)
   mt.set_num_threads(1)
   local batches = mt.data.loader { dataset = photos(folder, count), batch = BATCH, shuffle = false }
-  for _ in io.lines() do
+  for line in io.lines() do
+    if line == "end" then break end
     local started, used, images, sum = mt.clock(), os.clock(), 0, 0
     for batch in batches:epoch(1) do
       images = images + #batch.images
@@ -62,7 +63,8 @@ local function start(command, folder, name)
     local line = output:read() or error(name .. " ended early", 0)
     local rate, wall, mean = line:match "(%S+) (%S+) (%S+)"
     return tonumber(rate), tonumber(wall), tonumber(mean)
-  end, function()
+  end, function() -- not only by closing the FIFO: sides that were started later have it, too
+    input:write("end\n")
     input:close()
     output:close()
   end

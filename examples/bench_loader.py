@@ -54,7 +54,9 @@ def main():
         paths = file.read().splitlines()
     load = (with_pil if how == "PIL" else with_tensors)(int(size))
     loader = torch.utils.data.DataLoader(Files(paths, load), batch_size=int(batch), num_workers=int(workers))
-    for _ in sys.stdin:
+    for line in sys.stdin:
+        if line.strip() == "end":
+            break
         started, used, images, total = time.perf_counter(), processor_seconds(), 0, 0.0
         for values in loader:
             images += len(values)

@@ -185,6 +185,7 @@ local function run_seed(o, digits, seed, write_rows)
     results[name].accuracy = accuracies(results[name].final, sets, title_of(name))
     mt.save(("%s/final-%s.safetensors"):format(folder, name), results[name].final:state_dict())
   end
+  if o.export and keep then mt.masktune.export(sets.train, ("%s/seed-%d"):format(o.export, seed), { keep = keep }) end
   local coverage = o.bias == "square" and keep and square_coverage(sets.train, keep, o.squares) or nil
   return { sets = sets, erm = model, results = results, coverage = coverage }
 end
@@ -415,6 +416,7 @@ local program = {
     { name = "limit", value = "N", kind = kinds.integer(10), help = "use the first N training and test images only" },
     { name = "out", value = "DIR", kind = kinds.text, default = "out/biased_mnist",
       default_text = "out/biased_mnist", help = "folder for results and checkpoints" },
+    cli.options.export,
     cli.options.resume,
     cli.options.overwrite,
     cli.options.help,

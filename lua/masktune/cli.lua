@@ -116,6 +116,8 @@ cli.options = {
   overwrite = { name = "overwrite", help = "remove what an earlier run left in --out, and start anew" },
   resume = { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
   help = { name = "help", help = "this text" },
+  export = { name = "export", value = "DIR", kind = cli.kinds.text,
+    help = "write the training images as MaskTune masked them: DIR/seed-N/*.png" },
 }
 
 local function key_of(name) return (name:gsub("%-", "_")) end

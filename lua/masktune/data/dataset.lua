@@ -151,6 +151,13 @@ function dataset.subset(set, which)
   return with_rows(set, function(rows) return rows:index(which) end)
 end
 
+--- A set whose inputs are a tensor: those that were masked become one.
+local function with_tensor(set)
+  local inputs = dataset.inputs(set)
+  if not streamed.is(inputs) then return set end
+  return tables.merged(set, { [dataset.input(set)] = inputs:narrow(1, 1, #inputs) })
+end
+
 --- Data sets one after the other.
 -- Only the tensors that all of them have are kept; name and classes are the first one's.
 -- @tparam {table,...} sets
@@ -159,7 +166,8 @@ function dataset.concat(sets)
   check.argument("mt.data.concat", "datasets", sets, { type = "list", min_length = 1, of = { type = "table" } })
   for i, set in ipairs(sets) do
     dataset.check("mt.data.concat", ("argument 'datasets'[%d]"):format(i), set)
-    if streamed.is(dataset.inputs(set)) then
+    local inputs = dataset.inputs(set)
+    if streamed.is(inputs) and not inputs:is_in_memory() then
       check.fail("mt.data.concat: argument 'datasets'[%d]: images in memory expected, got streamed ones (a larger "
         .. "memory_limit keeps them in memory)", i)
     end
@@ -172,10 +180,13 @@ function dataset.concat(sets)
         tostring(set.preprocess or "nothing"), tostring(sets[1].preprocess or "nothing"))
     end
   end
-  local result = {}
-  for name, value in pairs(sets[1]) do
+  local result, whole = {}, {}
+  for i, set in ipairs(sets) do
+    whole[i] = with_tensor(set)
+  end
+  for name, value in pairs(whole[1]) do
     local parts = {}
-    for i, set in ipairs(sets) do
+    for i, set in ipairs(whole) do
       parts[i] = check.is_tensor(value) and set[name] or nil
     end
     if not check.is_tensor(value) then

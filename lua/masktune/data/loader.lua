@@ -120,11 +120,13 @@ local function batches_ahead(self, order, epoch)
     batch = self.batch, drop_last = self.drop_last, ahead = AHEAD, threads = core.get_num_threads(), seed = seed,
     epoch = epoch, steps = steps,
   })
-  local first = 1
+  local first, is_over = 1, false
   local function next_batch()
+    if is_over then return nil end
     local floats, problems = source:next()
     self.waited = source:waited()
     if not floats then
+      is_over = true
       images:check_cache()
       source:close()
       return nil

@@ -113,7 +113,7 @@ function methods:index(positions)
   for i, part in ipairs(self.parts) do
     parts[i] = {
       origin = part.origin,
-      positions = part.positions and part.positions:index(positions) or positions,
+      positions = part.positions and part.positions:index(positions) or positions:clone(),
       masks = part.masks and part.masks:index(positions),
       dim = part.dim and part.dim:index(positions),
     }

@@ -199,19 +199,20 @@ function masks.explain_into(model, set, options, path, settings)
   local o = check.options("mt.masktune.explain", options, explain_schema)
   set = dataset.for_model(set, model)
   local e = explanation(model, set, o)
-  local file, there = heat_file(e, path, settings)
+  local there
+  local held <close> = setmetatable({}, { __close = function(self) if self.file then self.file:close() end end })
+  held.file, there = heat_file(e, path, settings)
   for images, first in parts_of(set, e, there + 1) do
     local heat = heat_of(e, model, set, images, first)
-    file = file or row_file.open("mt.masktune", path, {
+    held.file = held.file or row_file.open("mt.masktune", path, {
       name = "heat", dtype = "float32", shape = { dataset.count(set), heat:size(2), heat:size(3) },
       settings = settings,
     })
-    file:put(first, heat)
+    held.file:put(first, heat)
   end
   if e.bar then e.bar:finish() end
   local heat = core.zeros(row_file.shape(path, "heat"))
-  file:get(1, heat)
-  file:close()
+  held.file:get(1, heat)
   return heat
 end
 
@@ -396,7 +397,7 @@ end
 -- @tparam integer seed
 -- @raise where the file was made with other settings: which
 function masks.keep_in(where, path, settings, set, kind, o, heat, seed)
-  local file = mask_file(where, set, kind, o, path, settings)
+  local file <close> = mask_file(where, set, kind, o, path, settings)
   if not file or file:present() < dataset.count(set) then
     local values, mean = heat()
     return kinds[kind].keep(set, o, values, mean, core.generator(seed), file)
@@ -511,13 +512,15 @@ function masks.mask_dataset(model, set, options)
 end
 
 --- Writes the images of a data set as PNG files: NUMBER.png, or NUMBER-NAME.png where the set knows its files' names.
--- @tparam table set of images of 1 or 3 channels
+-- @tparam table set of images of 1 or 3 channels, uint8 or float32 in [0,1]
 -- @string folder made where it is missing
-function masks.export(set, folder)
-  check.argument("mt.masktune.export", "folder", folder, { type = "string" })
+-- @tparam[opt] table options `keep`: masks {N,H,W}, which are put on
+function masks.export(set, folder, options)
   dataset.check("mt.masktune.export", "argument 'dataset'", set)
+  check.argument("mt.masktune.export", "folder", folder, { type = "string" })
+  local o = check.options("mt.masktune.export", options, { keep = { type = "any", optional = true } })
   core.make_directory(folder)
-  local count, images = dataset.count(set), set.images
+  local count, images = dataset.count(set), masks.apply(set, o.keep).images
   local digits = #tostring(count)
   for i = 1, count do
     local file = set.files and check.is_tensor(set.file) and set.files[set.file[i]:item()]
