@@ -244,8 +244,8 @@ end
 seen[mt.selective.methods] = true
 calls_each = 60
 for _, name in ipairs{
-  "cam_quality", "checkpoint", "choose", "data", "embeddings", "evaluate", "explain", "figure", "json", "masktune", "metrics",
-  "models", "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train",
+  "cam_quality", "checkpoint", "choose", "data", "embeddings", "evaluate", "explain", "figure", "json", "masktune",
+  "metrics", "models", "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train",
 } do
   call_part("mt." .. name, mt[name], seen)
 end

@@ -2,8 +2,7 @@
 -- an image flips, with a probability that grows with the other net's confidence, to what that net says, so that each
 -- strengthens the other's bias. At the end an image belongs to part 2 where the net that did not learn it is wrong by
 -- the true label. `flips`, the share of labels that changed, needs no labels of groups: hyperparameters can be chosen
--- by it. The published code flips the labels of validation images by neither net; here groups are found for the set
--- given.
+-- by it.
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local groups = require "masktune.data.groups"
