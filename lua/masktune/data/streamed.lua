@@ -7,7 +7,7 @@ local core = require "masktune.core"
 
 local Streamed = {}
 local methods = {}
-Streamed.__name = "masktune.StreamedImages"
+Streamed.__name, Streamed.streams = "masktune.StreamedImages", true
 
 local function of(fields) return setmetatable(fields, Streamed) end
 
@@ -127,6 +127,9 @@ function methods:plus(added)
 end
 
 return setmetatable({
-  --- Whether a value is streamed images.
-  is = function(value) return getmetatable(value) == Streamed end,
+  --- Whether a value stays in files and is read when it is looked at: streamed images, or masktune.data.rows.
+  is = function(value)
+    local meta = getmetatable(value)
+    return type(meta) == "table" and meta.streams == true
+  end,
 }, { __call = function(_, ...) return streamed(...) end })

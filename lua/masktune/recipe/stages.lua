@@ -13,7 +13,7 @@ Stages.__index = Stages
 local patterns = {
   "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
   "^train%-[%w_]+%-%x+%.safetensors$", "^groups%-[%w_]+%-%x+%.safetensors$",
-  "^embed%-[%w_]+%-%x+%.safetensors$",
+  "^embed%-[%w_]+%-%x+%.safetensors$", "^embed%-[%w_]+%-%x+%.safetensors%.part$",
 }
 
 --- Removes the stages in a folder (a folder that is not there has none).
