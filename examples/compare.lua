@@ -157,15 +157,22 @@ local function run_method(o, run, name)
   return row
 end
 
-local function new_run(o, seed)
-  local run = { seed = seed, folder = ("%s/seed-%d"):format(o.out, seed) }
-  mt.make_directory(run.folder)
-  if not o.resume then
-    mt.masktune.clear(run.folder)
-    for _, name in ipairs(mt.list_directory(run.folder)) do
-      if name:find("^result%-.*%.json$") then mt.remove_file(run.folder .. "/" .. name) end
+local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
+
+--- Removes the results of an earlier run.
+local function clear(o)
+  for _, seed in ipairs(o.seeds) do
+    local folder = seed_folder(o, seed)
+    mt.masktune.clear(folder)
+    for _, name in ipairs(mt.file_exists(folder) and mt.list_directory(folder) or {}) do
+      if name:find("^result%-.*%.json$") then mt.remove_file(folder .. "/" .. name) end
     end
   end
+end
+
+local function new_run(o, seed)
+  local run = { seed = seed, folder = seed_folder(o, seed) }
+  mt.make_directory(run.folder)
   run.train, run.val, run.test, run.tests = sources[o.data](o, seed)
   function run.erm()
     local model = model_of(o, run.train, seed)
@@ -328,6 +335,7 @@ end
 local function main(o)
   if o.threads then mt.set_num_threads(o.threads) end
   o.net = o.net or (o.data == "biased_mnist" and "small_cnn" or "efficientnet_lite0")
+  cli.open_out(o.out, o, function() clear(o) end)
   o.deadline = o.budget and mt.clock() + 60 * o.budget
   local results, spent = {}, false
   for _, seed in ipairs(o.seeds) do
@@ -391,6 +399,7 @@ local program = {
     { name = "out", value = "DIR", kind = kinds.text, default = "out/compare", default_text = "out/compare",
       help = "folder for results and checkpoints" },
     cli.options.resume,
+    cli.options.overwrite,
     cli.options.help,
   },
 }

@@ -32,6 +32,10 @@ local function each(model, set, o, head, take)
     if bar then bar:update(done) end
   end
   if bar then bar:finish() end
+  if done < dataset.count(set) then
+    error(("%s: %d of %d images cannot be read, and have no features"):format(WHERE, dataset.count(set) - done,
+      dataset.count(set)), 0)
+  end
 end
 
 --- The features of all images in one tensor.

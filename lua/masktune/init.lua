@@ -35,7 +35,9 @@ local parts = {
   cam = "masktune.cam",
   explain = "masktune.explain",
   cam_quality = "masktune.cam_quality",
+  help = "masktune.help",
 }
+masktune._modules = parts -- for masktune.help
 
 for name, value in pairs(core) do
   if not parts[name] then masktune[name] = value end

@@ -63,6 +63,9 @@ end
 --- "float32"
 function methods.dtype() return "float32" end
 
+--- True: a loader needs no threads to have them read ahead.
+function methods.is_in_memory() return true end
+
 --- {N,D}
 function methods:shape() return { #self, self.width } end
 
@@ -91,6 +94,19 @@ function methods:narrow(axis, first, count)
     positions[i] = first + i - 1
   end
   return tensor_of(self, real(self, positions))
+end
+
+local CHUNK = 4096
+
+--- The digest of the values, from those of a few rows at a time.
+-- @tparam function of_tensor tensor -> digest
+-- @treturn string
+function methods:digest(of_tensor)
+  local sums = {}
+  for first = 1, #self, CHUNK do
+    sums[#sums + 1] = of_tensor(self:narrow(1, first, math.min(CHUNK, #self - first + 1)))
+  end
+  return core.md5(table.concat(sums, " "))
 end
 
 --- A batch for a net.

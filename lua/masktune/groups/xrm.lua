@@ -58,8 +58,10 @@ local function mistakes(first, second, set, halves)
   for batch in loader { dataset = set, batch = 256, shuffle = false }:epoch(1) do
     local inputs = batch[batch.input]
     local _, held_out = answers(first(inputs), second(inputs), halves:index(batch.indices))
-    local wrong = held_out:argmax(2):ne(batch.labels):to("int32") + 1
-    table.move(wrong:totable(), 1, #wrong, #parts + 1, parts)
+    local wrong, positions = held_out:argmax(2):ne(batch.labels):totable(), batch.indices:totable()
+    for i, position in ipairs(positions) do
+      parts[position] = wrong[i] + 1
+    end
   end
   return parts
 end

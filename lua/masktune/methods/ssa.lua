@@ -59,8 +59,10 @@ end
 local function answers_of(net, set, allowed)
   local answers = {}
   for batch in loader { dataset = set, batch = 256, shuffle = false }:epoch(1) do
-    local found = (net(batch[batch.input]) + allowed:index(batch.labels)):argmax(2)
-    table.move(found:totable(), 1, #found, #answers + 1, answers)
+    local found = (net(batch[batch.input]) + allowed:index(batch.labels)):argmax(2):totable()
+    for i, position in ipairs(batch.indices:totable()) do
+      answers[position] = found[i]
+    end
   end
   return answers
 end

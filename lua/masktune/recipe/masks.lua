@@ -6,6 +6,7 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local explain = require "masktune.explain"
+local interrupt = require "masktune.interrupt"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
 local streamed = require "masktune.data.streamed"
@@ -116,6 +117,7 @@ function masks.explain(model, set, options)
     local heat, predicted = method(model, prepared(set, first, count), own)
     check_heat(set, heat, first)
     heats[#heats + 1], predictions[#predictions + 1] = heat, predicted
+    interrupt.check("the heatmaps")
     if bar then bar:update(first + count - 1) end
   end
   if bar then bar:finish() end
