@@ -149,7 +149,8 @@ local function run_method(o, run, name)
   local ok, result = pcall(mt.masktune, model, options_of(o, run, name))
   local seconds = mt.clock() - started
   if not ok and result == "budget" then return nil end
-  if not ok then error(("%s, seed %d: %s"):format(name, run.seed, result), 0) end
+  if not ok and type(result) == "string" then result = ("%s, seed %d: %s"):format(name, run.seed, result) end
+  if not ok then error(result, 0) end
   row = measured(model, run)
   row.settings, row.seconds, row.choice = settings_of(o), seconds, scores_of(model, run)
   mt.save(("%s/final-%s.safetensors"):format(run.folder, name), model:state_dict())
