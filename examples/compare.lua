@@ -20,14 +20,15 @@ local VALIDATION_SHARE = 0.2
 
 -- ---- data ----
 
-local function first_images(set, limit)
+--- Some of a set's images, always the same: publishers list them class by class.
+local function some_images(set, limit)
   if not limit or limit >= mt.data.size(set) then return set end
-  return mt.data.subset(set, limit)
+  return (select(2, mt.data.split(set, { count = limit })))
 end
 
 local function digits_of(o, split)
   local folder = not o.synthetic and mt.data.find_mnist(o.root)
-  if folder then return first_images(mt.data.mnist { root = folder, split = split }, o.limit) end
+  if folder then return some_images(mt.data.mnist { root = folder, split = split }, o.limit) end
   if not o.synthetic then error("MNIST is not there (--root names its folder; --synthetic draws digits)", 0) end
   return mt.data.synthetic_digits { count = o.limit or 10000, seed = split == "train" and 1 or 2 }
 end
@@ -49,7 +50,7 @@ end
 local function photos(open)
   return function(o)
     if not o.root then error("--root: the folder of the images expected", 0) end
-    local function set(split) return first_images(open { root = o.root, split = split, size = o.size }, o.limit) end
+    local function set(split) return some_images(open { root = o.root, split = split, size = o.size }, o.limit) end
     return set "train", set "val", set "test", {}
   end
 end
@@ -395,7 +396,7 @@ local program = {
     { name = "weights", value = "FILE", kind = kinds.text, help = "published weights of the net for photos" },
     { name = "size", value = "N", kind = kinds.integer(16), default = 224, default_text = "224",
       help = "height and width of photos" },
-    { name = "limit", value = "N", kind = kinds.integer(10), help = "use the first N images of each split only" },
+    { name = "limit", value = "N", kind = kinds.integer(10), help = "use N images of each split only" },
     cli.options.threads,
     { name = "out", value = "DIR", kind = kinds.text, default = "out/compare", default_text = "out/compare",
       help = "folder for results and checkpoints" },
