@@ -279,13 +279,17 @@ local function results_table(results, names)
   return mt.report.table(titles, rows)
 end
 
+--- Whether a method learns from the validation split, which then says nothing of it.
+local function learns_from_validation(name) return mt.methods[name].labels:find("in validation", 1, true) ~= nil end
+
 --- What choosing among the methods by each rule costs: mean over the seeds, in per cent of the worst test group.
+-- Methods that learn from the validation split are no candidates.
 local function choice_table(o, results, names)
   local costs, order = {}, {}
   for i in ipairs(o.seeds) do
     local candidates = {}
     for _, name in ipairs(names) do
-      local row = results[name][i]
+      local row = not learns_from_validation(name) and results[name][i]
       if row then candidates[#candidates + 1] = { scores = row.choice, test = row.worst, name = name } end
     end
     for _, row in ipairs(#candidates > 0 and mt.choose.compare(candidates) or {}) do

@@ -1,6 +1,6 @@
 --- Images that are read when they are looked at: from their files, decoded, or from a tensor; masked, and added to each
--- other on the way. To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8 tensor
--- {N,H,W,C} would be: the same values, bit for bit.
+-- other on the way. To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8
+-- tensor {N,H,W,C} would be: the same values, bit for bit.
 -- An image whose file cannot be read is an error that names the file; with `on_error = "skip"` a loader leaves it out,
 -- and everything else sees a black image.
 -- @classmod masktune.StreamedImages
