@@ -20,14 +20,15 @@ local VALIDATION_SHARE = 0.2
 
 -- ---- data ----
 
-local function first_images(set, limit)
+--- Some of a set's images, always the same: publishers list them class by class.
+local function some_images(set, limit)
   if not limit or limit >= mt.data.size(set) then return set end
-  return mt.data.subset(set, limit)
+  return (select(2, mt.data.split(set, { count = limit })))
 end
 
 local function digits_of(o, split)
   local folder = not o.synthetic and mt.data.find_mnist(o.root)
-  if folder then return first_images(mt.data.mnist { root = folder, split = split }, o.limit) end
+  if folder then return some_images(mt.data.mnist { root = folder, split = split }, o.limit) end
   if not o.synthetic then error("MNIST is not there (--root names its folder; --synthetic draws digits)", 0) end
   return mt.data.synthetic_digits { count = o.limit or 10000, seed = split == "train" and 1 or 2 }
 end
@@ -49,7 +50,7 @@ end
 local function photos(open)
   return function(o)
     if not o.root then error("--root: the folder of the images expected", 0) end
-    local function set(split) return first_images(open { root = o.root, split = split, size = o.size }, o.limit) end
+    local function set(split) return some_images(open { root = o.root, split = split, size = o.size }, o.limit) end
     return set "train", set "val", set "test", {}
   end
 end
@@ -149,7 +150,8 @@ local function run_method(o, run, name)
   local ok, result = pcall(mt.masktune, model, options_of(o, run, name))
   local seconds = mt.clock() - started
   if not ok and result == "budget" then return nil end
-  if not ok then error(("%s, seed %d: %s"):format(name, run.seed, result), 0) end
+  if not ok and type(result) == "string" then result = ("%s, seed %d: %s"):format(name, run.seed, result) end
+  if not ok then error(result, 0) end
   row = measured(model, run)
   row.settings, row.seconds, row.choice = settings_of(o), seconds, scores_of(model, run)
   mt.save(("%s/final-%s.safetensors"):format(run.folder, name), model:state_dict())
@@ -157,15 +159,22 @@ local function run_method(o, run, name)
   return row
 end
 
-local function new_run(o, seed)
-  local run = { seed = seed, folder = ("%s/seed-%d"):format(o.out, seed) }
-  mt.make_directory(run.folder)
-  if not o.resume then
-    mt.masktune.clear(run.folder)
-    for _, name in ipairs(mt.list_directory(run.folder)) do
-      if name:find("^result%-.*%.json$") then mt.remove_file(run.folder .. "/" .. name) end
+local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
+
+--- Removes the results of an earlier run.
+local function clear(o)
+  for _, seed in ipairs(o.seeds) do
+    local folder = seed_folder(o, seed)
+    mt.masktune.clear(folder)
+    for _, name in ipairs(mt.file_exists(folder) and mt.list_directory(folder) or {}) do
+      if name:find("^result%-.*%.json$") then mt.remove_file(folder .. "/" .. name) end
     end
   end
+end
+
+local function new_run(o, seed)
+  local run = { seed = seed, folder = seed_folder(o, seed) }
+  mt.make_directory(run.folder)
   run.train, run.val, run.test, run.tests = sources[o.data](o, seed)
   function run.erm()
     local model = model_of(o, run.train, seed)
@@ -270,13 +279,17 @@ local function results_table(results, names)
   return mt.report.table(titles, rows)
 end
 
+--- Whether a method learns from the validation split, which then says nothing of it.
+local function learns_from_validation(name) return mt.methods[name].labels:find("in validation", 1, true) ~= nil end
+
 --- What choosing among the methods by each rule costs: mean over the seeds, in per cent of the worst test group.
+-- Methods that learn from the validation split are no candidates.
 local function choice_table(o, results, names)
   local costs, order = {}, {}
   for i in ipairs(o.seeds) do
     local candidates = {}
     for _, name in ipairs(names) do
-      local row = results[name][i]
+      local row = not learns_from_validation(name) and results[name][i]
       if row then candidates[#candidates + 1] = { scores = row.choice, test = row.worst, name = name } end
     end
     for _, row in ipairs(#candidates > 0 and mt.choose.compare(candidates) or {}) do
@@ -328,6 +341,7 @@ end
 local function main(o)
   if o.threads then mt.set_num_threads(o.threads) end
   o.net = o.net or (o.data == "biased_mnist" and "small_cnn" or "efficientnet_lite0")
+  cli.open_out(o.out, o, function() clear(o) end)
   o.deadline = o.budget and mt.clock() + 60 * o.budget
   local results, spent = {}, false
   for _, seed in ipairs(o.seeds) do
@@ -386,11 +400,12 @@ local program = {
     { name = "weights", value = "FILE", kind = kinds.text, help = "published weights of the net for photos" },
     { name = "size", value = "N", kind = kinds.integer(16), default = 224, default_text = "224",
       help = "height and width of photos" },
-    { name = "limit", value = "N", kind = kinds.integer(10), help = "use the first N images of each split only" },
+    { name = "limit", value = "N", kind = kinds.integer(10), help = "use N images of each split only" },
     cli.options.threads,
     { name = "out", value = "DIR", kind = kinds.text, default = "out/compare", default_text = "out/compare",
       help = "folder for results and checkpoints" },
     cli.options.resume,
+    cli.options.overwrite,
     cli.options.help,
   },
 }

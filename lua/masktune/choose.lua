@@ -7,12 +7,20 @@
 -- @module masktune.choose
 local check = require "masktune.check"
 local evaluate = require "masktune.evaluate"
+local inference = require "masktune.inference"
 local metrics = require "masktune.metrics"
 
 local choose = {}
 
 --- The rule that all others are compared with.
 choose.oracle = "worst_group"
+
+local schema = {
+  groups = { type = "string", default = "group" },
+  inferred = { type = "any", optional = true },
+  masked = { type = "table", optional = true },
+  flips = { type = "number", min = 0, max = 1, optional = true },
+}
 
 --- What a model is chosen by, in [0, 1] each; larger is better.
 -- @tparam Module model
@@ -23,12 +31,8 @@ choose.oracle = "worst_group"
 -- @treturn table `average`, `worst_class`; and where there is what they need `worst_group`, `worst_inferred`, `masked`,
 -- `flips`
 function choose.scores(model, val, options)
-  local o = check.options("mt.choose.scores", options, {
-    groups = { type = "string", default = "group" },
-    inferred = { type = "any", optional = true },
-    masked = { type = "table", optional = true },
-    flips = { type = "number", min = 0, max = 1, optional = true },
-  })
+  local o
+  o, val = inference.arguments("mt.choose.scores", model, val, options, schema)
   local measured = evaluate(model, val, { groups = val[o.groups] and o.groups or nil, predictions = true })
   local scores = {
     average = measured.accuracy,

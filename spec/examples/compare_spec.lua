@@ -14,7 +14,9 @@ describe("examples/compare.lua", function()
   it("lists its options, and refuses wrong values", function()
     local ok, output = process.run(example .. " --help")
     assert.is_true(ok)
-    for _, name in ipairs { "data", "methods", "seeds", "choose", "budget", "net", "limit", "out", "resume" } do
+    for _, name in ipairs {
+      "data", "methods", "seeds", "choose", "budget", "net", "limit", "out", "resume", "overwrite",
+    } do
       assert.truthy(output:find("\n  --" .. name .. " ", 1, true), name)
     end
     for options, message in pairs {
@@ -62,6 +64,9 @@ describe("examples/compare.lua", function()
         end
         assert.same(whole.methods[name], rows)
       end
+      ok, output = run(folder)
+      assert.is_false(ok)
+      assert.truthy(output:find("is not empty", 1, true), output)
       ok, output = run(folder, "--resume --lr 0.5")
       assert.is_false(ok)
       assert.truthy(output:find("is of another run", 1, true), output)

@@ -12,7 +12,7 @@ local notice = require "masktune.notice"
 
 local Streamed = {}
 local methods = {}
-Streamed.__name = "masktune.StreamedImages"
+Streamed.__name, Streamed.streams = "masktune.StreamedImages", true
 
 -- A part is one origin's share: `origin` (what all views of it have in common: `source`, of the core; `files`, a list
 -- with their `sizes`, or `tensor`), and of the view's images `positions` there (int32 tensor; nil: all in order),
@@ -246,8 +246,11 @@ function methods:digest(tensor_digest)
 end
 
 return setmetatable({
-  --- Whether a value is streamed images.
-  is = function(value) return getmetatable(value) == Streamed end,
+  --- Whether a value is read when it is looked at: streamed images, or masktune.data.rows.
+  is = function(value)
+    local meta = getmetatable(value)
+    return type(meta) == "table" and meta.streams == true
+  end,
   of_tensor = of_tensor,
   describe = describe,
 }, { __call = function(_, ...) return of_files(...) end })
