@@ -4,6 +4,7 @@
 -- @classmod masktune.StreamedImages
 local check = require "masktune.check"
 local core = require "masktune.core"
+local fill = require "masktune.data.fill"
 
 local Streamed = {}
 local methods = {}
@@ -26,7 +27,7 @@ local function decode(self, positions)
   local images = core.zeros({ #paths, table.unpack(self.image) }, "uint8")
   local _, message = next(core.image.read_files(paths, images, { fit = self.fit }))
   if message then error("a file can no longer be read: " .. message, 0) end
-  if self.keep then images = core.mask.apply(images, self.keep:index(positions)) end
+  if self.keep then images = fill(images, self.keep:index(positions), self.fill) end
   return self.added and (images + decode(self.added, positions)):to("uint8") or images
 end
 
@@ -70,7 +71,8 @@ function methods:index(positions)
     paths[i] = self.paths[position]
   end
   return of {
-    paths = paths, image = self.image, fit = self.fit, keep = self.keep and self.keep:index(positions),
+    paths = paths, image = self.image, fit = self.fit, fill = self.fill,
+    keep = self.keep and self.keep:index(positions),
     added = self.added and self.added:index(positions),
   }
 end
@@ -98,8 +100,9 @@ end
 
 --- The images with masks, which are put on when an image is decoded.
 -- @tparam Tensor keep as in mask.apply, one mask for each image
+-- @string[opt="zero"] how what takes the place of what is hidden, as in masktune.data.fill
 -- @treturn StreamedImages
-function methods:masked(keep)
+function methods:masked(keep, how)
   if #keep ~= #self.paths then
     check.fail("streamed images: %d masks, expected %d (one per image)", #keep, #self.paths)
   end
@@ -109,7 +112,8 @@ function methods:masked(keep)
     both = (self.keep * keep):to(hard and "uint8" or "float32")
   end
   return of {
-    paths = self.paths, image = self.image, fit = self.fit, keep = both, added = self.added and self.added:masked(keep),
+    paths = self.paths, image = self.image, fit = self.fit, keep = both, fill = how or self.fill,
+    added = self.added and self.added:masked(keep),
   }
 end
 
@@ -121,7 +125,7 @@ function methods:plus(added)
     check.fail("streamed images: %d images to add, expected %d (one per image)", #added, #self.paths)
   end
   return of {
-    paths = self.paths, image = self.image, fit = self.fit, keep = self.keep,
+    paths = self.paths, image = self.image, fit = self.fit, keep = self.keep, fill = self.fill,
     added = self.added and self.added:plus(added) or added,
   }
 end

@@ -6,6 +6,7 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local explain = require "masktune.explain"
+local fill = require "masktune.data.fill"
 local interrupt = require "masktune.interrupt"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
@@ -15,13 +16,15 @@ local tables = require "masktune.tables"
 local masks = {}
 
 --- How heatmaps become masks; protocol, rule, k and top have the meaning of mt.mask.threshold. `empty` is about images
--- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper").
+-- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper"). `fill`:
+-- what takes the place of what is hidden, black ("zero") or its surroundings ("impute": masktune.data.fill).
 masks.rule_schema = {
   protocol = { choices = { "reference", "paper" }, default = "reference" },
   rule = { choices = { "sigma", "global_mean", "soft", "topk" }, default = "sigma" },
   k = { type = "number", min = 0, default = 2 },
   top = { type = "integer", min = 1, optional = true },
   empty = { choices = { "keep", "paper" }, default = "keep" },
+  fill = { choices = { "zero", "impute" }, default = "zero" },
 }
 
 --- Where heatmaps come from.
@@ -251,12 +254,12 @@ function masks.keep(set, kind, o, heat, mean, seed)
 end
 
 --- The data set with its images masked; everything else is shared. Without masks, the set itself.
-function masks.apply(set, keep)
+function masks.apply(set, keep, how)
   if not keep then return set end
   local images = set.images
   if not images then error("masks: data set of images expected, its inputs are '" .. dataset.input(set) .. "'", 0) end
   return tables.merged(set, {
-    images = streamed.is(images) and images:masked(keep) or core.mask.apply(images, keep),
+    images = streamed.is(images) and images:masked(keep, how) or fill(images, keep, how),
   })
 end
 
@@ -312,7 +315,8 @@ local schema = tables.merged(masks.rule_schema, explain_schema, {
 -- @tparam[opt] table options `masks` ("cam": where the model looks; "square": the reference's random squares; "area":
 -- at random as much of each image as "cam" would; "none"); `protocol` ("reference"; "paper"), `rule` ("sigma"), `k`
 -- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; `empty` ("keep": an image of
--- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `seed` of random masks (1); `heat`:
+-- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `fill` ("zero": black; "impute": from
+-- the surroundings); `seed` of random masks (1); `heat`:
 -- heatmaps from explain, which are not computed again then; `cam`, `layer`, `progress`, `label` as in explain
 -- @treturn table data set
 -- @treturn table `keep` (the masks), `heat` (nil where none was needed), `fraction` of the pixels hidden, `empty`:
@@ -326,7 +330,7 @@ function masks.mask_dataset(model, set, options)
   end
   local keep = masks.keep(set, o.masks, o, heat, masks.global_mean(set, o, heat), o.seed)
   local fraction, empty = masks.hidden(keep)
-  return masks.apply(set, keep), { keep = keep, heat = heat, fraction = fraction, empty = empty }
+  return masks.apply(set, keep, o.fill), { keep = keep, heat = heat, fraction = fraction, empty = empty }
 end
 
 return masks
