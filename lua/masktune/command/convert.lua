@@ -19,6 +19,7 @@ return {
       count, numbers = count + 1, numbers + tensor:numel()
     end
     core.save(to, state)
-    return { file = to, tensors = count, numbers = numbers }, ("%s: %d tensors of %d numbers"):format(to, count, numbers)
+    local found = { file = to, tensors = count, numbers = numbers }
+    return found, ("%s: %d tensors of %d numbers"):format(to, count, numbers)
   end,
 }

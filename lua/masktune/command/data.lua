@@ -48,8 +48,8 @@ end
 
 return {
   summary = "gets a known data set, or checks whether it is there and whole",
-  about = "mnist, cifar10 and svhn are fetched where they are not found ($MASKTUNE_DATA, ./data, the cache folder); of the"
-    .. "\nothers --data says where their publishers' files lie.",
+  about = "mnist, cifar10 and svhn are fetched where they are not found ($MASKTUNE_DATA, ./data, the cache folder); of"
+    .. "\nthe others --data says where their publishers' files lie.",
   argument = { name = "NAME", key = "name", kind = known, optional = true, help = "left out: the list" },
   options = {
     { name = "data", value = "DIR", kind = cli.kinds.text, help = "where it lies" },

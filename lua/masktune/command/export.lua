@@ -8,14 +8,15 @@ local project = require "masktune.command.parts.project"
 --- Ending of a file's name -> what writes it.
 local writers = {
   safetensors = function(run, model, path)
-    core.save(path, model:state_dict(), { net = run.settings.net, class_names = table.concat(run.settings.class_names, "\n") })
+    local names = table.concat(run.settings.class_names, "\n")
+    core.save(path, model:state_dict(), { net = run.settings.net, class_names = names })
     return "weights with PyTorch's names and layouts: safetensors.torch.load_file reads them"
   end,
   onnx = function(run, model, path)
     local size = run.settings.size
     onnx.export(path, model, { size = { size, size, 3 }, class_names = run.settings.class_names })
-    return ("ONNX, opset %d: input `images` float32 {N,3,%d,%d} in [0,1], output `logits` {N,%d}"):format(onnx.opset, size,
-      size, run.settings.classes)
+    return ("ONNX, opset %d: input `images` float32 {N,3,%d,%d} in [0,1], output `logits` {N,%d}"):format(
+      onnx.opset, size, size, run.settings.classes)
   end,
 }
 

@@ -28,7 +28,10 @@ local function read(run, paths)
 end
 
 --- The file that an image's heatmap goes to.
-local function heat_path(folder, path) return ("%s/%s-heat.png"):format(folder, path:match("([^/]*)$"):gsub("%.%w+$", "")) end
+local function heat_path(folder, path)
+  local name = path:match("([^/]*)$"):gsub("%.%w+$", "")
+  return ("%s/%s-heat.png"):format(folder, name)
+end
 
 local function write_heatmaps(folder, model, set, paths, cam)
   core.make_directory(folder)
@@ -55,12 +58,13 @@ end
 
 return {
   summary = "what the net of a run says of images: class, probability, and whether it would rather abstain",
-  about = "It abstains where both nets together, before and after MaskTune, are less sure than of 95 % of the validation"
-    .. "\nimages (masktune evaluate sets that threshold).",
+  about = "It abstains where both nets together, before and after MaskTune, are less sure than of 95 % of the"
+    .. "\nvalidation images (masktune evaluate sets that threshold).",
   argument = { name = "IMAGE", key = "images", many = true, kind = cli.kinds.text, help = "image files" },
   options = {
     options.out,
-    { name = "heatmaps", value = "DIR", kind = cli.kinds.text, help = "write a PNG of where the net looks for each image" },
+    { name = "heatmaps", value = "DIR", kind = cli.kinds.text,
+      help = "write a PNG of where the net looks for each image" },
     cli.cam_option(cams),
   },
   example = "masktune predict cat.jpg dog.jpg --out out/photos --heatmaps out/heat",

@@ -5,14 +5,15 @@ local core = require "masktune.core"
 
 local IMAGES = 64 -- at once
 
---- Noise as rough as each image: float32 {N,H,W,C}. Neighbours of white noise of deviation s differ by 2 s / sqrt(pi) in
--- the mean. It follows from the image and its mask alone, so that it does not depend on what is looked at beside it.
+--- Noise as rough as each image: float32 {N,H,W,C}. Neighbours of white noise of deviation s differ by 2 s / sqrt(pi)
+-- in the mean. It follows from the image and its mask alone, so that it does not depend on what is looked at beside it.
 local function grain(images, hidden)
   local width, parts = images:size(3), {}
   local steps = (images:narrow(3, 2, width - 1) - images:narrow(3, 1, width - 1)):abs():mean({ 2, 3, 4 }):totable()
   for i, count in ipairs(hidden:sum({ 2, 3 }):totable()) do
     local shape = { 1, images:size(2), width, images:size(4) }
-    parts[i] = core.randn(shape, { generator = core.generator(math.floor(count)) }) * (steps[i] * math.sqrt(math.pi) / 2)
+    local deviation = steps[i] * math.sqrt(math.pi) / 2
+    parts[i] = core.randn(shape, { generator = core.generator(math.floor(count)) }) * deviation
   end
   return core.cat(parts, 1)
 end

@@ -16,8 +16,8 @@ local tables = require "masktune.tables"
 local masks = {}
 
 --- How heatmaps become masks; protocol, rule, k and top have the meaning of mt.mask.threshold. `empty` is about images
--- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper"). `fill`:
--- what takes the place of what is hidden, black ("zero") or its surroundings ("impute": masktune.data.fill).
+-- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper").
+-- `fill`: what takes the place of what is hidden, black ("zero") or its surroundings ("impute": masktune.data.fill).
 masks.rule_schema = {
   protocol = { choices = { "reference", "paper" }, default = "reference" },
   rule = { choices = { "sigma", "global_mean", "soft", "topk" }, default = "sigma" },
@@ -315,9 +315,9 @@ local schema = tables.merged(masks.rule_schema, explain_schema, {
 -- @tparam[opt] table options `masks` ("cam": where the model looks; "square": the reference's random squares; "area":
 -- at random as much of each image as "cam" would; "none"); `protocol` ("reference"; "paper"), `rule` ("sigma"), `k`
 -- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; `empty` ("keep": an image of
--- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `fill` ("zero": black; "impute": from
--- the surroundings); `seed` of random masks (1); `heat`:
--- heatmaps from explain, which are not computed again then; `cam`, `layer`, `progress`, `label` as in explain
+-- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `fill` ("zero": black; "impute":
+-- from the surroundings); `seed` of random masks (1); `heat`: heatmaps from explain, which are not computed again then;
+-- `cam`, `layer`, `progress`, `label` as in explain
 -- @treturn table data set
 -- @treturn table `keep` (the masks), `heat` (nil where none was needed), `fraction` of the pixels hidden, `empty`:
 -- images of which nothing is

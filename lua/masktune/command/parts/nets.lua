@@ -26,8 +26,8 @@ local function first_line(problem) return (tostring(problem):gsub("^.-:%d+: ", "
 
 --- The net that a run begins with. Photos get one with published weights; where these cannot be had, that is said, with
 -- what to do about it, and a net is trained from nothing.
--- @tparam table o `net` (nil: what suits the size), `pretrained` (nil: where there are weights; "yes", "no", or a file),
--- `size`, `classes`, `seed`
+-- @tparam table o `net` (nil: what suits the size), `pretrained` (nil: where there are weights; "yes", "no", or a
+-- file), `size`, `classes`, `seed`
 -- @treturn Module
 -- @treturn string its name
 -- @treturn boolean whether its weights are published ones
@@ -42,8 +42,8 @@ function nets.first(o)
   if built then return model, name, true end
   if wanted ~= "maybe" then error("--pretrained: " .. first_line(model), 0) end
   local instead = o.net or nets.default.scratch
-  notice.say("no published weights: %s. Until then %s is trained from nothing, which takes far more images and time than "
-    .. "most folders of photos have", first_line(model), instead)
+  notice.say("no published weights: %s. Until then %s is trained from nothing, which takes far more images and time "
+    .. "than most folders of photos have", first_line(model), instead)
   return build(instead, o), instead, false
 end
 

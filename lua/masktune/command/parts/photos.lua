@@ -24,7 +24,8 @@ local function split_folders(root)
   local found = {}
   for split, names in pairs(SPLITS) do
     for _, name in ipairs(names) do
-      if not found[split] and core.path_kind(root .. "/" .. name) == "folder" then found[split] = root .. "/" .. name end
+      local folder = root .. "/" .. name
+      if not found[split] and core.path_kind(folder) == "folder" then found[split] = folder end
     end
   end
   return found.train and found or nil

@@ -114,7 +114,7 @@ function project.open(o)
   if core.path_kind(o.out) ~= "folder" then error(("--out: there is no run in '%s'"):format(o.out), 0) end
   self.settings = self:read "run.json"
   if not self.settings then
-    error(("--out: there is no run in '%s' (masktune train --data FOLDER --out '%s' begins one)"):format(o.out, o.out), 0)
+    error(("--out: there is no run in '%s' (masktune train --data FOLDER --out DIR begins one)"):format(o.out), 0)
   end
   cli.open_out(o.out, { resume = true }, clear)
   return self
