@@ -2,6 +2,7 @@
 -- The C core's functions (tensors, operations, nn, optim, mask, image) are here from the start;
 -- the Lua parts are loaded when first used, so that `require "masktune"` costs milliseconds.
 -- @module masktune
+local check = require "masktune.check"
 local core = require "masktune.core"
 
 local masktune = { _VERSION = "masktune scm-1" }
@@ -40,12 +41,53 @@ for name, value in pairs(core) do
   if not parts[name] then masktune[name] = value end
 end
 
+--- All names, sorted.
+local function names_of(self)
+  local names = {}
+  for name in next, self do
+    names[#names + 1] = name
+  end
+  for name in pairs(parts) do
+    if rawget(self, name) == nil then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Names in lines of at most 100 columns.
+local function wrapped(names)
+  local lines, line = {}, " "
+  for _, name in ipairs(names) do
+    if #line + #name > 100 then
+      lines[#lines + 1], line = line, " "
+    end
+    line = line .. " " .. name
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 return setmetatable(masktune, {
   __index = function(self, name)
     local part = parts[name]
-    if not part then return nil end
-    local value = require(part)
-    rawset(self, name, value)
-    return value
+    if part then
+      local value = require(part)
+      rawset(self, name, value)
+      return value
+    end
+    -- A name that is nearly one there is can only be a slip; others are nil, as in any table.
+    local meant = type(name) == "string" and core.nearest_name(name, names_of(self))
+    if meant then check.fail("masktune has no '%s'; did you mean '%s'?", name, meant) end
+  end,
+  __pairs = function(self)
+    local names, i = names_of(self), 0
+    return function()
+      i = i + 1
+      if names[i] then return names[i], self[names[i]] end
+    end
+  end,
+  __tostring = function(self)
+    return ("%s: image classifiers that do not lean on shortcuts\n%s\nprint(mt.models), print(mt.cam), ... list what is"
+      .. " in a part"):format(self._VERSION, wrapped(names_of(self)))
   end,
 })

@@ -258,9 +258,9 @@ function masks.apply(set, keep, how)
   if not keep then return set end
   local images = set.images
   if not images then error("masks: data set of images expected, its inputs are '" .. dataset.input(set) .. "'", 0) end
-  return tables.merged(set, {
+  return dataset.named(tables.merged(set, {
     images = streamed.is(images) and images:masked(keep, how) or fill(images, keep, how),
-  })
+  }))
 end
 
 --- What masks do not keep.

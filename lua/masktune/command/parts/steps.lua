@@ -147,7 +147,7 @@ local function hidden_share(keep, cue, side)
 end
 
 local KS = { 2, 1.5, 1, 0.5 }
-local COVERED = 0.85 -- of the window that decides
+local COVERED = 0.95 -- of the window that decides
 local LOOKED_AT = 200 -- training images
 
 --- How much to mask: the largest k that hides the cue which was diagnosed; without one, the paper's.
