@@ -1,6 +1,7 @@
 --- The nets of runs: built anew, with published weights, or with those that a run has saved.
 -- @module masktune.command.parts.nets
 local core = require "masktune.core"
+local json = require "masktune.json"
 local models = require "masktune.models"
 local notice = require "masktune.notice"
 local preprocess = require "masktune.data.preprocess"
@@ -47,13 +48,32 @@ function nets.first(o)
   return build(instead, o), instead, false
 end
 
+--- A net's preprocessing as JSON can hold it: a list of steps, each with its `step` (its name) and options; nil where
+-- there is none.
+function nets.preprocess_settings(model)
+  if not model.preprocess then return nil end
+  local list = json.array()
+  for i, step in ipairs(model.preprocess.steps) do
+    list[i] = { step = step[1], mean = step.mean, std = step.std }
+  end
+  return list
+end
+
+local function preprocess_of(list)
+  local steps = {}
+  for i, row in ipairs(list) do
+    steps[i] = { row.step, mean = row.mean, std = row.std }
+  end
+  return preprocess(steps)
+end
+
 --- The net of a run with weights it saved.
 -- @tparam table settings of the run
 -- @tparam table state
 function nets.saved(settings, state)
   local model = build(settings.net, settings)
   model:load_state_dict(state)
-  if settings.preprocess then model.preprocess = preprocess(settings.preprocess) end
+  if settings.preprocess then model.preprocess = preprocess_of(settings.preprocess) end
   if settings.layer then model.cam_layer = settings.layer end
   return model
 end

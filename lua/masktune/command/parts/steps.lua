@@ -41,7 +41,7 @@ local function settle(run, o)
   settings.epochs = o.epochs or pretrained and 12 or 30
   settings.batch = o.batch or data.size(sets.train) >= MANY and 128 or 32
   settings.batch = math.min(settings.batch, data.size(sets.train))
-  settings.preprocess = model.preprocess and json.array(model.preprocess.steps)
+  settings.preprocess = nets.preprocess_settings(model)
   local fine, rows, columns = layer.fine(model, first_image(sets.train, model))
   settings.layer, settings.cells = fine, json.array { rows, columns }
   for split, set in pairs { train = sets.train, val = sets.val, test = sets.test } do

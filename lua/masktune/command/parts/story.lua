@@ -105,7 +105,7 @@ function story.report(run)
         .. " times")
     if found.outcome then add("%s", found.outcome) end
   elseif diagnosis and diagnosis.initial and not diagnosis.initial.leans then
-    add("MaskTune was not done: there is no cue to mask (masktune finetune does it all the same)")
+    add("MaskTune was not done: no cue to mask was found (masktune finetune does it all the same)")
   end
   if results then add("\n%s", story.accuracies(results)) end
   local text = table.concat(lines, "\n"):gsub("%s+$", "")
