@@ -1,12 +1,11 @@
 #!/usr/bin/env lua5.4
 -- A table of verdicts: nets that lean on something known, and nets that lean on nothing, as mt.diagnose sees them.
 --
---   lua5.4 examples/diagnose.lua --count 10000 --epochs 3 --seeds 1,2
---   lua5.4 examples/diagnose.lua --help
+-- lua5.4 examples/diagnose.lua --count 10000 --epochs 3 --seeds 1,2 lua5.4 examples/diagnose.lua --help
 --
 -- Digits (MNIST where it is on disk, else drawn ones) with a square, two squares, a coloured background, a coloured
--- foreground, and without any; in two classes and in ten. Every net is trained here; the diagnosis sees validation images
--- of the training kind, and no group labels.
+-- foreground, and without any; in two classes and in ten. Every net is trained here; the diagnosis sees validation
+-- images of the training kind, and no group labels.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
@@ -78,7 +77,8 @@ os.exit(mt.cli.run({
     { name = "synthetic", help = "use drawn digits instead of MNIST" },
     { name = "count", value = "N", kind = kinds.integer(100), default = 10000, default_text = "10000",
       help = "images, of which a fifth is diagnosed with" },
-    { name = "epochs", value = "N", kind = kinds.integer(1), default = 3, default_text = "3", help = "epochs of training" },
+    { name = "epochs", value = "N", kind = kinds.integer(1), default = 3, default_text = "3",
+      help = "epochs of training" },
     mt.cli.options.seeds,
     mt.cli.options.threads,
     mt.cli.options.help,

@@ -124,7 +124,8 @@ describe("masktune run", function()
       assert.equal(results.models.final.test.accuracy, mt.evaluate(model, set).accuracy)
 
       -- a second run neither mixes with the first nor removes it
-      assert.truthy(fails(1, ("run --data %s --out %s %s"):format(q(images), q(out), tiny)):find("is not empty", 1, true))
+      local again = fails(1, ("run --data %s --out %s %s"):format(q(images), q(out), tiny))
+      assert.truthy(again:find("is not empty", 1, true), again)
       -- --resume ends with the same bits, and refuses other settings
       local bits = mt.read_file(out .. "/final.safetensors")
       succeeds(("run --resume --out %s --treat always --threads 1 --finetune-steps 8 --iterations 1"):format(q(out)))

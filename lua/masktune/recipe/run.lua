@@ -72,7 +72,8 @@ local Result = { __name = "masktune.Result" }
 
 --- What a method did, in lines.
 function Result.__tostring(self)
-  local lines, fine = { ("ERM of %d epochs, the best is %s"):format(#self.history, self.best_epoch or "given") }, self.finetune
+  local fine = self.finetune
+  local lines = { ("ERM of %d epochs, the best is %s"):format(#self.history, self.best_epoch or "given") }
   for i, mask in ipairs(self.masks or {}) do
     lines[#lines + 1] = ("masks %d: hide %.1f %% of the pixels, nothing of %d images"):format(i, 100 * mask.fraction,
       mask.empty)

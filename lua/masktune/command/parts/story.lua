@@ -56,8 +56,8 @@ function story.outcome(diagnosis, found, classes)
     return false, ("MaskTune did not help: the fine-tuned net answers class %s too seldom to be judged."):format(
       before.name)
   end
-  local text = ("the hottest windows of class %s turned %.0f %% of other images into it (random ones %.0f %%), and turn "
-    .. "%.0f %% now (random ones %.0f %%)"):format(before.name, 100 * before.carried, 100 * before.carried_random,
+  local text = ("the hottest windows of class %s turned %.0f %% of other images into it (random ones %.0f %%), and"
+    .. " turn %.0f %% now (random ones %.0f %%)"):format(before.name, 100 * before.carried, 100 * before.carried_random,
     100 * after.carried, 100 * after.carried_random)
   if power(after) <= HELPED * power(before) then return true, "MaskTune helped: " .. text .. "." end
   return false, ("MaskTune did not help: %s. %s."):format(text, table.concat(story.reasons(found, classes), "; "))
