@@ -2,7 +2,6 @@
 -- The C core's functions (tensors, operations, nn, optim, mask, image) are here from the start;
 -- the Lua parts are loaded when first used, so that `require "masktune"` costs milliseconds.
 -- @module masktune
-local check = require "masktune.check"
 local core = require "masktune.core"
 
 local masktune = { _VERSION = "masktune scm-1" }
@@ -70,14 +69,10 @@ end
 return setmetatable(masktune, {
   __index = function(self, name)
     local part = parts[name]
-    if part then
-      local value = require(part)
-      rawset(self, name, value)
-      return value
-    end
-    -- A name that is nearly one there is can only be a slip; others are nil, as in any table.
-    local meant = type(name) == "string" and core.nearest_name(name, names_of(self))
-    if meant then check.fail("masktune has no '%s'; did you mean '%s'?", name, meant) end
+    if not part then return nil end
+    local value = require(part)
+    rawset(self, name, value)
+    return value
   end,
   __pairs = function(self)
     local names, i = names_of(self), 0

@@ -6,16 +6,7 @@ local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local registry = require "masktune.registry"
 
---- A reader whose sets print as what they hold; what is no set stays as it is.
-local function reader(read)
-  if type(read) ~= "function" then return read end
-  return function(...)
-    local set = read(...)
-    return type(set) == "table" and set.labels and dataset.named(set) or set
-  end
-end
-
-local sets = registry.new("masktune.data.sets", { kind = "data set", accept = reader })
+local sets = registry.new("masktune.data.sets", { kind = "data set" })
 
 local tools = {
   --- The registry of data sets: `print(mt.data.sets)` lists them.

@@ -76,7 +76,7 @@ local function biased_mnist(options)
   check.argument("mt.data.biased_mnist", "source.digits", source.digits, { type = "tensor" })
   local members, labels = classify(source.digits)
   local biased = choose(members, counts_of(o.split, members, o.ratio), #labels, o.mark, o.seed)
-  return {
+  return dataset.named {
     images = core.image.paint(source.images, biased, {
       bias = o.bias, squares = o.squares, size = o.size, color = o.color,
     }),
