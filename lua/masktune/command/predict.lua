@@ -52,7 +52,7 @@ end
 
 local function answers(run, set)
   local first = selective.predict(run:model "initial", set)
-  local last = run:has "final.safetensors" and selective.predict(run:model "final", set) or first
+  local last = run:latest() == "final" and selective.predict(run:model "final", set) or first
   return selective.product(first, last), last
 end
 

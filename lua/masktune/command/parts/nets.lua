@@ -13,6 +13,9 @@ local PHOTO = 65
 
 nets.default = { photo = "efficientnet_lite0", scratch = "resnet18", small = "small_cnn" }
 
+--- Nets that come with published weights.
+local PUBLISHED = { efficientnet_lite0 = true, mobilenet_v2 = true, resnet18 = true, resnet34 = true, resnet50 = true,
+  resnet101 = true }
 --- Nets whose parameters depend on the images' size.
 local SIZED = { small_cnn = true, vgg16_bn = true }
 
@@ -36,7 +39,7 @@ function nets.first(o)
   core.manual_seed(o.seed)
   local photo = o.size >= PHOTO
   local name = o.net or photo and nets.default.photo or nets.default.small
-  local wanted = o.pretrained or (not SIZED[name] and photo and not name:find "^resnet%d%d%d?$" and "maybe" or "no")
+  local wanted = o.pretrained or photo and PUBLISHED[name] and "maybe" or "no"
   if wanted == "no" then return build(name, o), name, false end
   local file = (wanted == "yes" or wanted == "maybe") and true or wanted
   local built, model = pcall(build, name, o, file)

@@ -50,8 +50,11 @@ function Project:model(which)
   return nets.saved(self.settings, core.load(self:path(which .. ".safetensors")))
 end
 
---- "final" where there is one, else "initial".
-function Project:latest() return self:has "final.safetensors" and "final" or "initial" end
+--- The net to use: "final" where there is one that is not known to be no better, else "initial".
+function Project:latest()
+  local found = self:read "finetuning.json" or {}
+  return self:has "final.safetensors" and found.helped ~= false and "final" or "initial"
+end
 
 function Project:save_settings() self:write("run.json", self.settings) end
 

@@ -39,7 +39,7 @@ function story.reasons(found, classes)
     reasons[#reasons + 1] = ("there is nothing else to learn from: of the answers to masked images %.0f %% are right")
       :format(100 * found.masked_accuracy)
   end
-  if #reasons == 0 then reasons[1] = "why, these numbers do not say" end
+  if #reasons == 0 then reasons[1] = "these numbers do not say" end
   return reasons
 end
 
@@ -47,11 +47,11 @@ end
 -- @tparam table diagnosis what diagnosis.json holds, `initial` and `final`
 -- @tparam table found what finetuning.json holds
 -- @tparam integer classes
--- @treturn boolean
+-- @treturn ?boolean nil where no cue was found
 -- @treturn string a sentence
 function story.outcome(diagnosis, found, classes)
   local before, after = worst_class(diagnosis)
-  if not before then return false, "MaskTune was done though no cue was found: see whether the accuracies gained." end
+  if not before then return nil, "MaskTune was done though no cue was found: see whether the accuracies gained." end
   if not after then
     return false, ("MaskTune did not help: the fine-tuned net answers class %s too seldom to be judged."):format(
       before.name)
@@ -60,7 +60,8 @@ function story.outcome(diagnosis, found, classes)
     .. " turn %.0f %% now (random ones %.0f %%)"):format(before.name, 100 * before.carried, 100 * before.carried_random,
     100 * after.carried, 100 * after.carried_random)
   if power(after) <= HELPED * power(before) then return true, "MaskTune helped: " .. text .. "." end
-  return false, ("MaskTune did not help: %s. %s."):format(text, table.concat(story.reasons(found, classes), "; "))
+  return false, ("MaskTune did not help, and the net as it was trained stays the one to use: %s. Why: %s."):format(text,
+    table.concat(story.reasons(found, classes), "; "))
 end
 
 local function percent(value) return value and ("%.1f"):format(100 * value) or "" end
