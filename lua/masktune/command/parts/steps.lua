@@ -146,15 +146,16 @@ local function hidden_share(keep, cue, side)
   return 1 - window:to("float32"):mean():item()
 end
 
-local KS = { 2, 1.5, 1, 0.5 }
+local KS, WITHOUT_PLACE = { 2, 1.5, 1, 0.5 }, 1
 local COVERED = 0.95 -- of the window that decides
 local LOOKED_AT = 200 -- training images
 
---- How much to mask: the largest k that hides the cue which was diagnosed; without one, the paper's.
+--- How much to mask: the largest k that hides the cue which was diagnosed; one that hides much where the cue has no
+-- place of its own; without a cue, the paper's.
 local function choose_k(run, o, diagnosis)
   if o.k ~= "auto" then return o.k end
   local cue = cue_of(diagnosis)
-  if not cue then return KS[1] end
+  if not cue then return diagnosis.leans and WITHOUT_PLACE or KS[1] end
   local train, model = run:sets().train, run:model "initial"
   local some = data.subset(train, members_of(train, cue.class, LOOKED_AT))
   local heat = recipe.explain(model, some, { cam = o.cam, label = "choosing k" })
@@ -211,9 +212,15 @@ function steps.treat(run, o)
     steps.diagnose(run, "initial")
     before = run:read "diagnosis.json"
   end
-  local found = finetune(run, o, before.initial)
-  steps.diagnose(run, "final")
-  found.helped, found.outcome = story.outcome(run:read "diagnosis.json", found, run.settings.classes)
+  local done, found = pcall(finetune, run, o, before.initial)
+  if done then
+    steps.diagnose(run, "final")
+    found.helped, found.outcome = story.outcome(run:read "diagnosis.json", found, run.settings.classes)
+  elseif type(found) == "string" and found:find("no candidate is sound", 1, true) then
+    found = { helped = false, outcome = story.unsound(found) }
+  else
+    error(found, 0)
+  end
   run:write("finetuning.json", found)
   return found
 end

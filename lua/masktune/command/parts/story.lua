@@ -43,6 +43,13 @@ function story.reasons(found, classes)
   return reasons
 end
 
+--- What to say where every fine-tuning broke the net.
+-- @string problem the recipe's error
+function story.unsound(problem)
+  local reason = problem:gsub("^[^:]*: ", "")
+  return "MaskTune did not help, and the net as it was trained stays the one to use. Why: " .. reason
+end
+
 --- Whether masking helped against the cue that was diagnosed.
 -- @tparam table diagnosis what diagnosis.json holds, `initial` and `final`
 -- @tparam table found what finetuning.json holds
@@ -100,14 +107,14 @@ function story.report(run)
     s.cells[2])
   add ""
   if diagnosis and diagnosis.initial then add("Diagnosis: %s", diagnosis.initial.verdict) end
-  if found then
+  if found and found.masks then
     add("MaskTune: masks (k %g) hide %.1f %% of the training images; fine-tuned for %d steps at rate %.4g, %s", found.k,
       100 * found.masks[1].hidden, found.steps, found.lr, found.iterations == 1 and "once" or found.iterations
         .. " times")
-    if found.outcome then add("%s", found.outcome) end
   elseif diagnosis and diagnosis.initial and not diagnosis.initial.leans then
     add("MaskTune was not done: no cue to mask was found (masktune finetune does it all the same)")
   end
+  if found then add("%s", found.outcome) end
   if results then add("\n%s", story.accuracies(results)) end
   local text = table.concat(lines, "\n"):gsub("%s+$", "")
   return text, { settings = s, diagnosis = diagnosis, finetuning = found, results = results }
