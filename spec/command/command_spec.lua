@@ -4,7 +4,7 @@ local process = require "support.process"
 local stickers = require "support.stickers"
 
 local q = process.quoted
-local masktune = ("%s bin/masktune "):format(q(process.lua))
+local masktune = ("LC_ALL=C NO_COLOR=1 %s bin/masktune "):format(q(process.lua))
 local tiny = "--net small_cnn --size 28 --epochs 2 --batch 16 --lr 0.02 --threads 1 --finetune-steps 8 --iterations 1"
 
 --- Runs the command; its standard output, its standard error and its status.
@@ -175,6 +175,16 @@ describe("masktune run", function()
       local results = mt.json.decode(mt.read_file(out .. "/results.json"))
       assert.is_number(results.models.initial.test.worst_group)
       assert.is_nil(results.models.final)
+    end)
+  end)
+
+  it("takes class names that are no UTF-8, in the plainest locale", function()
+    with_images(nil, function(folder, images)
+      process.run(("mv %s/disc %s/caf\xE9"):format(images, images))
+      local out = folder .. "/out"
+      succeeds(("run --treat never --data %s --out %s %s"):format(q(images), q(out), tiny))
+      local names = mt.json.decode(mt.read_file(out .. "/run.json")).class_names
+      assert.same({ "caf\\xE9", "cross" }, { table.unpack(names) })
     end)
   end)
 

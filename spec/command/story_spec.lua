@@ -43,7 +43,7 @@ describe("what came of a run", function()
   end)
 
   it("repeats what the recipe says of fine-tunings that broke the net", function()
-    assert.equal("MaskTune did not help, and the net as it was trained stays the one to use. Why: no candidate is sound:"
-      .. "\n  rate 1", story.unsound "mt.masktune: no candidate is sound:\n  rate 1")
+    assert.equal("MaskTune did not help, and the net as it was trained stays the one to use. Why: no candidate is sound"
+      .. ":\n  rate 1", story.unsound "mt.masktune: no candidate is sound:\n  rate 1")
   end)
 end)

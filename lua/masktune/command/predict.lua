@@ -4,6 +4,7 @@ local cli = require "masktune.cli"
 local core = require "masktune.core"
 local options = require "masktune.command.parts.options"
 local project = require "masktune.command.parts.project"
+local readable = require("masktune.words").readable
 local recipe = require "masktune.recipe"
 local report = require "masktune.report"
 local selective = require "masktune.selective"
@@ -76,8 +77,8 @@ return {
     local rows, list, least = {}, {}, threshold(run)
     for i, path in ipairs(o.images) do
       local class = found.predictions[i]
-      local row = { image = path, class = run.settings.class_names[class], probability = probabilities[i][class],
-        probabilities = probabilities[i], score = found.scores[i], abstains = found.scores[i] <= least,
+      local row = { image = readable(path), class = run.settings.class_names[class],
+        probability = probabilities[i][class], probabilities = probabilities[i], score = found.scores[i], abstains = found.scores[i] <= least,
         heatmap = files[i] }
       list[i] = row
       rows[i] = { path, row.class, ("%.4f"):format(row.probability), row.abstains and "abstains" or "", files[i] }

@@ -7,6 +7,7 @@ local data = require "masktune.data"
 local image_list = require "masktune.data.image_list"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
+local readable = require("masktune.words").readable
 local tables = require "masktune.tables"
 
 local photos = {}
@@ -154,9 +155,9 @@ local function decoded(set, o)
     log = function(line) left_out[#left_out + 1] = line end,
   })
   say_left_out(left_out, o.data)
-  local readable = data.subset(set, positions)
-  readable.images = images
-  return readable
+  local whole = data.subset(set, positions)
+  whole.images = images
+  return whole
 end
 
 local function read_csv(o)
@@ -194,11 +195,16 @@ function photos.load(o)
   local is_csv = kind == "file" and o.data:lower():find("%.csv$")
   if kind ~= "folder" and not is_csv then fail("'%s' is neither a folder nor a CSV file", o.data) end
   local sets = complete(is_csv and read_csv(o) or read_folders(o), o)
+  local names = {}
   for _, split in ipairs { "train", "val", "test" } do
     if data.size(sets[split]) < 2 then
       fail("'%s' leaves %d images for %s, expected 2 or more", o.data, data.size(sets[split]), split)
     end
     sets[split].name = split
+    for class, name in ipairs(sets[split].class_names) do
+      names[class] = readable(name) -- JSON wants UTF-8
+    end
+    sets[split].class_names = names
   end
   return sets
 end
