@@ -7,6 +7,7 @@ PKG_CONFIG ?= pkg-config
 PREFIX     ?= /usr/local
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
+BINDIR     ?= $(PREFIX)/bin
 export CC LUA LUA_INCDIR
 
 # WebP images are read where libwebp is there (WEBP= leaves it out).
@@ -156,7 +157,7 @@ arm64: ## cross-compile for arm64 and run specs under qemu's user mode (installs
 
 lint: ## luacheck, clang-format, and a build with warnings as errors
 	@.ci/setup lint
-	luacheck -q .luacheckrc lua examples spec rockspec/*.rockspec
+	luacheck -q .luacheckrc lua bin/masktune examples spec rockspec/*.rockspec
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
 
@@ -175,7 +176,7 @@ doc: ## the API's pages, with LDoc, in $(BUILD)/doc/html
 # ---- elsewhere ----
 
 LUA_FILES   = $(shell cd lua && find masktune -name '*.lua')
-install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in front)
+install: all ## into PREFIX (LUADIR, LIBDIR and BINDIR name the folders, DESTDIR goes in front)
 	@set -e; for file in $(LUA_FILES); do \
 	  install -D -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file"; \
 	done
@@ -183,9 +184,12 @@ install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in
 	@$(RUN) $(LUA) lua/masktune/help/pages.lua luals $(BUILD)/masktune/annotations.lua
 	@install -D -m 644 $(BUILD)/masktune/annotations.lua "$(DESTDIR)$(LUADIR)/masktune/annotations.lua"
 	@install -D -m 755 $(MODULE) "$(DESTDIR)$(LIBDIR)/masktune/core.so"
+	@mkdir -p "$(DESTDIR)$(BINDIR)"
+	@sed '1s|lua5.4|$(LUA)|' bin/masktune >"$(DESTDIR)$(BINDIR)/masktune"
+	@chmod 755 "$(DESTDIR)$(BINDIR)/masktune"
 
 uninstall: ## what install put there
-	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune"
+	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune" "$(DESTDIR)$(BINDIR)/masktune"
 
 clean: ## everything that was built
 	rm -rf $(BUILD) .build-arm64 .build-asan .build-fuzz .build-werror .build-rock

@@ -153,6 +153,9 @@ end
 --- Says something about the work on standard error, in a line.
 -- @string format as in string.format
 -- @param ...
-function progress.note(format, ...) io.stderr:write(format:format(...), "\n") end
+function progress.note(format, ...)
+  check.argument("mt.progress.note", "format", format, { type = "string" })
+  io.stderr:write(format:format(...), "\n")
+end
 
 return setmetatable(progress, { __call = function(_, options) return progress.new(options) end })

@@ -12,6 +12,6 @@ return {
   run = function(o)
     local run = project.open { out = options.folder(o) }
     local found = steps.treat(run, o)
-    return found, found.outcome .. "\n" .. run:path "final.safetensors"
+    return found, found.outcome .. (found.masks and "\n" .. run:path "final.safetensors" or "")
   end,
 }

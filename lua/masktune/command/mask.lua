@@ -1,5 +1,4 @@
 --- What MaskTune would hide.
-local cli = require "masktune.cli"
 local core = require "masktune.core"
 local data = require "masktune.data"
 local options = require "masktune.command.parts.options"
@@ -13,16 +12,13 @@ return {
   summary = "makes the masks of the training images, and shows some",
   about = "Writes masks.safetensors (`keep`: uint8 {N,H,W}, 1 = keep) and masks.png.",
   argument = options.run,
-  options = options.joined({ options.out }, options.masking, {
-    { name = "k", value = "K", kind = cli.kinds.positive, default = 2, default_text = "2",
-      help = "hide what is this many standard deviations hotter than the image's mean" },
-  }),
+  options = options.joined({ options.out }, options.masking),
   example = "masktune mask out/photos --k 1.5",
   run = function(o)
     local run = project.open { out = options.folder(o) }
     local train = run:sets().train
     local masked, found = recipe.mask_dataset(run:model "initial", train, {
-      cam = o.cam, protocol = o.protocol, k = o.k, empty = "paper",
+      cam = o.cam, protocol = o.protocol, k = o.k == "auto" and 2 or o.k, fill = o.fill, empty = "paper",
     })
     core.save(run:path "masks.safetensors", { keep = found.keep })
     local positions = {}

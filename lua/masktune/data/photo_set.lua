@@ -3,6 +3,7 @@
 -- @module masktune.data.photo_set
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local image_list = require "masktune.data.image_list"
 local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
@@ -148,7 +149,7 @@ function photo_set.build(where, rows, o)
       end
     end
   end
-  return set
+  return dataset.named(set)
 end
 
 --- The rows of one value of a column.

@@ -47,7 +47,7 @@ end
 -- @treturn number its entropy over that of heat that is the same everywhere: 1 is spread evenly, 0 a single cell
 -- @treturn number the share of it in the outermost cells, over the share of cells that these are
 function place.average(heat)
-  local count, rows, columns = #heat, heat:size(2), heat:size(3)
+  local rows, columns = heat:size(2), heat:size(3)
   local scaled = heat / heat:sum({ 2, 3 }, { keepdim = true })
   local mean = scaled:mean(1)
   local cells, outer, outer_heat = mean:reshape(-1):totable(), 0, 0
@@ -59,7 +59,6 @@ function place.average(heat)
       outer, outer_heat = outer + 1, outer_heat + share
     end
   end
-  assert(count > 0)
   return mean, #cells > 1 and entropy / math.log(#cells) or 0, outer_heat / (outer / #cells)
 end
 

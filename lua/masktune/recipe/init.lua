@@ -23,7 +23,7 @@ local tables = require "masktune.tables"
 --   mask take; `randmask` also `random` ("square"; "area")
 -- * `cam` ("xgradcam"; another of mt.cam, or a rule as masktune.cam describes it), `layer` (model.cam_layer) or
 --   `layers`
--- * `protocol`, `rule`, `k`, `top`, `empty`: as in mt.masktune.mask_dataset
+-- * `protocol`, `rule`, `k`, `top`, `empty`, `fill`: as in mt.masktune.mask_dataset
 -- * `mask_from` ("best" on validation; "last"), `finetune_from` ("last"; "best"): which ERM weights
 -- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of
 --   which the one with the best score on the validation split is kept, among those that are still sound on it as it is.

@@ -48,6 +48,9 @@ local function checked(model, o, kind, context)
   if o.auto.k and (o.rule ~= "sigma" or not masks.need_heat(kind)) then
     context.refuse("option 'auto.k': only masks of rule 'sigma' have a k")
   end
+  if o.fill == "impute" and o.rule == "soft" then
+    context.refuse("option 'fill': 'impute' needs hard masks, not those of rule 'soft'")
+  end
   if (o.rule == "topk") ~= (o.top ~= nil) then
     context.refuse("option 'top': required with rule 'topk', and only with it")
   end
@@ -209,7 +212,7 @@ local function run_iterations(model, o, kind, first, folder)
     if o.accumulate then
       local sets = {}
       for part, set in pairs(from.sets) do
-        sets[part] = masks.apply(set, found.keep[part])
+        sets[part] = masks.apply(set, found.keep[part], o.fill)
         if settings then from.digests[part] = checkpoint.dataset_digest(sets[part]) end
       end
       from.sets = sets
@@ -224,7 +227,7 @@ local function choose_iterations(model, o, done)
   local jury, rows = {}, {}
   for i, found in ipairs(done) do
     model:load_state_dict(found.masker)
-    jury[i] = judges.new(model, found.val, found.keep.val, o.seed)
+    jury[i] = judges.new(model, found.val, found.keep.val, o.seed, o.fill)
   end
   for i, count in ipairs(o.choices) do
     model:load_state_dict(done[count].best.model)

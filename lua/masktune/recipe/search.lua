@@ -35,7 +35,7 @@ local function judges_of(model, stage)
   if stage.val then
     model:load_state_dict(stage.masker)
     for i, k in ipairs(stage.ks) do
-      list[i] = judges.new(model, stage.val, stage.keep("val", k), stage.seed)
+      list[i] = judges.new(model, stage.val, stage.keep("val", k), stage.seed, stage.options.fill)
     end
   end
   return list
@@ -186,7 +186,7 @@ local function try_all(model, stage, state, candidates)
     local row, last = tried_alone(stage, candidates[i])
     if not row and masked_k ~= candidates[i].k then
       masked_k = candidates[i].k
-      masked = masks.apply(stage.train, stage.keep("train", masked_k))
+      masked = masks.apply(stage.train, stage.keep("train", masked_k), stage.options.fill)
     end
     if not row then row, last = try(model, stage, candidates[i], masked, jury) end
     add(state, row, last, #candidates == 1)

@@ -8,6 +8,7 @@ local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local evaluate = require "masktune.evaluate"
+local history = require "masktune.train.history"
 local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local losses = require "masktune.losses"
@@ -353,7 +354,7 @@ function train.run(model, options)
     if o.on_epoch then o.on_epoch(row, run.history) end
   end
   return {
-    history = run.history,
+    history = history.named(run.history),
     best = run.best,
     last = last or { model = model:state_dict(), optimizer = o.optimizer:state_dict() },
     state = run.state,

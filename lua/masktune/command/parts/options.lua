@@ -15,7 +15,7 @@ options.out = { name = "out", value = "DIR", kind = kinds.text, default = projec
 options.run = { name = "OUT", key = "folder", kind = kinds.text, optional = true, help = "the same as --out OUT" }
 
 options.data = { name = "data", value = "DIR", kind = kinds.text,
-  help = "images: DIR/train, val, test with a folder for each class; or one such folder, which is split; or a CSV file" }
+  help = "the images: folders train, val, test; one folder, which is split; or a CSV file" }
 
 --- How a net is trained.
 options.training = {
@@ -26,7 +26,8 @@ options.training = {
     help = "weights to begin with: a file, yes (the published ones), no", default_text = "yes where they can be had" },
   { name = "size", value = "N", kind = kinds.integer(8, 4096), help = "height and width of the images",
     default_text = "160, or their own up to 64" },
-  { name = "epochs", value = "N", kind = kinds.integer(1), help = "epochs at most: training ends early where nothing improves",
+  { name = "epochs", value = "N", kind = kinds.integer(1),
+    help = "epochs at most: it ends early where nothing improves",
     default_text = "12 with published weights, else 30" },
   { name = "batch", value = "N", kind = kinds.integer(2), help = "images in a step",
     default_text = "32; 128 from 5,000 images" },
@@ -40,8 +41,13 @@ options.training = {
 --- How heatmaps become masks, and how the net is fine-tuned on them.
 options.masking = {
   cli.cam_option(cams),
-  { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "reference",
-    default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+  { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "paper",
+    default_text = "paper", help = "how heatmaps become masks: reference or paper" },
+  { name = "k", value = "K", kind = kinds.choice({ "auto" }, kinds.positive), default = "auto",
+    default_text = "auto: what hides the cue that was found",
+    help = "hide what is K standard deviations hotter than the mean" },
+  { name = "fill", value = "WITH", kind = kinds.choice { "impute", "zero" }, default = "impute",
+    default_text = "impute", help = "what takes the place of what is hidden: impute (its surroundings), zero (black)" },
 }
 
 options.finetuning = {

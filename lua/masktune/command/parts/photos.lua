@@ -4,13 +4,16 @@
 local core = require "masktune.core"
 local csv = require "masktune.data.csv"
 local data = require "masktune.data"
+local image_list = require "masktune.data.image_list"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
+local readable = require("masktune.words").readable
 local tables = require "masktune.tables"
 
 local photos = {}
 
 local VAL_SHARE, TEST_SHARE = 0.2, 0.2 -- of what is left of the images, in this order: test, then val
+local MEMORY = 2 << 30 -- bytes of images that are kept decoded
 local PHOTO_SIZE, SMALL = 160, 64 -- pixels
 
 local SPLITS = {
@@ -24,7 +27,8 @@ local function split_folders(root)
   local found = {}
   for split, names in pairs(SPLITS) do
     for _, name in ipairs(names) do
-      if not found[split] and core.path_kind(root .. "/" .. name) == "folder" then found[split] = root .. "/" .. name end
+      local folder = root .. "/" .. name
+      if not found[split] and core.path_kind(folder) == "folder" then found[split] = folder end
     end
   end
   return found.train and found or nil
@@ -63,6 +67,15 @@ end
 
 -- ---- folders ----
 
+--- Names all files that cannot be read.
+local function say_left_out(lines, place)
+  if #lines == 0 then return end
+  progress.note("%d of the image files in '%s' cannot be read and are left out:", #lines, place)
+  for _, line in ipairs(lines) do
+    progress.note("  %s", (line:gsub("^.-: left out: ", "")))
+  end
+end
+
 local function read_folder(root, o, class_names)
   local left_out = {}
   local set = data.image_folder {
@@ -71,12 +84,7 @@ local function read_folder(root, o, class_names)
       if line:find(": left out: ", 1, true) then left_out[#left_out + 1] = line else notice.say("%s", line) end
     end,
   }
-  if #left_out > 0 then
-    progress.note("%d of the image files in '%s' cannot be read and are left out:", #left_out, root)
-    for _, line in ipairs(left_out) do
-      progress.note("  %s", (line:gsub("^.-: left out: ", "")))
-    end
-  end
+  say_left_out(left_out, root)
   return set
 end
 
@@ -136,6 +144,22 @@ local function split_values(path, name)
   return found
 end
 
+--- A set whose images are decoded now: in memory where they fit, without those that cannot be read.
+local function decoded(set, o)
+  local paths, left_out = {}, {}
+  for i, file in ipairs(set.file:totable()) do
+    paths[i] = set.files[file]
+  end
+  local images, positions = image_list.read("masktune", paths, {
+    height = o.size, width = o.size, channels = 3, fit = "stretch", on_error = "skip", memory_limit = MEMORY,
+    log = function(line) left_out[#left_out + 1] = line end,
+  })
+  say_left_out(left_out, o.data)
+  local whole = data.subset(set, positions)
+  whole.images = images
+  return whole
+end
+
 local function read_csv(o)
   local _, _, header = csv.read(o.data, {})
   local names = {}
@@ -149,10 +173,13 @@ local function read_csv(o)
     end
   end
   local shared = { path = o.data, file = names.file, label = names.label, attribute = names.attribute, size = o.size }
-  if not names.split then return { train = data.csv(shared), split_off = {} } end
+  if not names.split then return { train = decoded(data.csv(shared), o), split_off = {} } end
   local sets = { split_off = {} }
-  for split, value in pairs(split_values(o.data, names.split)) do
-    sets[split] = data.csv(tables.merged(shared, { split = names.split, wanted = value }))
+  local values = split_values(o.data, names.split)
+  for _, split in ipairs { "train", "val", "test" } do
+    sets[split] = values[split] and decoded(data.csv(tables.merged(shared, {
+      split = names.split, wanted = values[split], class_names = sets.train and sets.train.class_names,
+    })), o)
   end
   return sets
 end
@@ -168,11 +195,16 @@ function photos.load(o)
   local is_csv = kind == "file" and o.data:lower():find("%.csv$")
   if kind ~= "folder" and not is_csv then fail("'%s' is neither a folder nor a CSV file", o.data) end
   local sets = complete(is_csv and read_csv(o) or read_folders(o), o)
+  local names = {}
   for _, split in ipairs { "train", "val", "test" } do
     if data.size(sets[split]) < 2 then
       fail("'%s' leaves %d images for %s, expected 2 or more", o.data, data.size(sets[split]), split)
     end
     sets[split].name = split
+    for class, name in ipairs(sets[split].class_names) do
+      names[class] = readable(name) -- JSON wants UTF-8
+    end
+    sets[split].class_names = names
   end
   return sets
 end

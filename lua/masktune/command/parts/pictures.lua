@@ -21,7 +21,9 @@ function pictures.overlay(images, heat) return core.image.overlay(images, heat) 
 
 --- Writes images as a sheet, a file.
 function pictures.sheet(path, images)
-  core.image.save_grid(path, images, { columns = math.min(COLUMNS, #images), padding = 4, background = { 255, 255, 255 } })
+  core.image.save_grid(path, images, {
+    columns = math.min(COLUMNS, #images), padding = 4, background = { 255, 255, 255 },
+  })
 end
 
 --- Two lists of images, each with its own beside it: a, b, a, b, ...

@@ -50,8 +50,11 @@ function Project:model(which)
   return nets.saved(self.settings, core.load(self:path(which .. ".safetensors")))
 end
 
---- "final" where there is one, else "initial".
-function Project:latest() return self:has "final.safetensors" and "final" or "initial" end
+--- The net to use: "final" where there is one that is not known to be no better, else "initial".
+function Project:latest()
+  local found = self:read "finetuning.json" or {}
+  return self:has "final.safetensors" and found.helped ~= false and "final" or "initial"
+end
 
 function Project:save_settings() self:write("run.json", self.settings) end
 
@@ -114,7 +117,7 @@ function project.open(o)
   if core.path_kind(o.out) ~= "folder" then error(("--out: there is no run in '%s'"):format(o.out), 0) end
   self.settings = self:read "run.json"
   if not self.settings then
-    error(("--out: there is no run in '%s' (masktune train --data FOLDER --out '%s' begins one)"):format(o.out, o.out), 0)
+    error(("--out: there is no run in '%s' (masktune train --data FOLDER --out DIR begins one)"):format(o.out), 0)
   end
   cli.open_out(o.out, { resume = true }, clear)
   return self

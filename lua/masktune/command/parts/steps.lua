@@ -21,6 +21,7 @@ local steps = {}
 
 local MANY = 5000 -- training images from which batches are larger
 local PATIENCE = 5 -- epochs
+local FACTORS = { 1, 4 } -- of the last learning rate, tried in fine-tuning
 
 -- ---- training ----
 
@@ -40,7 +41,7 @@ local function settle(run, o)
   settings.epochs = o.epochs or pretrained and 12 or 30
   settings.batch = o.batch or data.size(sets.train) >= MANY and 128 or 32
   settings.batch = math.min(settings.batch, data.size(sets.train))
-  settings.preprocess = model.preprocess and json.array(model.preprocess.steps)
+  settings.preprocess = nets.preprocess_settings(model)
   local fine, rows, columns = layer.fine(model, first_image(sets.train, model))
   settings.layer, settings.cells = fine, json.array { rows, columns }
   for split, set in pairs { train = sets.train, val = sets.val, test = sets.test } do
@@ -121,19 +122,65 @@ end
 
 -- ---- fine-tuning ----
 
+--- The class whose cue lies at one place and decides most; nil where there is none.
+local function cue_of(diagnosis)
+  local cue
+  for _, row in ipairs(diagnosis.classes) do
+    if row.leans and row.place.share >= 0.5 and (not cue or row.score > cue.score) then cue = row end
+  end
+  return cue
+end
+
+--- Images of a class, at most `most`, the first ones.
+local function members_of(set, class, most)
+  local members = {}
+  for i, label in ipairs(set.labels:totable()) do
+    if label == class and #members < most then members[#members + 1] = i end
+  end
+  return members
+end
+
+--- The share of the cue's window that masks hide.
+local function hidden_share(keep, cue, side)
+  local window = keep:narrow(2, cue.place.row, side):narrow(3, cue.place.column, side)
+  return 1 - window:to("float32"):mean():item()
+end
+
+local KS, WITHOUT_PLACE = { 2, 1.5, 1, 0.5 }, 1
+local COVERED = 0.95 -- of the window that decides
+local LOOKED_AT = 200 -- training images
+
+--- How much to mask: the largest k that hides the cue which was diagnosed; one that hides much where the cue has no
+-- place of its own; without a cue, the paper's.
+local function choose_k(run, o, diagnosis)
+  if o.k ~= "auto" then return o.k end
+  local cue = cue_of(diagnosis)
+  if not cue then return diagnosis.leans and WITHOUT_PLACE or KS[1] end
+  local train, model = run:sets().train, run:model "initial"
+  local some = data.subset(train, members_of(train, cue.class, LOOKED_AT))
+  local heat = recipe.explain(model, some, { cam = o.cam, label = "choosing k" })
+  for _, k in ipairs(KS) do
+    local _, found = recipe.mask_dataset(model, some, { heat = heat, protocol = o.protocol, k = k, empty = "paper" })
+    if hidden_share(found.keep, cue, diagnosis.side) >= COVERED then return k end
+  end
+  return KS[#KS]
+end
+
 --- Masks and fine-tunes.
 -- @tparam Project run
 -- @tparam table o values of the command line
+-- @tparam table diagnosis of the net as it was trained
 -- @treturn table what finetuning.json holds
--- @treturn Tensor the masks of the training images
-function steps.finetune(run, o)
+local function finetune(run, o, diagnosis)
+  local k = choose_k(run, o, diagnosis)
   local model = start_of(run)
   local first = erm(run, model)
   local result = recipe(model, tables.merged(shared_options(run), {
     initial = first, mask_from = "best", finetune_from = "best", cam = o.cam, protocol = o.protocol,
-    layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr, finetune_steps = o.finetune_steps,
+    k = k, fill = o.fill, layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr,
+    finetune_steps = o.finetune_steps,
     iterations = o.iterations ~= "auto" and o.iterations or nil,
-    auto = o.iterations == "auto" and { iterations = { 1, 2 } } or nil,
+    auto = { factors = FACTORS, iterations = o.iterations == "auto" and { 1, 2 } or nil },
     checkpoint = run:path "stages", resume = true,
   }))
   core.save(run:path "final.safetensors", result.final:state_dict())
@@ -143,27 +190,16 @@ function steps.finetune(run, o)
   end
   local chosen = result.masks[fine.iterations].chosen
   local found = {
-    lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
+    k = k, lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
     steps = chosen.epochs * math.ceil(run.settings.train_images / run.settings.batch),
     masked_accuracy = chosen.val_accuracy, seconds = result.seconds,
   }
-  run:write("finetuning.json", found)
-  return found, result.masks[1].keep
-end
-
---- The share of a diagnosed cue's pixels that masks hide, over the training images of its class; nil without a cue.
-local function cue_hidden(run, diagnosis, keep)
-  local cue
-  for _, row in ipairs(diagnosis.classes) do
-    if row.leans and row.place.share >= 0.5 and (not cue or row.score > cue.score) then cue = row end
+  local cue = cue_of(diagnosis)
+  if cue then
+    local members = members_of(run:sets().train, cue.class, math.huge)
+    found.cue_hidden = hidden_share(result.masks[1].keep:index(members), cue, diagnosis.side)
   end
-  if not cue then return nil end
-  local members = {}
-  for i, label in ipairs(run:sets().train.labels:totable()) do
-    if label == cue.class then members[#members + 1] = i end
-  end
-  local window = keep:index(members):narrow(2, cue.place.row, diagnosis.side):narrow(3, cue.place.column, diagnosis.side)
-  return 1 - window:to("float32"):mean():item()
+  return found
 end
 
 --- Masks, fine-tunes, and looks whether it helped.
@@ -176,10 +212,15 @@ function steps.treat(run, o)
     steps.diagnose(run, "initial")
     before = run:read "diagnosis.json"
   end
-  local found, keep = steps.finetune(run, o)
-  found.cue_hidden = cue_hidden(run, before.initial, keep)
-  steps.diagnose(run, "final")
-  found.helped, found.outcome = story.outcome(run:read "diagnosis.json", found, run.settings.classes)
+  local done, found = pcall(finetune, run, o, before.initial)
+  if done then
+    steps.diagnose(run, "final")
+    found.helped, found.outcome = story.outcome(run:read "diagnosis.json", found, run.settings.classes)
+  elseif type(found) == "string" and found:find("no candidate is sound", 1, true) then
+    found = { helped = false, outcome = story.unsound(found) }
+  else
+    error(found, 0)
+  end
   run:write("finetuning.json", found)
   return found
 end

@@ -77,7 +77,7 @@ local function biased_mnist(options)
   local members, labels = classify(source.digits)
   local biased = choose(members, counts_of(o.split, members, o.ratio), #labels, o.mark, o.seed)
   local attribute = biased:to("int32") + 1
-  return {
+  return dataset.named {
     images = core.image.paint(source.images, biased, {
       bias = o.bias, squares = o.squares, size = o.size, color = o.color,
     }),
