@@ -87,7 +87,7 @@ return function(experiment, o, sets, rows)
     + #rows * tested * test
   print(("memory: %.0f MB at most so far, decoded images and masks of a whole run not counted"):format(
     core.memory().peak_resident / 2 ^ 20))
-  print(("time, from %d measured steps: %s an epoch (%.0f images/s); heatmaps %s; a seed with its %d rows %s; %d seed%s "
-    .. "%s"):format(steps, duration(epoch), o.batch / step, duration((images + val) * heat), #rows, duration(total),
+  print(("time, from %d measured steps: %s an epoch (%.0f images/s); heatmaps %s; a seed with its %d rows %s; %d "
+    .. "seed%s %s"):format(steps, duration(epoch), o.batch / step, duration((images + val) * heat), #rows, duration(total),
     #o.seeds, #o.seeds == 1 and "" or "s", duration(#o.seeds * total)))
 end

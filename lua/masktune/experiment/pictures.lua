@@ -1,4 +1,5 @@
---- The paper's Figure 3 for an experiment: images of every group, where ERM looks, what is masked, where MaskTune looks.
+--- The paper's Figure 3 for an experiment: images of every group, where ERM looks, what is masked, where MaskTune
+-- looks.
 -- @module masktune.experiment.pictures
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"

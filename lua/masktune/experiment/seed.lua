@@ -110,16 +110,15 @@ end
 -- @treturn table `rows`: what each row found; `erm`: the model; `tuned`: the first MaskTune row's, with its `row`
 function seed.run(experiment, o, sets, rows, number, write_rows)
   local model, folder = seed.model(o, sets.train.classes, number), seed.folder(o, number)
-  local shared, written, found = seed.training(experiment, o, sets, number), {}, { rows = {} }
+  local shared, found = seed.training(experiment, o, sets, number), { rows = {}, erm = model }
   local erm = recipe.erm(model, tables.merged(shared, {
     checkpoint = folder .. "/erm.safetensors",
     resume = true,
     label = ("seed %d, ERM"):format(number),
     on_epoch = function(_, history) write_rows(report.epoch_rows(number, "erm", history)) end,
   }))
-  written = report.epoch_rows(number, "erm", erm.history)
+  local written = report.epoch_rows(number, "erm", erm.history)
   write_rows(written)
-  found.erm = model
   for i, row in ipairs(rows) do
     cli.say("seed %d: %s", number, row.title)
     local result, problem = result_of(model:clone(), tables.merged(shared, row.options, {
