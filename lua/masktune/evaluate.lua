@@ -21,16 +21,18 @@ local function append(list, tensor)
   table.move(tensor:totable(), 1, #tensor, #list + 1, list)
 end
 
---- Runs the model over all images: `loss` and `brier` (sums), and for each image its `predictions`, `labels`,
--- `confidence` (of the predicted class), and with two classes `second`: the probability of class 2.
+--- Runs the model over all images that can be read: `loss` and `brier` (sums), and for each image its `indices`
+-- (position in the set), `predictions`, `labels`, `confidence` (of the predicted class), and with two classes `second`:
+-- the probability of class 2.
 local function run(model, set, o)
-  local found = { predictions = {}, labels = {}, confidence = {}, second = {}, loss = 0, brier = 0 }
+  local found = { indices = {}, predictions = {}, labels = {}, confidence = {}, second = {}, loss = 0, brier = 0 }
   local bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" }
   for batch in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
     local logits = model(batch[batch.input])
     found.loss = found.loss + core.cross_entropy(logits, batch.labels, { reduction = "sum" }):item()
     append(found.predictions, logits:argmax(2))
     append(found.labels, batch.labels)
+    append(found.indices, batch.indices)
     local p, classes = logits:softmax(2), logits:size(2)
     append(found.confidence, p:max(2))
     if classes == 2 then append(found.second, p:narrow(2, 2, 1):reshape(-1)) end
@@ -61,6 +63,28 @@ local function groups_of(set, value)
   return set[value]
 end
 
+--- The groups of the images that could be read.
+local function groups_found(groups, found, count)
+  if not groups or #found.indices == count then return groups end
+  local list, some = check.is_tensor(groups) and groups:totable() or groups, {}
+  for i, position in ipairs(found.indices) do
+    some[i] = list[position]
+  end
+  return some
+end
+
+--- For each image of the set its predicted class; 0 for those that could not be read.
+local function all_predictions(found, count)
+  local all = {}
+  for i = 1, count do
+    all[i] = 0
+  end
+  for i, position in ipairs(found.indices) do
+    all[position] = found.predictions[i]
+  end
+  return all
+end
+
 --- Evaluates a model (in eval mode; its mode is put back afterwards) without recording gradients.
 -- @tparam Module model images {N,H,W,C} float32 -> logits {N,k}
 -- @tparam table set a data set of one image or more
@@ -72,13 +96,16 @@ end
 -- class, column = answer), `brier` (mean squared distance of the probabilities from the truth, summed over the classes:
 -- Brier 1950), `ece` (expected calibration error, 15 bins), with two classes `auroc` and `auprc` of class 2; with
 -- groups `per_group`, `group_count` (group -> images), `worst_group`, `balanced_group` (the mean over groups),
--- `weighted` (by group_weights); and `predictions` (list of classes 1..k) on request
+-- `weighted` (by group_weights); and `predictions` (list of classes 1..k) on request. Images that cannot be read, where
+-- the set leaves such out, count nowhere; their prediction is 0
 local function evaluate(model, set, options)
   local o
   o, set = inference.arguments("mt.evaluate", model, set, options, schema)
   local groups = groups_of(set, o.groups)
   dataset.check_range(set)
-  local found = inference.run(run, model, set, o)
+  local found, count = inference.run(run, model, set, o), dataset.count(set)
+  if #found.labels == 0 then check.fail("mt.evaluate: no image of %s can be read", set.name or "the data set") end
+  groups = groups_found(groups, found, count)
   local predictions, labels = found.predictions, found.labels
   local result = {
     accuracy = metrics.accuracy(predictions, labels),
@@ -88,7 +115,7 @@ local function evaluate(model, set, options)
     worst_class = (metrics.worst_group(predictions, labels, labels)),
     confusion = metrics.confusion(predictions, labels, math.max(found.classes, set.classes or 0)),
     brier = found.brier / #labels,
-    predictions = o.predictions and predictions or nil,
+    predictions = o.predictions and all_predictions(found, count) or nil,
   }
   result.balanced = metrics.balanced(result.per_class)
   local finite = found.brier == found.brier -- else the net's values overflow, and nothing can be ranked

@@ -16,6 +16,7 @@ image_list.schema = {
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
   on_error = { choices = { "fail", "skip" }, default = "fail" },
   memory_limit = { type = "integer", min = 0, default = 2 << 30 },
+  cache = { type = "string", optional = true },
   log = { type = "function", default = function(line) notice.say("%s", line) end },
 }
 
@@ -48,13 +49,12 @@ local function fail(where, unreadable, looked_at, count)
     #unreadable, which, #unreadable == 1 and which == "" and "" or "s", table.concat(lines)), 0)
 end
 
---- Decodes all files, into `images` or into nothing; the list of those that could not be read.
-local function decode_all(where, paths, images, shape, o)
+--- Decodes all files into `images`; the list of those that could not be read.
+local function decode_all(where, paths, images, o)
   local unreadable = {}
-  local scratch = not images and core.zeros({ math.min(#paths, FILES_PER_CALL), table.unpack(shape) }, "uint8")
   for first = 1, #paths, FILES_PER_CALL do
     local count = math.min(FILES_PER_CALL, #paths - first + 1)
-    local into = images and images:narrow(1, first, count) or scratch:narrow(1, 1, count)
+    local into = images:narrow(1, first, count)
     local messages = core.image.read_files(table.move(paths, first, first + count - 1, 1, {}), into, { fit = o.fit })
     for i = 1, count do
       local message, path = messages[i], paths[first + i - 1]
@@ -78,7 +78,16 @@ local function readable_positions(count, unreadable)
   return positions
 end
 
---- Reads image files. Each is decoded once here in any case, so that what cannot be read is known from the start.
+local function all_positions(count)
+  local positions = {}
+  for position = 1, count do
+    positions[position] = position
+  end
+  return positions
+end
+
+--- Reads image files. Those that stay where they are, are not looked at: which of them cannot be read shows when a
+-- batch needs them (masktune.data.streamed).
 -- @string where the public function, for messages
 -- @tparam {string,...} paths
 -- @tparam table o the options of image_list.schema, and `height`, `width`
@@ -87,13 +96,15 @@ end
 -- @treturn table list of the others: `path`, `message`, `position`
 function image_list.read(where, paths, o)
   local shape = { o.height, o.width, o.channels }
-  local in_memory = #paths * o.height * o.width * o.channels <= o.memory_limit
-  local images = in_memory and core.zeros({ #paths, table.unpack(shape) }, "uint8") or nil
-  local unreadable = decode_all(where, paths, images, shape, o)
+  if o.cache or #paths * o.height * o.width * o.channels > o.memory_limit then
+    local images = streamed(paths, shape, { fit = o.fit, on_error = o.on_error, cache = o.cache, where = where })
+    return images, all_positions(#paths), {}
+  end
+  local images = core.zeros({ #paths, table.unpack(shape) }, "uint8")
+  local unreadable = decode_all(where, paths, images, o)
   for _, entry in ipairs(unreadable) do
     o.log(("%s: left out: %s"):format(where, entry.message))
   end
-  images = images or streamed(paths, shape, o.fit)
   local positions = readable_positions(#paths, unreadable)
   if #unreadable > 0 then images = images:index(positions) end
   return images, positions, unreadable

@@ -6,8 +6,12 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local notice = require "masktune.notice"
 local samplers = require "masktune.data.samplers"
 local streamed = require "masktune.data.streamed"
+
+local AHEAD = 2 -- batches that are made before they are asked for
+local MOST_STEPS = 16 -- of the core's augmentation
 
 local Loader = {}
 Loader.__index = Loader
@@ -34,37 +38,129 @@ local function float_batch(images, indices)
 end
 
 --- The record of some images, before anything is done to them.
-local function record(set, indices)
+-- @tparam table set
+-- @tparam Tensor indices
+-- @tparam Tensor inputs
+local function record(set, indices, inputs)
   local input = dataset.input(set)
-  local batch = { input = input, indices = indices, [input] = float_batch(set[input], indices) }
+  local batch = { input = input, indices = indices, [input] = inputs }
   for name, value in pairs(set) do
     if name ~= input and check.is_tensor(value) then batch[name] = value:index(indices) end
   end
   return batch
 end
 
+--- What becomes of the inputs of a record after they were read, but for what is `done` already.
+local function finished(self, made, epoch, done)
+  local set, input = self.dataset, made.input
+  if self.augment and not done.augment then
+    made[input] = self.augment(made[input], made, epoch, self.seed)
+  end
+  if set.preprocess and not done.preprocess then made[input] = set.preprocess(made[input]) end
+  return self.transform and self.transform(made) or made
+end
+
+--- Batches of inputs that are in memory, each made when it is asked for, by the pool's threads.
+local function batches_at_once(self, order, epoch)
+  local set = self.dataset
+  local batch, batches = 0, self:batches()
+  return function()
+    if batch == batches then return nil end
+    local first = batch * self.batch + 1
+    local indices = order:narrow(1, first, math.min(self.batch, #order - first + 1))
+    local made = record(set, indices, float_batch(dataset.inputs(set), indices))
+    batch = batch + 1
+    dataset.check_finite(set, made[made.input], indices)
+    return finished(self, made, epoch, {})
+  end
+end
+
+--- What can be done where images are read: for the core, and which of it that is.
+local function core_steps(self)
+  local list, done = {}, {}
+  local augment, prepare = self.augment, self.dataset.preprocess
+  local seed = self.seed
+  if type(augment) == "table" and augment.core_steps then
+    local steps, own_seed = augment:core_steps()
+    table.move(steps, 1, #steps, 1, list)
+    seed, done.augment = own_seed or seed, true
+  end
+  local normalize = type(prepare) == "table" and prepare.only_normalizes and prepare:only_normalizes()
+  if normalize and (done.augment or not augment) and #list < MOST_STEPS then
+    list[#list + 1] = normalize
+    done.preprocess = true
+  end
+  return list, seed, done
+end
+
+--- Leaves images that could not be read out of a batch, or raises the error.
+local function without_problems(self, images, indices, problems)
+  local set = self.dataset
+  if dataset.inputs(set).on_error == "fail" then error(streamed.describe(problems), 0) end
+  local good = {}
+  for place = 1, #indices do
+    if not problems[place] then
+      good[#good + 1] = place
+    else
+      self.left_out = self.left_out + 1
+      notice.say("%s: left out of epoch and batch: %s", set.name or "data set", problems[place])
+    end
+  end
+  if #good == 0 then return nil end
+  good = core.tensor(good, { dtype = "int32" })
+  return images:index(good), indices:index(good)
+end
+
+--- Batches of images that have to be read, made ahead by threads of their own.
+local function batches_ahead(self, order, epoch)
+  local set = self.dataset
+  local images = dataset.inputs(set)
+  local steps, seed, done = core_steps(self)
+  local source = images:batches(order, {
+    batch = self.batch, drop_last = self.drop_last, ahead = AHEAD, threads = core.get_num_threads(), seed = seed,
+    epoch = epoch, steps = steps,
+  })
+  local first = 1
+  local function next_batch()
+    local floats, problems = source:next()
+    self.waited = source:waited()
+    if not floats then
+      images:check_cache()
+      source:close()
+      return nil
+    end
+    local indices = order:narrow(1, first, #floats)
+    first = first + #floats
+    if problems then floats, indices = without_problems(self, floats, indices, problems) end
+    if not floats then return next_batch() end
+    return finished(self, record(set, indices, floats), epoch, done)
+  end
+  return next_batch, source
+end
+
 --- Iterates over the batches of an epoch.
+-- Images that have to be read (masktune.data.streamed) are read, decoded, masked, augmented and normalised by threads
+-- of the loader's own, as many as `mt.get_num_threads()`, two batches ahead of the loop: memory for three batches and,
+-- for each thread, for the largest image of the set as it is decoded. Order and pixels are the same at any number of
+-- threads. The threads end with the loop, however it ends.
+--
+-- Where an image's file cannot be read, the set's `on_error` says what happens: an error that names it, or it is left
+-- out of its batch, said and counted (`loader.left_out`).
 -- @usage for batch in loader:epoch(e) do local logits = model(batch.images) ... end
 -- @tparam integer epoch from 1; only the order and the augmentation depend on it
 -- @treturn function giving records: `images` float32 {B,H,W,C} (uint8 divided by 255, augmented and preprocessed; under
 -- the name of the set's `input`), `labels` int32 {B}, `indices` int32 {B} from 1, `input` (the inputs' name), and the
--- set's other per-image tensors
+-- set's other per-image tensors; for a `for` loop
 -- @raise where an image holds NaN or an infinity: which one, and its file
 function Loader:epoch(epoch)
   epoch = check.argument("loader:epoch", "epoch", epoch, { type = "integer", min = 0 })
   local set = self.dataset
   local order = self.sampler:order(set, self.seed, epoch)
-  local batch, batches = 0, self:batches()
-  return function()
-    if batch == batches then return nil end
-    local first = batch * self.batch + 1
-    local made = record(set, order:narrow(1, first, math.min(self.batch, #order - first + 1)))
-    batch = batch + 1
-    dataset.check_finite(set, made[made.input], made.indices)
-    if self.augment then made[made.input] = self.augment(made[made.input], made, epoch, self.seed) end
-    if set.preprocess then made[made.input] = set.preprocess(made[made.input]) end
-    return self.transform and self.transform(made) or made
-  end
+  self.left_out, self.waited = 0, 0
+  local images = dataset.inputs(set)
+  if not streamed.is(images) or images:is_in_memory() then return batches_at_once(self, order, epoch) end
+  local next_batch, source = batches_ahead(self, order, epoch)
+  return next_batch, nil, nil, source
 end
 
 --- The sampler that the options ask for.

@@ -10,7 +10,10 @@ local Stages = {}
 Stages.__index = Stages
 
 --- File names a recipe writes: the number is the iteration's, the rest a digest.
-local patterns = { "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$" }
+local patterns = {
+  "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
+  "^masks%-%d+%-%l+%-%x+%.safetensors$", "^heat%-%d+%-%l+%-%x+%.safetensors$",
+}
 
 --- Removes the stages in a folder (a folder that is not there has none).
 -- @string folder
@@ -18,7 +21,7 @@ local function clear(folder)
   if not core.file_exists(folder) then return end
   for _, name in ipairs(core.list_directory(folder)) do
     for _, pattern in ipairs(patterns) do
-      if name:find(pattern) then core.remove_file(folder .. "/" .. name) end
+      if name:gsub("%.partial$", ""):find(pattern) then core.remove_file(folder .. "/" .. name) end
     end
   end
 end
@@ -50,6 +53,11 @@ end
 
 function Stages:save(name, state, settings)
   if self.folder then checkpoint.save(self:path(name, settings), state, settings) end
+end
+
+--- Removes what a stage leaves behind on its way.
+function Stages:remove(name, settings)
+  if self.folder then core.remove_file(self:path(name, settings)) end
 end
 
 --- Opens a folder of stages.

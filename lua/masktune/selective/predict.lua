@@ -1,5 +1,6 @@
 --- The probabilities of a model, in double precision.
 -- @module masktune.selective.predict
+local check = require "masktune.check"
 local dataset = require "masktune.data.dataset"
 local inference = require "masktune.inference"
 local loader = require "masktune.data.loader"
@@ -25,16 +26,25 @@ local function softmax(logits)
   return row
 end
 
+--- Without an answer to every image, coverage means nothing.
+local function refuse_unread(set, position)
+  check.fail("mt.selective.predict: %s cannot be read", dataset.name_of(set, position))
+end
+
 local function run(model, set, o)
   local rows = {}
   local bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" }
   for batch in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
-    for _, logits in ipairs(model(batch[batch.input]):totable()) do
-      rows[#rows + 1] = softmax(logits)
+    local positions = batch.indices:totable()
+    for i, logits in ipairs(model(batch[batch.input]):totable()) do
+      rows[positions[i]] = softmax(logits)
     end
-    if bar then bar:update(#rows) end
+    if bar then bar:update(positions[#positions]) end
   end
   if bar then bar:finish() end
+  for i = 1, dataset.count(set) do
+    rows[i] = rows[i] or refuse_unread(set, i)
+  end
   return rows
 end
 
