@@ -8,6 +8,7 @@
 local cache = require "masktune.data.cache"
 local check = require "masktune.check"
 local core = require "masktune.core"
+local encoded = require "masktune.data.encoded"
 local notice = require "masktune.notice"
 
 local Streamed = {}
@@ -246,8 +247,8 @@ function methods:digest(tensor_digest)
 end
 
 return setmetatable({
-  --- Whether a value is streamed images.
-  is = function(value) return getmetatable(value) == Streamed end,
+  --- Whether a value is streamed images, or what a frozen first part of a net makes of them.
+  is = function(value) return getmetatable(value) == Streamed or encoded.is(value) end,
   of_tensor = of_tensor,
   describe = describe,
 }, { __call = function(_, ...) return of_files(...) end })

@@ -18,16 +18,6 @@ local function weights(text)
   return text
 end
 
---- Names with commas between them.
-local function names(text)
-  local list = {}
-  for name in text:gmatch("[^,]+") do
-    list[#list + 1] = name
-  end
-  if #list == 0 then return nil, "names with commas between them" end
-  return list
-end
-
 local function list_of(words, other)
   local one = kinds.choice(words, other)
   return function(text)
@@ -63,8 +53,8 @@ local function net_options(recipe)
       help = "one of mt.models: resnet50, efficientnet_lite0, ..." },
     { name = "weights", value = "FILE", kind = weights, default = true, default_text = "published",
       help = "what the net starts from: published (ImageNet's, fetched where they are not on disk), a file, none" },
-    { name = "freeze", value = "LIST", kind = names, default = {}, default_text = "nothing",
-      help = "parts of the net that stay as they are: backbone (all but the head), or names such as conv1,bn1,layer1" },
+    { name = "freeze", value = "NAME", kind = kinds.text, default_text = "nothing",
+      help = "the net up to and with this part stays as it is, and is computed once for each image: layer2, _blocks.10" },
     { name = "epochs", value = "N", kind = kinds.integer(1), default = d.epochs, default_text = tostring(d.epochs),
       help = "epochs of ERM" },
     { name = "batch", value = "N", kind = kinds.integer(2), default = d.batch, default_text = tostring(d.batch),
