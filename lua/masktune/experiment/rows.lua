@@ -24,6 +24,7 @@ local function row_of(o, name, protocol, rate)
     iterations = o.iterations,
     accumulate = o.accumulate,
     finetune_lr = rate,
+    auto = { by = o.auto_by },
   })
   local row = { key = name, title = form.title or method.title, labels = method.labels, method = form.method }
   row.options = tables.merged(tables.picked(all, method.schema), { method = form.method })
