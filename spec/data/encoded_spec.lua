@@ -93,7 +93,7 @@ describe("cutting a net", function()
 
   it("refuses what is no chain", function()
     local model = mt.models.resnet20 { classes = 2 }
-    assert.error_matches(function() cut(model, "layer1.0.conv1") end, "--freeze 'layer1.0.conv1': only a chain of parts")
+    assert.error_matches(function() cut(model, "layer1.0.conv1") end, "'layer1.0.conv1': only a chain of parts")
     assert.error_matches(function() cut(model, "layer9") end, "layer9")
   end)
 end)

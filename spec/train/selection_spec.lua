@@ -10,7 +10,9 @@ local function sets()
   return train, val
 end
 
-local function quiet(options) return mt.tables.merged({ epochs = 3, batch = 20, lr = 0.02, progress = false }, options) end
+local function quiet(options)
+  return mt.tables.merged({ epochs = 3, batch = 20, lr = 0.02, progress = false }, options)
+end
 
 describe("the choice of an epoch", function()
   local better = {
@@ -93,7 +95,9 @@ describe("the choice of a rate", function()
   it("says what is missing", function()
     local train, val = tiny.data(40, 1), tiny.data(20, 2)
     assert.error_matches(function()
-      mt.masktune(tiny.model(2), quiet { train = train, val = val, finetune_lr = "auto", auto = { by = "worst_group" } })
+      mt.masktune(tiny.model(2), quiet {
+        train = train, val = val, finetune_lr = "auto", auto = { by = "worst_group" },
+      })
     end, "mt.masktune: option 'auto.by': 'worst_group' gives nil")
     assert.error_matches(function() tuned "luck" end, "by")
   end)

@@ -55,7 +55,7 @@ local function net_options(recipe)
     { name = "weights", value = "FILE", kind = weights, default = true, default_text = "published",
       help = "what the net starts from: published (ImageNet's, fetched where they are not on disk), a file, none" },
     { name = "freeze", value = "NAME", kind = kinds.text, default_text = "nothing",
-      help = "the net up to and with this part stays as it is, and is computed once for each image: layer2, _blocks.10" },
+      help = "the net up to and with this part (layer2, _blocks.10) stays as it is, and is computed once an image" },
     { name = "epochs", value = "N", kind = kinds.integer(1), default = d.epochs, default_text = tostring(d.epochs),
       help = "epochs of ERM" },
     { name = "batch", value = "N", kind = kinds.integer(2), default = d.batch, default_text = tostring(d.batch),

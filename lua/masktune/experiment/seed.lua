@@ -40,7 +40,7 @@ function seed.model(o, classes, number)
   if not o.freeze then return model end
   local rest = select(2, cut(model, o.freeze))
   if not pcall(rest.get, rest, model.cam_layer) then
-    error(("--freeze '%s' leaves nothing of the layer '%s', which heatmaps are made at; --layer chooses another"):format(
+    error(("--freeze '%s' leaves nothing of the layer '%s', where heatmaps are made; --layer chooses another"):format(
       o.freeze, model.cam_layer), 0)
   end
   rest.cam_layer = model.cam_layer
@@ -50,19 +50,20 @@ end
 --- Sets whose images are what the frozen part makes of them; the sets themselves where nothing is frozen.
 -- @tparam table o the command line's values
 -- @tparam table sets as from masktune.experiment.sets
--- @treturn table sets
+-- @treturn table sets, and `frozen`: the weights of that part
 function seed.encoded(o, sets)
   if not o.freeze then return sets end
   core.manual_seed(1)
   local model = build(o, { classes = sets.train.classes, pretrained = o.weights or nil })
   local prepare = model.preprocess or function(images) return images end
-  local by = encoded.by((cut(model, o.freeze)), prepare, ("%s up to %s"):format(o.net, o.freeze), checkpoint.digest)
+  local first = cut(model, o.freeze)
+  local by = encoded.by(first, prepare, ("%s up to %s"):format(o.net, o.freeze), checkpoint.digest)
   local function encode(set) return tables.merged(set, { images = by(set.images), preprocess = false }) end
   local tests = {}
   for i, test in ipairs(sets.tests) do
     tests[i] = { name = test.name, set = encode(test.set) }
   end
-  return { train = encode(sets.train), val = encode(sets.val), tests = tests }
+  return { train = encode(sets.train), val = encode(sets.val), tests = tests, frozen = first:state_dict() }
 end
 
 --- The folder with a seed's checkpoints.
@@ -113,6 +114,15 @@ local function summary(experiment, row, result, sets)
   }
 end
 
+--- Keeps what one is to have of a row: its weights, those of a frozen part too, and its masked images where asked.
+local function keep_row(o, sets, row, result, folder)
+  local weights = tables.merged(sets.frozen or {}, result.final:state_dict())
+  core.save(("%s/final-%s.safetensors"):format(folder, row.key), weights)
+  if o.export and row.method == "masktune" then
+    recipe.export(masks.apply(sets.train, result.masks[1].keep), ("%s/masked-%s"):format(folder, row.key))
+  end
+end
+
 --- Runs a seed.
 -- @tparam table experiment the recipe
 -- @tparam table o the command line's values
@@ -140,16 +150,10 @@ function seed.run(experiment, o, sets, rows, number, write_rows)
     found.rows[i] = { key = row.key, problem = problem }
     if result then
       local tuned = report.epoch_rows(number, row.key, result.finetune and result.finetune.candidates or {})
-      table.move(tuned, 1, #tuned, #written + 1, written)
-      write_rows(written)
+      write_rows(table.move(tuned, 1, #tuned, #written + 1, written))
       found.rows[i] = summary(experiment, row, result, sets)
-      if row.method == "masktune" then
-        found.tuned = found.tuned or { row = row, model = result.final }
-        if o.export then
-          recipe.export(masks.apply(sets.train, result.masks[1].keep), ("%s/masked-%s"):format(folder, row.key))
-        end
-      end
-      core.save(("%s/final-%s.safetensors"):format(folder, row.key), result.final:state_dict())
+      if row.method == "masktune" then found.tuned = found.tuned or { row = row, model = result.final } end
+      keep_row(o, sets, row, result, folder)
     end
   end
   return found

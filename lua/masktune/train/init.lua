@@ -309,7 +309,8 @@ local train = { schema = schema }
 --   run) around the optimiser's step
 -- * `select` ("accuracy" on validation; "worst_class", "balanced", "auroc", "auprc", "loss", "brier", "ece"; with the
 --   labels of groups "worst_group", "balanced_group", "weighted" by the training set's groups; "last", or a function
---   (row of the history, result of mt.evaluate) -> number): which epoch is the best; `groups` ("group"): the field with the groups
+--   (row of the history, result of mt.evaluate) -> number): which epoch is the best; `groups` ("group"): the
+--   field with the groups
 -- * `seed` (1); `on_epoch`: called with each new row of the history and the whole history
 -- * `checkpoint`: path of a file written after every epoch; `resume` (false): go on from that file if it is there, else
 --   it is removed and the run starts anew; `settings`: further name -> value that must be equal when a run is resumed

@@ -43,8 +43,8 @@ function selection.score(choice, row, measured, what)
     check.describe(score), row.epoch or 1), 0)
 end
 
---- The options of mt.evaluate with which the validation set is measured: groups, where it has some, weighted as those of
--- the training set.
+--- The options of mt.evaluate with which the validation set is measured: groups, where it has some, weighted as those
+-- of the training set.
 -- @tparam table train
 -- @tparam table val
 -- @string field with the groups
