@@ -8,6 +8,7 @@
 local cache = require "masktune.data.cache"
 local check = require "masktune.check"
 local core = require "masktune.core"
+local encoded = require "masktune.data.encoded"
 local notice = require "masktune.notice"
 
 local Streamed = {}
@@ -246,10 +247,11 @@ function methods:digest(tensor_digest)
 end
 
 return setmetatable({
-  --- Whether a value is read when it is looked at: streamed images, or masktune.data.rows.
+  --- Whether a value is read when it is looked at: streamed images, masktune.data.rows, or what a frozen first part of a
+  -- net makes of images.
   is = function(value)
     local meta = getmetatable(value)
-    return type(meta) == "table" and meta.streams == true
+    return type(meta) == "table" and meta.streams == true or encoded.is(value)
   end,
   of_tensor = of_tensor,
   describe = describe,

@@ -10,6 +10,8 @@ local tables = require "masktune.tables"
 local train = require "masktune.train"
 
 local STEPS = 10
+local AUTO_RATES = 4 -- that "auto" tries
+local JUDGED = 3 -- times the validation split that judging a rate looks at
 
 local function median(values)
   table.sort(values)
@@ -47,15 +49,14 @@ local function duration(seconds)
   return ("%.1f hours"):format(seconds / 3600)
 end
 
---- Epochs of training that the rows take beside ERM, and how many rates are judged.
+--- Epochs that the rows take beside ERM: one for each rate, which is then judged.
 local function epochs_of(rows)
-  local epochs, judged = 0, 0
+  local epochs = 0
   for _, row in ipairs(rows) do
-    local auto = row.options.finetune_lr == "auto"
-    if row.options.finetune_lr then epochs = epochs + (auto and 4 or 1) end
-    judged = judged + (row.options.finetune_lr and (auto and 4 or 1) or 0)
+    local rate = row.options.finetune_lr
+    epochs = epochs + (rate == "auto" and AUTO_RATES or rate and 1 or 0)
   end
-  return epochs, judged
+  return epochs
 end
 
 --- Prints what was found and what a run takes.
@@ -82,12 +83,11 @@ return function(experiment, o, sets, rows)
   end)
   local images, val = dataset.size(sets.train), dataset.size(sets.val)
   local epoch = step * math.ceil(images / o.batch)
-  local epochs, judged = epochs_of(rows)
-  local total = o.epochs * (epoch + val * test) + (images + val) * heat + epochs * epoch + judged * 3 * val * test
-    + #rows * tested * test
+  local total = o.epochs * (epoch + val * test) + (images + val) * heat + #rows * tested * test
+    + epochs_of(rows) * (epoch + JUDGED * val * test)
   print(("memory: %.0f MB at most so far, decoded images and masks of a whole run not counted"):format(
     core.memory().peak_resident / 2 ^ 20))
-  print(("time, from %d measured steps: %s an epoch (%.0f images/s); heatmaps %s; a seed with its %d rows %s; %d seed%s "
-    .. "%s"):format(steps, duration(epoch), o.batch / step, duration((images + val) * heat), #rows, duration(total),
-    #o.seeds, #o.seeds == 1 and "" or "s", duration(#o.seeds * total)))
+  print(("time, from %d measured steps: %s an epoch (%.0f images/s); heatmaps %s; a seed with its %d rows %s; %d "
+    .. "seed%s %s"):format(steps, duration(epoch), o.batch / step, duration((images + val) * heat), #rows,
+    duration(total), #o.seeds, #o.seeds == 1 and "" or "s", duration(#o.seeds * total)))
 end

@@ -32,10 +32,14 @@ end
 local function main(experiment, o)
   local started = core.clock()
   if o.threads then core.set_num_threads(o.threads) end
+  if o.freeze and o.augment ~= "none" then
+    error("--freeze computes each image once: it does not go together with --augment", 0)
+  end
   local sets, rows = sets_of.open(experiment, o), rows_of.of(o)
-  if o.dry_run then return dry_run(experiment, o, sets, rows) end
+  if o.dry_run then return dry_run(experiment, o, seed_run.encoded(o, sets), rows) end
   seed_run.model(o, sets.train.classes, o.seeds[1]) -- what is wrong with the weights is said before anything is written
   prepare_folders(o)
+  sets = seed_run.encoded(o, sets)
   local runs, collected = {}, nil
   local write_rows = report.csv_by_run(o.out .. "/metrics.csv", report.epoch_columns)
   for i, seed in ipairs(o.seeds) do

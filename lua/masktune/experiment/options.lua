@@ -6,6 +6,7 @@ local methods = require "masktune.methods"
 local models = require "masktune.models"
 local rows = require "masktune.experiment.rows"
 local schedules = require "masktune.experiment.schedules"
+local selection = require "masktune.train.selection"
 
 local kinds = cli.kinds
 
@@ -16,16 +17,6 @@ local function weights(text)
   if text == "published" then return true end
   if text == "none" then return false end
   return text
-end
-
---- Names with commas between them.
-local function names(text)
-  local list = {}
-  for name in text:gmatch("[^,]+") do
-    list[#list + 1] = name
-  end
-  if #list == 0 then return nil, "names with commas between them" end
-  return list
 end
 
 local function list_of(words, other)
@@ -63,8 +54,8 @@ local function net_options(recipe)
       help = "one of mt.models: resnet50, efficientnet_lite0, ..." },
     { name = "weights", value = "FILE", kind = weights, default = true, default_text = "published",
       help = "what the net starts from: published (ImageNet's, fetched where they are not on disk), a file, none" },
-    { name = "freeze", value = "LIST", kind = names, default = {}, default_text = "nothing",
-      help = "parts of the net that stay as they are: backbone (all but the head), or names such as conv1,bn1,layer1" },
+    { name = "freeze", value = "NAME", kind = kinds.text, default_text = "nothing",
+      help = "the net up to and with this part (layer2, _blocks.10) stays as it is, and is computed once an image" },
     { name = "epochs", value = "N", kind = kinds.integer(1), default = d.epochs, default_text = tostring(d.epochs),
       help = "epochs of ERM" },
     { name = "batch", value = "N", kind = kinds.integer(2), default = d.batch, default_text = tostring(d.batch),
@@ -77,14 +68,14 @@ local function net_options(recipe)
       default_text = d.schedule, help = schedules.help },
     { name = "weight-decay", value = "X", kind = kinds.positive, default = 1e-4, default_text = "0.0001",
       help = "weight decay" },
-    { name = "select", value = "METRIC", kind = kinds.choice { "accuracy", "worst_class", "loss", "last",
-      "worst_group" }, default = "accuracy", default_text = "accuracy",
-      help = "which epoch the masks come from, by the validation split: accuracy, worst_class, loss, last; worst_group "
-      .. "uses its group labels" },
+    { name = "select", value = "METRIC", kind = kinds.choice(selection.rule.choices), default = "accuracy",
+      default_text = "accuracy", help = "which epoch the masks come from, by the validation split: "
+      .. table.concat(selection.rule.choices, ", ") },
   }
 end
 
 local function method_options()
+  local by = { "judges", "masked", table.unpack(selection.names) }
   return {
     { name = "method", value = "LIST", kind = kinds.registered_list(methods, rows.forms), default = DEFAULT_METHODS,
       default_text = table.concat(DEFAULT_METHODS, ","), help = "what is compared: print(mt.methods) lists them; "
@@ -101,6 +92,9 @@ local function method_options()
       help = "images of which nothing is masked: keep them so, or use the paper's rule" },
     { name = "finetune-lr", value = "LIST", kind = rates, default = { "last", "auto" }, default_text = "last,auto",
       help = "rates of MaskTune's epoch: last, auto (best by the validation split, without group labels), numbers" },
+    { name = "auto-by", value = "METRIC", kind = kinds.choice(by), default = "judges", default_text = "judges",
+      help = "what auto goes by, on the validation split: judges (masked images and exchanged ones), masked, or as "
+      .. "--select; worst_group, balanced_group and weighted use its group labels" },
     { name = "control-lr", value = "LIST", kind = rates, default = { "last" }, default_text = "last",
       help = "rates of the controls' epoch" },
     { name = "iterations", value = "N", kind = kinds.integer(1, 3), default = 1, default_text = "1",

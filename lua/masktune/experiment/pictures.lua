@@ -1,4 +1,5 @@
---- The paper's Figure 3 for an experiment: images of every group, where ERM looks, what is masked, where MaskTune looks.
+--- The paper's Figure 3 for an experiment: images of every group, where ERM looks, what is masked, where MaskTune
+-- looks.
 -- @module masktune.experiment.pictures
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
@@ -47,6 +48,14 @@ local function captions(set, answers)
   return list
 end
 
+local function pixels_of(set)
+  local list = {}
+  for i = 1, dataset.count(set) do
+    list[i] = set.images[i]
+  end
+  return core.stack(list, 1)
+end
+
 --- Draws the figure.
 -- @tparam table experiment the recipe
 -- @tparam table o the command line's values
@@ -62,7 +71,7 @@ function pictures.draw(experiment, o, sets, run)
   local rule = tables.picked(tuned.row.options, masks.rule_schema)
   local masked = select(2, recipe.mask_dataset(run.erm, set, tables.merged(rule, { heat = before })))
   return figure.comparison {
-    images = set.images:narrow(1, 1, dataset.count(set)),
+    images = pixels_of(set),
     before = before,
     after = after,
     keep = masked.keep,

@@ -70,7 +70,7 @@ function results.collect(experiment, o, rows, runs, seconds)
     experiment = experiment.title, command = command_of(arg), seeds = json.array(o.seeds), columns = json.array(
       experiment.columns), net = o.net, size = o.size, epochs = o.epochs, batch = o.batch, lr = o.lr,
     weight_decay = o.weight_decay, cam = o.cam, layer = o.layer, limit = o.limit, select = o.select,
-    freeze = json.array(o.freeze),
+    freeze = o.freeze,
     rows = json.array(), seconds = seconds,
   }
   for place, row in ipairs(rows) do

@@ -8,6 +8,14 @@ local rows = {
   forms = { randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" } },
 }
 
+--- What a row uses beside the images: its method's labels, and those of the validation split's groups where a choice
+-- goes by them.
+local function labels_of(o, method)
+  local by_group = { worst_group = true, balanced_group = true, weighted = true }
+  local chosen = by_group[o.select] or method.schema.auto and by_group[o.auto_by]
+  return method.labels .. (chosen and ", groups of validation" or "")
+end
+
 local function rate_text(rate) return type(rate) == "number" and ("rate %g"):format(rate) or rate end
 
 --- One row: the options that its method takes.
@@ -24,8 +32,9 @@ local function row_of(o, name, protocol, rate)
     iterations = o.iterations,
     accumulate = o.accumulate,
     finetune_lr = rate,
+    auto = { by = o.auto_by },
   })
-  local row = { key = name, title = form.title or method.title, labels = method.labels, method = form.method }
+  local row = { key = name, title = form.title or method.title, labels = labels_of(o, method), method = form.method }
   row.options = tables.merged(tables.picked(all, method.schema), { method = form.method })
   if method.schema.finetune_lr then
     local what = name == "masktune" and protocol .. ", " .. rate_text(rate) or rate_text(rate)

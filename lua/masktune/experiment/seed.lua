@@ -1,7 +1,10 @@
 --- One seed of an experiment: ERM, and every row that starts from it.
 -- @module masktune.experiment.seed
+local checkpoint = require "masktune.checkpoint"
 local cli = require "masktune.cli"
 local core = require "masktune.core"
+local cut = require "masktune.experiment.cut"
+local encoded = require "masktune.data.encoded"
 local masks = require "masktune.recipe.masks"
 local models = require "masktune.models"
 local recipe = require "masktune.recipe"
@@ -29,18 +32,38 @@ end
 -- @treturn Module
 function seed.model(o, classes, number)
   core.manual_seed(number)
-  local whole = o.freeze[1] == "backbone"
-  local model = build(o, {
-    classes = classes, pretrained = o.weights or nil, freeze = whole and "backbone" or nil,
-  })
-  for _, name in ipairs(whole and {} or o.freeze) do
-    model:get(name):freeze()
-  end
+  local model = build(o, { classes = classes, pretrained = o.weights or nil })
   if o.layer then
     model:get(o.layer) -- a layer that is not there is refused now
     model.cam_layer = o.layer
   end
-  return model
+  if not o.freeze then return model end
+  local rest = select(2, cut(model, o.freeze))
+  if not pcall(rest.get, rest, model.cam_layer) then
+    error(("--freeze '%s' leaves nothing of the layer '%s', where heatmaps are made; --layer chooses another"):format(
+      o.freeze, model.cam_layer), 0)
+  end
+  rest.cam_layer = model.cam_layer
+  return rest
+end
+
+--- Sets whose images are what the frozen part makes of them; the sets themselves where nothing is frozen.
+-- @tparam table o the command line's values
+-- @tparam table sets as from masktune.experiment.sets
+-- @treturn table sets, and `frozen`: the weights of that part
+function seed.encoded(o, sets)
+  if not o.freeze then return sets end
+  core.manual_seed(1)
+  local model = build(o, { classes = sets.train.classes, pretrained = o.weights or nil })
+  local prepare = model.preprocess or function(images) return images end
+  local first = cut(model, o.freeze)
+  local by = encoded.by(first, prepare, ("%s up to %s"):format(o.net, o.freeze), checkpoint.digest)
+  local function encode(set) return tables.merged(set, { images = by(set.images), preprocess = false }) end
+  local tests = {}
+  for i, test in ipairs(sets.tests) do
+    tests[i] = { name = test.name, set = encode(test.set) }
+  end
+  return { train = encode(sets.train), val = encode(sets.val), tests = tests, frozen = first:state_dict() }
 end
 
 --- The folder with a seed's checkpoints.
@@ -49,7 +72,7 @@ function seed.folder(o, number) return ("%s/seed-%d"):format(o.out, number) end
 local function settings_of(experiment, o)
   return {
     data = experiment.title, size = o.size, limit = o.limit or "none", net = o.net,
-    weights = o.weights == true and "published" or o.weights or "none", freeze = table.concat(o.freeze, ","),
+    weights = o.weights == true and "published" or o.weights or "none", freeze = o.freeze or "none",
   }
 end
 
@@ -69,15 +92,6 @@ function seed.training(experiment, o, sets, number)
     seed = number,
     settings = settings_of(experiment, o),
   }
-end
-
---- The masked training images of a row as PNG files, as the recipe's authors keep them.
-local function export(set, keep, folder)
-  core.make_directory(folder)
-  local masked = masks.apply(set, keep).images
-  for i = 1, #masked do
-    core.image.write_png(("%s/%06d.png"):format(folder, i), masked[i])
-  end
 end
 
 --- A row's result; nil and the reason where every rate was refused, which is a result too.
@@ -100,6 +114,15 @@ local function summary(experiment, row, result, sets)
   }
 end
 
+--- Keeps what one is to have of a row: its weights, those of a frozen part too, and its masked images where asked.
+local function keep_row(o, sets, row, result, folder)
+  local weights = tables.merged(sets.frozen or {}, result.final:state_dict())
+  core.save(("%s/final-%s.safetensors"):format(folder, row.key), weights)
+  if o.export and row.method == "masktune" then
+    recipe.export(masks.apply(sets.train, result.masks[1].keep), ("%s/masked-%s"):format(folder, row.key))
+  end
+end
+
 --- Runs a seed.
 -- @tparam table experiment the recipe
 -- @tparam table o the command line's values
@@ -110,16 +133,15 @@ end
 -- @treturn table `rows`: what each row found; `erm`: the model; `tuned`: the first MaskTune row's, with its `row`
 function seed.run(experiment, o, sets, rows, number, write_rows)
   local model, folder = seed.model(o, sets.train.classes, number), seed.folder(o, number)
-  local shared, written, found = seed.training(experiment, o, sets, number), {}, { rows = {} }
+  local shared, found = seed.training(experiment, o, sets, number), { rows = {}, erm = model }
   local erm = recipe.erm(model, tables.merged(shared, {
     checkpoint = folder .. "/erm.safetensors",
     resume = true,
     label = ("seed %d, ERM"):format(number),
     on_epoch = function(_, history) write_rows(report.epoch_rows(number, "erm", history)) end,
   }))
-  written = report.epoch_rows(number, "erm", erm.history)
+  local written = report.epoch_rows(number, "erm", erm.history)
   write_rows(written)
-  found.erm = model
   for i, row in ipairs(rows) do
     cli.say("seed %d: %s", number, row.title)
     local result, problem = result_of(model:clone(), tables.merged(shared, row.options, {
@@ -128,14 +150,10 @@ function seed.run(experiment, o, sets, rows, number, write_rows)
     found.rows[i] = { key = row.key, problem = problem }
     if result then
       local tuned = report.epoch_rows(number, row.key, result.finetune and result.finetune.candidates or {})
-      table.move(tuned, 1, #tuned, #written + 1, written)
-      write_rows(written)
+      write_rows(table.move(tuned, 1, #tuned, #written + 1, written))
       found.rows[i] = summary(experiment, row, result, sets)
-      if row.method == "masktune" then
-        found.tuned = found.tuned or { row = row, model = result.final }
-        if o.export then export(sets.train, result.masks[1].keep, ("%s/masked-%s"):format(folder, row.key)) end
-      end
-      core.save(("%s/final-%s.safetensors"):format(folder, row.key), result.final:state_dict())
+      if row.method == "masktune" then found.tuned = found.tuned or { row = row, model = result.final } end
+      keep_row(o, sets, row, result, folder)
     end
   end
   return found

@@ -41,8 +41,8 @@ local function open(recipe, o, root)
 end
 
 --- Opens what a recipe names. Nothing is decoded.
--- @tparam table recipe `open(o, root, split)` gives "train", "val", "test"; or `tests(o, root)` a list of `name`, `set`;
--- with `validation_share` the validation split is drawn from the training images
+-- @tparam table recipe `open(o, root, split)` gives "train", "val", "test"; or `tests(o, root)` a list of `name`,
+-- `set`; with `validation_share` the validation split is drawn from the training images
 -- @tparam table o the command line's values
 -- @treturn table `train`, `val`, `tests`: list of `name`, `set`
 function sets.open(recipe, o)

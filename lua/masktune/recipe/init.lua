@@ -30,7 +30,9 @@ local tables = require "masktune.tables"
 --   The score needs no group labels: masktune.recipe.judges)
 -- * `finetune_steps` (1): fine-tuning is an epoch, or as many whole epochs as this many steps need
 -- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
---   masktune.recipe.search)
+--   masktune.recipe.search); `by` ("judges": masktune.recipe.judges; "masked": accuracy on the masked validation split;
+--   or, on that split as it is, any of mt.train's `select`, of which "worst_group", "balanced_group" and "weighted" use
+--   the labels of its groups, or a function (row, result of mt.evaluate) -> number): what rate and k are chosen by
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)
 -- * `carry_momentum` (true)
 -- * `initial`: skip ERM; a result of mt.masktune.erm, or a state dict

@@ -9,6 +9,7 @@ local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
 local optimizers = require "masktune.train.optimizer"
 local search = require "masktune.recipe.search"
+local selection = require "masktune.train.selection"
 local tables = require "masktune.tables"
 
 local masking = {}
@@ -33,6 +34,7 @@ local auto_schema = {
   factors = { type = "list", of = { type = "number", above = 0 }, min_length = 1, default = { 1, 2, 4, 8 } },
   k = { type = "list", of = { type = "number", min = 0 }, min_length = 1, optional = true },
   iterations = { type = "list", of = { type = "integer", min = 1, max = 3 }, min_length = 1, optional = true },
+  by = { choices = { "judges", "masked", table.unpack(selection.names) }, type = "function", default = "judges" },
 }
 
 --- The options, with defaults, checked against each other.
@@ -99,7 +101,7 @@ local function finetune_settings(o, kind, heat)
     clip_grad_norm = o.clip_grad_norm or "none",
     sampler = checkpoint.text(o.sampler),
     candidates_k = table.concat(o.ks, " "),
-    judged_by = judges.name,
+    judged_by = o.auto.by == "judges" and judges.name or checkpoint.text(o.auto.by),
     finetune_steps = o.finetune_steps,
   })
 end
@@ -170,6 +172,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
     start = from.start,
     rates = from.rates,
     ks = o.ks,
+    by = o.auto.by,
     train = from.sets.train,
     val = from.sets.val,
     keep = keep,

@@ -14,6 +14,7 @@ local finetune = require "masktune.recipe.finetune"
 local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
 local notice = require "masktune.notice"
+local selection = require "masktune.train.selection"
 local tables = require "masktune.tables"
 
 local search = {}
@@ -75,11 +76,22 @@ function search.problem(measured, start)
   end
 end
 
---- The row's fields about the unmasked validation split.
-local function look_unmasked(model, stage)
+--- The scores that decide, where they are not the judges'.
+local function scores_by(stage, row, measured)
+  if stage.by == "judges" then return row.judged end
+  if stage.by == "masked" then return { row.val_accuracy } end
+  return { selection.score(stage.by, row, measured, "mt.masktune: option 'auto.by'") }
+end
+
+--- The row's fields about the unmasked validation split, and the scores that decide.
+local function look_unmasked(model, stage, row)
   if not stage.val then return {} end
-  local measured = evaluate(model, stage.val, { predictions = true })
-  return { unmasked_accuracy = measured.accuracy, problem = search.problem(measured, stage.yardstick) }
+  local options = selection.measuring(stage.train, stage.val, stage.options.groups or "group")
+  local measured = evaluate(model, stage.val, tables.merged(options, { predictions = true }))
+  return {
+    unmasked_accuracy = measured.accuracy, problem = search.problem(measured, stage.yardstick),
+    judged = scores_by(stage, row, measured),
+  }
 end
 
 local function refuse_all(state)
@@ -159,7 +171,8 @@ local function try(model, stage, candidate, masked, jury)
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
-  local row = tables.merged(candidate, judges.measure(model, jury), look_unmasked(model, stage), {
+  local judged = judges.measure(model, jury)
+  local row = tables.merged(candidate, judged, look_unmasked(model, stage, judged), {
     iteration = stage.iteration,
     epochs = #run.history,
     train_loss = run.history[#run.history].train_loss,

@@ -126,8 +126,8 @@ local function load_into(where, model, state, path)
   local missing, count = lacking(own, state)
   local foreign = lacking(state, own)
   if not (missing and foreign) then error(problem, 0) end
-  check.fail("%s: '%s' holds the weights of another net: %d names are missing, such as '%s', and there are others, such "
-    .. "as '%s'", where, path, count, missing, foreign)
+  check.fail("%s: '%s' holds the weights of another net: %d names are missing, such as '%s', and there are others, "
+    .. "such as '%s'", where, path, count, missing, foreign)
 end
 
 --- Loads weights into a net as its options say, and freezes what they say.
