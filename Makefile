@@ -35,10 +35,16 @@ ISA_avx512 := -DMT_ISA=avx512 -DMT_VECTOR_BYTES=64 -mavx512f -mavx512bw -mavx512
 
 KERNEL_SRC := $(filter-out csrc/kernels/dispatch.c,$(wildcard csrc/kernels/*.c))
 LUA_SRC    := $(wildcard csrc/lua/*.c)
-CORE_SRC   := $(filter-out $(KERNEL_SRC) $(LUA_SRC),$(wildcard csrc/*/*.c))
+CORE_SRC   := $(filter-out $(KERNEL_SRC) $(LUA_SRC) $(wildcard csrc/mpi/*.c csrc/mpi_lua/*.c),$(wildcard csrc/*/*.c))
 OBJECTS    := $(CORE_SRC:csrc/%.c=$(BUILD)/obj/%.o) $(LUA_SRC:csrc/%.c=$(BUILD)/obj/%.o) \
               $(foreach isa,$(ISAS),$(KERNEL_SRC:csrc/%.c=$(BUILD)/obj/%.$(isa).o))
 MODULE     := $(BUILD)/masktune/core.so
+
+# Data-parallel runs go over MPI where its compiler is found (MPICC= leaves it out): a second module, which alone links it.
+MPICC      ?= $(shell command -v mpicc 2>/dev/null)
+MPI_SRC    := $(wildcard csrc/mpi/*.c csrc/mpi_lua/*.c)
+MPI_OBJECTS := $(if $(MPICC),$(MPI_SRC:csrc/%.c=$(BUILD)/obj/%.o))
+MPI_MODULE := $(if $(MPICC),$(BUILD)/masktune/mpi.so)
 
 # V=1 shows the commands.
 ifndef V
@@ -46,12 +52,21 @@ SAY         = @echo "  $(@:$(BUILD)/%=%)";
 endif
 
 .PHONY: all
-all: $(MODULE) ## build the C core (the default)
+all: $(MODULE) $(MPI_MODULE) ## build the C core (the default)
 
 # nodelete: Lua unloads the module when its state closes, while the pool's threads (core/threads.h) still live in it.
 $(MODULE): $(OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY)$(CC) -shared -pthread -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# nodelete: it acts when the process ends, after Lua has closed.
+$(MPI_MODULE): $(MPI_OBJECTS)
+	@mkdir -p $(@D)
+	$(SAY)$(MPICC) -shared -pthread -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(MPI_OBJECTS): $(BUILD)/obj/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	$(SAY)$(MPICC) $(ALL_CFLAGS) $(LUA_INC) -c -o $@ $<
 
 $(BUILD)/obj/lua/%.o: csrc/lua/%.c
 	@mkdir -p $(@D)
@@ -73,7 +88,7 @@ $(BUILD)/obj/kernels/%.$(1).o: csrc/kernels/%.c
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(MPI_OBJECTS:.o=.d)
 
 # ---- work in the checkout ----
 
@@ -159,7 +174,9 @@ install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in
 	@set -e; for file in $(LUA_FILES); do \
 	  install -D -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file"; \
 	done
-	@install -D -m 755 $(MODULE) "$(DESTDIR)$(LIBDIR)/masktune/core.so"
+	@set -e; for module in $(MODULE) $(MPI_MODULE); do \
+	  install -D -m 755 "$$module" "$(DESTDIR)$(LIBDIR)/masktune/$${module##*/}"; \
+	done
 
 uninstall: ## what install put there
 	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune"

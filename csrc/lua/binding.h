@@ -141,6 +141,7 @@ void mtl_open_image_grid(lua_State *L);    /* image_grid.c: image.grid, save_gri
 void mtl_open_augment(lua_State *L);       /* augment.c: image.affine ... augment */
 void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
 void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */
+void mtl_open_world(lua_State *L);         /* world.c: dist.* */
 void mtl_open_system(lua_State *L);        /* system.c: threads, memory, instruction set, clock, terminal */
 
 #endif

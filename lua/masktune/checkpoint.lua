@@ -47,6 +47,27 @@ local function put_tensor(tree, path, tensor)
   tree[math.tointeger(tonumber(name:match("^#(.+)"))) or name] = tensor
 end
 
+--- A state as a text and tensors by their paths.
+-- @tparam table state tables of tables; leaves are tensors, numbers, strings, booleans
+-- @treturn string
+-- @treturn table name -> tensor
+function checkpoint.pack(state)
+  local tensors = {}
+  return json.encode(take_tensors(state, "", tensors)), tensors
+end
+
+--- The state that was packed.
+-- @string text
+-- @tparam table tensors
+-- @treturn table
+function checkpoint.unpack(text, tensors)
+  local state = json.decode(text)
+  for name, tensor in pairs(tensors) do
+    put_tensor(state, name, tensor)
+  end
+  return state
+end
+
 --- Writes a state.
 -- @string path
 -- @tparam table state tables of tables; leaves are tensors, numbers, strings, booleans
@@ -55,9 +76,8 @@ function checkpoint.save(path, state, settings)
   check.argument("checkpoint.save", "path", path, { type = "string" })
   check.argument("checkpoint.save", "state", state, { type = "table" })
   check.argument("checkpoint.save", "settings", settings, { type = "table" })
-  local tensors = {}
-  local plain = take_tensors(state, "", tensors)
-  core.save(path, tensors, { format = FORMAT, state = json.encode(plain), settings = json.encode(settings) })
+  local text, tensors = checkpoint.pack(state)
+  core.save(path, tensors, { format = FORMAT, state = text, settings = json.encode(settings) })
 end
 
 local function setting_text(value)
@@ -103,11 +123,7 @@ function checkpoint.load(path, settings)
     check.fail("checkpoint.load: '%s' was written with other settings: %s. Use the same settings, or start anew in "
       .. "another place", path, difference)
   end
-  local state = json.decode(metadata.state)
-  for name, tensor in pairs(core.load(path)) do
-    put_tensor(state, name, tensor)
-  end
-  return state, saved
+  return checkpoint.unpack(metadata.state, core.load(path)), saved
 end
 
 local CHUNK = 4096

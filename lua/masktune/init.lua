@@ -10,6 +10,7 @@ local masktune = { _VERSION = "masktune scm-1" }
 local parts = {
   models = "masktune.models",
   data = "masktune.data",
+  dist = "masktune.dist",
   schedule = "masktune.schedule",
   train = "masktune.train",
   evaluate = "masktune.evaluate",
@@ -34,9 +35,13 @@ local parts = {
   cam_quality = "masktune.cam_quality",
 }
 
+local launched = require "masktune.launched"
+
 for name, value in pairs(core) do
   if not parts[name] then masktune[name] = value end
 end
+
+if launched() then require("masktune.dist").start() end
 
 return setmetatable(masktune, {
   __index = function(self, name)
