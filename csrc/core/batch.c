@@ -1,6 +1,7 @@
 #include "core/batch.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "core/error.h"
 #include "core/memory.h"
@@ -9,8 +10,6 @@ static mt_sum_over_processes *over_processes;
 
 mt_sum_over_processes *mt_batch_sum(void) { return over_processes; }
 void mt_batch_set_sum(mt_sum_over_processes *sum) { over_processes = sum; }
-
-int mt_batch_sums(double *sums, int64_t count) { return over_processes ? over_processes(sums, count) : 0; }
 
 /* With n, m and q of each part: N = sum n, M = sum n m / N, Q = sum (q + n m^2) - N M^2. In double that loses nothing
  * that floats had, unless a channel's mean is a hundred thousand times its deviation. */
@@ -31,5 +30,20 @@ int mt_batch_moments(int64_t *count, double *mean, double *squares, int64_t chan
   }
   if (status == 0) *count = (int64_t)sums[0];
   mt_free(sums);
+  return status;
+}
+
+int mt_batch_gradient_sums(int64_t *count, double *sums, int64_t n) {
+  if (!over_processes) return 0;
+  double *all = mt_alloc((size_t)(n + 1) * sizeof *all);
+  if (!all) return -1;
+  all[0] = (double)*count;
+  memcpy(all + 1, sums, (size_t)n * sizeof *sums);
+  const int status = over_processes(all, n + 1);
+  if (status == 0) {
+    *count = (int64_t)all[0];
+    memcpy(sums, all + 1, (size_t)n * sizeof *sums);
+  }
+  mt_free(all);
   return status;
 }

@@ -15,7 +15,7 @@ void mt_batch_set_sum(mt_sum_over_processes *sum);
  * for each channel the mean, and the sum of squared distances from it. Nothing to do without mt_batch_sum(). */
 int mt_batch_moments(int64_t *count, double *mean, double *squares, int64_t channels);
 
-/* The same for plain sums. */
-int mt_batch_sums(double *sums, int64_t count);
+/* From this part's number of values per channel and `n` sums to those of the whole, for the way back. */
+int mt_batch_gradient_sums(int64_t *count, double *sums, int64_t n);
 
 #endif

@@ -126,15 +126,24 @@ typedef struct {
   int64_t shape[MT_MAX_DIMS];
 } form;
 
+/* The first rank that has rows: those without any need not know what rows look like. */
+static int first_with_rows(const form *forms, int size) {
+  int rank = 0;
+  while (rank < size - 1 && forms[rank].shape[0] == 0) rank++;
+  return rank;
+}
+
 static int check_forms(const form *forms, int size) {
-  for (int rank = 1; rank < size; rank++) {
-    const form *a = &forms[0], *b = &forms[rank];
+  const int reference = first_with_rows(forms, size);
+  for (int rank = reference + 1; rank < size; rank++) {
+    const form *a = &forms[reference], *b = &forms[rank];
+    if (b->shape[0] == 0) continue;
     char first[MT_SHAPE_TEXT], other[MT_SHAPE_TEXT];
     const size_t rest = sizeof a->shape - sizeof a->shape[0];
     if (a->dtype == b->dtype && a->ndim == b->ndim && memcmp(a->shape + 1, b->shape + 1, rest) == 0) continue;
     return mt_fail(MT_ERROR_ARGUMENT,
-                   "dist.gather: rank 0 has a tensor %s %s, rank %d has %s %s: expected the same but for the first axis",
-                   mt_dtype_name(a->dtype), mt_shape_text(a->ndim, a->shape, first), rank, mt_dtype_name(b->dtype),
+                   "dist.gather: rank %d has a tensor %s %s, rank %d has %s %s: expected the same but for the first axis",
+                   reference, mt_dtype_name((mt_dtype)a->dtype), mt_shape_text(a->ndim, a->shape, first), rank, mt_dtype_name((mt_dtype)b->dtype),
                    mt_shape_text(b->ndim, b->shape, other));
   }
   return 0;
@@ -157,16 +166,15 @@ static mt_tensor *gather_tensor(const mt_tensor *t) {
   form *forms = bytes ? gather_forms(t, bytes) : NULL;
   mt_tensor *all = NULL;
   if (forms) {
-    int64_t shape[MT_MAX_DIMS];
-    memcpy(shape, t->shape, sizeof shape);
-    shape[0] = 0;
+    form whole = forms[first_with_rows(forms, size)];
+    int64_t row = (int64_t)mt_dtype_size((mt_dtype)whole.dtype), rows = 0;
+    for (int i = 1; i < whole.ndim; i++) row *= whole.shape[i];
     for (int rank = 0; rank < size; rank++) {
-      int64_t count = 1;
-      for (int i = 0; i < t->ndim; i++) count *= forms[rank].shape[i];
-      bytes[rank] = (size_t)count * mt_dtype_size(t->dtype);
-      shape[0] += forms[rank].shape[0];
+      bytes[rank] = (size_t)(forms[rank].shape[0] * row);
+      rows += forms[rank].shape[0];
     }
-    all = mt_tensor_new(t->dtype, t->ndim, shape);
+    whole.shape[0] = rows;
+    all = mt_tensor_new((mt_dtype)whole.dtype, whole.ndim, whole.shape);
     if (all && mt_world_gather(t->data, bytes, all->data, "a gather") < 0) {
       mt_release(all);
       all = NULL;

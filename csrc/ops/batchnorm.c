@@ -13,6 +13,7 @@
 #include <math.h>
 
 #include "autograd/tape.h"
+#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -44,7 +45,7 @@ int mt_batch_norm_check(int ndim, const int64_t *shape, const mt_tensor *weight,
     return -1;
   int64_t values = 1;
   for (int i = 0; i < ndim - 1; i++) values *= shape[i];
-  if (p->training && values < 2)
+  if (p->training && values < 2 && !mt_batch_sum())
     return mt_fail(MT_ERROR_ARGUMENT,
                    "batch_norm: input has shape %s, expected more than 1 value per channel when training",
                    mt_shape_text(ndim, shape, text));
@@ -135,20 +136,25 @@ static void set_channel(float *statistics, int64_t channels, int64_t c, double w
   statistics[INVSTD * channels + c] = (float)invstd;
 }
 
-static void batch_statistics(const mt_moments *m, int64_t pixels, const mt_tensor *weight, const mt_tensor *bias,
-                             mt_tensor *running_mean, mt_tensor *running_var, const mt_batch_norm_params *p,
-                             float *statistics) {
+static int batch_statistics(const mt_moments *m, int64_t pixels, const mt_tensor *weight, const mt_tensor *bias,
+                            mt_tensor *running_mean, mt_tensor *running_var, const mt_batch_norm_params *p,
+                            float *statistics) {
   const int64_t channels = weight->count;
-  for (int64_t c = 0; c < channels; c++) {
-    double mean, squares;
-    combine(m, channels, pixels, c, &mean, &squares);
-    const double invstd = 1.0 / sqrt(squares / (double)pixels + (double)p->eps);
-    set_channel(statistics, channels, c, mt_f32(weight)[c], mt_f32(bias)[c], mean, invstd);
-    move_towards(&mt_f32(running_mean)[c], mean, p->momentum);
-    move_towards(&mt_f32(running_var)[c], squares / (double)(pixels - 1), p->momentum);
+  double *mean = mt_alloc((size_t)(2 * channels) * sizeof *mean);
+  if (!mean) return -1;
+  double *squares = mean + channels;
+  for (int64_t c = 0; c < channels; c++) combine(m, channels, pixels, c, &mean[c], &squares[c]);
+  const int status = mt_batch_moments(&pixels, mean, squares, channels);
+  for (int64_t c = 0; status == 0 && c < channels; c++) {
+    const double invstd = 1.0 / sqrt(squares[c] / (double)pixels + (double)p->eps);
+    set_channel(statistics, channels, c, mt_f32(weight)[c], mt_f32(bias)[c], mean[c], invstd);
+    move_towards(&mt_f32(running_mean)[c], mean[c], p->momentum);
+    move_towards(&mt_f32(running_var)[c], squares[c] / (double)(pixels - 1), p->momentum);
   }
+  mt_free(mean);
   mt_touch(running_mean);
   mt_touch(running_var);
+  return status;
 }
 
 static void running_statistics(const mt_tensor *weight, const mt_tensor *bias, const mt_tensor *running_mean,
@@ -292,15 +298,18 @@ static int batch_norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor 
       .grad_y = mt_f32(grad_output),
   };
   const bool wants_sums = node->needs[WEIGHT] || node->needs[BIAS] || (context->training && node->needs[INPUT]);
+  int64_t pixels = plan.pixels;
   int status = wants_sums ? backward_sums(walk, sums) : 0;
+  if (status == 0) status = fill_channel_grads(node, sums, invstd, plan.channels, grads);
+  if (status == 0 && context->training && wants_sums)
+    status = mt_batch_gradient_sums(&pixels, sums, 2 * plan.channels);
   if (status == 0) {
-    fill_coefficients(&walk.channels, invstd, sums, plan.pixels, plan.channels, context->training && wants_sums, slope,
+    fill_coefficients(&walk.channels, invstd, sums, pixels, plan.channels, context->training && wants_sums, slope,
                       offset);
     walk.channels.slope = slope;
     walk.channels.offset = offset;
     status = write_grads(node, walk, grad_output, grads);
   }
-  if (status == 0) status = fill_channel_grads(node, sums, invstd, plan.channels, grads);
   mt_free(sums);
   return status;
 }
@@ -319,12 +328,18 @@ mt_tensor *mt_batch_norm_with(mt_tensor *input, mt_tensor *weight, mt_tensor *bi
     mt_release(output);
     return NULL;
   }
+  int status = 0;
   if (p.training)
-    batch_statistics(moments ? moments : &own, plan.pixels, weight, bias, running_mean, running_var, &p,
-                     mt_f32(statistics));
+    status = batch_statistics(moments ? moments : &own, plan.pixels, weight, bias, running_mean, running_var, &p,
+                              mt_f32(statistics));
   else
     running_statistics(weight, bias, running_mean, running_var, p.eps, mt_f32(statistics));
   mt_free(own.values);
+  if (status < 0) {
+    mt_release(statistics);
+    mt_release(output);
+    return NULL;
+  }
   normalise(&plan, input, statistics, &p, output);
   const norm_context context = {p.training, p.relu};
   mt_tensor *saved[SAVED] = {input, statistics, p.relu && p.residual ? output : NULL};

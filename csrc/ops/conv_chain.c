@@ -3,6 +3,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -122,7 +123,7 @@ bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int
   if (!training) return blocks_belong_together(&plan);
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
-    if (p->block || plan.images * p->out_h * p->out_w < 2 || (gradients && !can_go_back(p))) return false;
+    if (p->block || (plan.images * p->out_h * p->out_w < 2 && !mt_batch_sum()) || (gradients && !can_go_back(p))) return false;
   }
   return true;
 }
@@ -248,12 +249,17 @@ static void merge_moments(const float *moments, int64_t images, int64_t pixels, 
 static int finish_statistics(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const float *moments,
                              float *statistics) {
   const mt_stage_plan *p = &plan->stages[s];
-  const int64_t pixels = p->out_h * p->out_w, total = plan->images * pixels;
+  const int64_t pixels = p->out_h * p->out_w;
+  int64_t total = plan->images * pixels;
   float *running_mean = mt_f32(stage->running_mean), *running_var = mt_f32(stage->running_var);
   double *mean = mt_alloc((size_t)(2 * p->out_c) * sizeof *mean);
   if (!mean) return -1;
   double *squares = mean + p->out_c;
   merge_moments(moments, plan->images, pixels, p->out_c, mean, squares);
+  if (mt_batch_moments(&total, mean, squares, p->out_c) < 0) {
+    mt_free(mean);
+    return -1;
+  }
   for (int64_t c = 0; c < p->out_c; c++) {
     const double invstd = 1.0 / sqrt(squares[c] / (double)total + (double)stage->eps);
     const double scale = invstd * (double)mt_f32(stage->gamma)[c];

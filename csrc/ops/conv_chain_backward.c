@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -288,19 +289,22 @@ static int finish_sums(backward_pass *b, mt_tensor **grads) {
   const int wanted[] = {MT_STAGE_BIAS, MT_STAGE_GAMMA, MT_STAGE_BETA};
   for (int i = 0; i < 3; i++)
     if (needs[wanted[i]] && !(grads[wanted[i]] = channel_vector(p->out_c))) return -1;
-  const double total = (double)(b->plan->images * p->out_h * p->out_w);
+  double *sum_g = b->sums, *sum_gz = b->sums + p->out_c; /* the first thread's, and then those of all */
+  for (int t = 1; t < b->threads; t++)
+    for (int64_t i = 0; i < 2 * p->out_c; i++) b->sums[i] += b->sums[t * 2 * p->out_c + i];
   for (int64_t c = 0; c < p->out_c; c++) {
-    double sum_g = 0, sum_gz = 0;
-    for (int t = 0; t < b->threads; t++) {
-      sum_g += b->sums[t * 2 * p->out_c + c];
-      sum_gz += b->sums[(t * 2 + 1) * p->out_c + c];
-    }
+    if (grads[MT_STAGE_GAMMA])
+      mt_f32(grads[MT_STAGE_GAMMA])[c] = (float)(sum_gz[c] * (double)statistic(b, b->s, MT_STAT_INVSTD)[c]);
+    if (grads[MT_STAGE_BETA]) mt_f32(grads[MT_STAGE_BETA])[c] = (float)sum_g[c];
+  }
+  int64_t total = b->plan->images * p->out_h * p->out_w;
+  if (mt_batch_gradient_sums(&total, b->sums, 2 * p->out_c) < 0) return -1;
+  for (int64_t c = 0; c < p->out_c; c++) {
     const double invstd = statistic(b, b->s, MT_STAT_INVSTD)[c], scale = statistic(b, b->s, MT_STAT_SCALE)[c];
-    const double z_factor = -scale * invstd * invstd * sum_gz / total;
-    if (grads[MT_STAGE_GAMMA]) mt_f32(grads[MT_STAGE_GAMMA])[c] = (float)(sum_gz * invstd);
-    if (grads[MT_STAGE_BETA]) mt_f32(grads[MT_STAGE_BETA])[c] = (float)sum_g;
+    const double z_factor = -scale * invstd * invstd * sum_gz[c] / (double)total;
     b->factors[c] = (float)z_factor;
-    b->factors[p->out_c + c] = (float)(-scale * sum_g / total - z_factor * statistic(b, b->s, MT_STAT_MEAN)[c]);
+    b->factors[p->out_c + c] =
+        (float)(-scale * sum_g[c] / (double)total - z_factor * statistic(b, b->s, MT_STAT_MEAN)[c]);
   }
   return 0;
 }

@@ -1,5 +1,6 @@
 --- Command lines of programs: options described once give the parser, the checks and the help.
 -- @module masktune.cli
+local dist = require "masktune.dist"
 local registry = require "masktune.registry"
 
 local cli = {}
@@ -13,7 +14,9 @@ local function fail(...) error(setmetatable({ message = (...):format(select(2, .
 --- Tells the user something on standard error, in a line.
 -- @string format as in string.format
 -- @param ...
-function cli.say(format, ...) io.stderr:write(format:format(...), "\n") end
+function cli.say(format, ...)
+  if dist.rank() == 0 then io.stderr:write(format:format(...), "\n") end
+end
 
 --- Kinds of values: text -> value, or nil and what was expected.
 cli.kinds = {}
@@ -175,6 +178,7 @@ end
 --- Runs a program: reads the command line, prints the help where it is asked for, and reports errors in one line.
 -- @tparam table program as in parse; `main` is called with the values
 -- @tparam {string,...} arguments
+-- On several ranks (masktune.dist) all run it, with the same results, and rank 0 alone prints and writes files.
 -- @treturn integer exit status: 0, 1 where main failed, 2 where the command line is wrong
 function cli.run(program, arguments)
   for _, argument in ipairs(arguments) do
@@ -188,7 +192,9 @@ function cli.run(program, arguments)
     io.stderr:write(("%s: %s\n"):format(program.name, values))
     return 2
   end
+  dist.mute()
   local done, problem = pcall(program.main, values)
+  if not done and dist.world() > 1 then dist.fail(("%s: %s"):format(program.name, problem)) end
   if not done then
     io.stderr:write(("%s: %s\n"):format(program.name, problem))
     return 1

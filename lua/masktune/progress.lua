@@ -4,6 +4,7 @@
 -- @module masktune.progress
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 
 local Progress = {}
 Progress.__index = Progress
@@ -125,6 +126,20 @@ function progress.new(options)
   o.started = o.clock()
   o.last_drawn = o.started
   return setmetatable(o, Progress)
+end
+
+--- The progress of work that the ranks of masktune.dist do a part each of: rank 0's, which is taken to be that of all.
+-- @param wanted whether there is to be one
+-- @tparam table options as of progress.new; `total` is that of all ranks
+-- @treturn ?table with `update` (which is told what this rank has done) and `finish`; nil on the other ranks
+function progress.of_ranks(wanted, options)
+  if not wanted or dist.rank() > 0 then return nil end
+  local bar, world = progress.new(options), dist.world()
+  if world == 1 then return bar end
+  return {
+    update = function(_, done, metrics) bar:update(math.min(done * world, options.total), metrics) end,
+    finish = function() bar:finish() end,
+  }
 end
 
 return setmetatable(progress, { __call = function(_, options) return progress.new(options) end })

@@ -6,6 +6,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local samplers = require "masktune.data.samplers"
 local streamed = require "masktune.data.streamed"
 
@@ -43,22 +44,40 @@ local function record(set, indices)
   return batch
 end
 
+--- This rank's part of a batch: every world-th place of it, so that the parts have no place in common, are the batch
+-- together, and differ by one image at most.
+local function own_places(places)
+  local own = {}
+  for place = dist.rank() + 1, #places, dist.world() do
+    own[#own + 1] = place
+  end
+  return places:index(core.tensor(own, { dtype = "int32" }))
+end
+
 --- Iterates over the batches of an epoch.
 -- @usage for batch in loader:epoch(e) do local logits = model(batch.images) ... end
 -- @tparam integer epoch from 1; only the order and the augmentation depend on it
 -- @treturn function giving records: `images` float32 {B,H,W,C} (uint8 divided by 255, augmented and preprocessed; under
 -- the name of the set's `input`), `labels` int32 {B}, `indices` int32 {B} from 1, `input` (the inputs' name), and the
--- set's other per-image tensors
+-- set's other per-image tensors; `total`: the images of the batch on all ranks, where it is dealt over them
 -- @raise where an image holds NaN or an infinity: which one, and its file
 function Loader:epoch(epoch)
   epoch = check.argument("loader:epoch", "epoch", epoch, { type = "integer", min = 0 })
   local set = self.dataset
   local order = self.sampler:order(set, self.seed, epoch)
   local batch, batches = 0, self:batches()
+  if self.deal == "batches" then
+    batch, batches = dist.part(batches)
+    batch = batch - 1
+  end
   return function()
     if batch == batches then return nil end
     local first = batch * self.batch + 1
-    local made = record(set, order:narrow(1, first, math.min(self.batch, #order - first + 1)))
+    local places = order:narrow(1, first, math.min(self.batch, #order - first + 1))
+    local total = #places
+    if self.deal == "images" and dist.world() > 1 then places = own_places(places) end
+    local made = record(set, places)
+    made.total = self.deal == "images" and total or nil
     batch = batch + 1
     dataset.check_finite(set, made[made.input], made.indices)
     if self.augment then made[made.input] = self.augment(made[made.input], made, epoch, self.seed) end
@@ -78,7 +97,8 @@ end
 -- `preprocess`; `transform` sees the whole record last.
 -- @tparam table options `dataset`; `batch` (128); `sampler` (as from mt.data.samplers), or `shuffle` (true; false: in
 -- order); `seed` (0); `drop_last` (false: the last batch may be smaller); `augment`: as from mt.data.augment, or a
--- function (images, batch, epoch, seed) -> images; `transform`: a function (batch) -> batch
+-- function (images, batch, epoch, seed) -> images; `transform`: a function (batch) -> batch; `deal`: what the ranks of
+-- masktune.dist share out, the "images" of each batch or whole "batches" (runs of them, in order; left out: nothing)
 -- @treturn Loader
 local function loader(options)
   local o = check.options("mt.data.loader", options, {
@@ -90,6 +110,7 @@ local function loader(options)
     drop_last = { type = "boolean", default = false },
     augment = { type = "function", optional = true },
     transform = { type = "function", optional = true },
+    deal = { choices = { "images", "batches" }, optional = true },
   })
   dataset.check("mt.data.loader", "option 'dataset'", o.dataset)
   o.sampler = sampler_of(o)

@@ -5,6 +5,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local explain = require "masktune.explain"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
@@ -93,6 +94,38 @@ function masks.cam_options(method, model, o)
   return own
 end
 
+--- The heatmaps and predictions of a run of images.
+local function explain_run(model, set, method, own, run)
+  local heats, predictions, step = {}, {}, images_per_call(dataset.inputs(set))
+  for first = run.first, run.last, step do
+    local count = math.min(step, run.last - first + 1)
+    local heat, predicted = method(model, prepared(set, first, count), own)
+    check_heat(set, heat, first)
+    heats[#heats + 1], predictions[#predictions + 1] = heat, predicted
+    if run.bar then run.bar:update(first + count - run.first) end
+  end
+  if run.bar then run.bar:finish() end
+  if #heats == 0 then return core.zeros { 0, 1, 1 }, core.zeros({ 0 }, "int32") end
+  return core.cat(heats, 1), core.cat(predictions, 1)
+end
+
+--- Each rank explains a run of images. Where the method draws random numbers, all explain all: those of an image depend
+-- on the images before it.
+local function explain_all(model, set, method, o)
+  local own, size = masks.cam_options(method, model, o), dataset.count(set)
+  local bar = progress.of_ranks(o.progress, { total = size, label = o.label, unit = "images" })
+  local heat, predicted
+  if own.generator then
+    heat, predicted = explain_run(model, set, method, own, { first = 1, last = size, bar = bar })
+  else
+    local first, last = dist.part(size)
+    heat, predicted = explain_run(model, set, method, own, { first = first, last = last, bar = bar })
+    heat, predicted = dist.gather(heat), dist.gather(predicted)
+  end
+  say_if_coarse(set, heat, method, own.layer or own.layers and own.layers[1])
+  return heat, predicted
+end
+
 --- Heatmaps of all images, with the most probable class as the target.
 -- @tparam Module model
 -- @tparam table set data set
@@ -105,22 +138,10 @@ function masks.explain(model, set, options)
   dataset.check("mt.masktune.explain", "argument 'dataset'", set)
   local o = check.options("mt.masktune.explain", options, explain_schema)
   set = dataset.for_model(set, model)
-  local heats, predictions, size = {}, {}, dataset.count(set)
-  if size == 0 then check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0") end
-  local method = explain.method(o.cam, "mt.masktune.explain")
-  local own = masks.cam_options(method, model, o)
-  local step = images_per_call(dataset.inputs(set))
-  local bar = o.progress and progress { total = size, label = o.label, unit = "images" }
-  for first = 1, size, step do
-    local count = math.min(step, size - first + 1)
-    local heat, predicted = method(model, prepared(set, first, count), own)
-    check_heat(set, heat, first)
-    heats[#heats + 1], predictions[#predictions + 1] = heat, predicted
-    if bar then bar:update(first + count - 1) end
+  if dataset.count(set) == 0 then
+    check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0")
   end
-  if bar then bar:finish() end
-  say_if_coarse(set, heats[1], method, own.layer or own.layers and own.layers[1])
-  return core.cat(heats, 1), core.cat(predictions, 1)
+  return dist.guarded(explain_all, model, set, explain.method(o.cam, "mt.masktune.explain"), o)
 end
 
 -- ---- masks ----

@@ -5,6 +5,7 @@
 -- @module masktune.recipe.stages
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 
 local Stages = {}
 Stages.__index = Stages
@@ -12,9 +13,7 @@ Stages.__index = Stages
 --- File names a recipe writes: the number is the iteration's, the rest a digest.
 local patterns = { "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$" }
 
---- Removes the stages in a folder (a folder that is not there has none).
--- @string folder
-local function clear(folder)
+local function remove_stages(folder)
   if not core.file_exists(folder) then return end
   for _, name in ipairs(core.list_directory(folder)) do
     for _, pattern in ipairs(patterns) do
@@ -22,6 +21,10 @@ local function clear(folder)
     end
   end
 end
+
+--- Removes the stages in a folder (a folder that is not there has none).
+-- @string folder
+local function clear(folder) dist.on_first(remove_stages, folder) end
 
 local function digest(settings)
   local texts = {}
@@ -40,16 +43,19 @@ function Stages:path(name, settings)
   return self.folder and ("%s/%s%s.safetensors"):format(self.folder, name, suffix)
 end
 
---- The state of a stage that was saved, nil where there is none.
+local function saved(path, settings)
+  if core.file_exists(path) then return (checkpoint.load(path, settings)) end
+end
+
+--- The state of a stage that was saved, nil where there is none. (Rank 0 reads and writes, for all.)
 -- @string name
 -- @tparam table settings
 function Stages:load(name, settings)
-  local path = self.folder and self:path(name, settings)
-  if path and core.file_exists(path) then return (checkpoint.load(path, settings)) end
+  if self.folder then return dist.from_first(saved, self:path(name, settings), settings) end
 end
 
 function Stages:save(name, state, settings)
-  if self.folder then checkpoint.save(self:path(name, settings), state, settings) end
+  if self.folder then dist.on_first(checkpoint.save, self:path(name, settings), state, settings) end
 end
 
 --- Opens a folder of stages.
@@ -57,7 +63,7 @@ end
 -- @tparam boolean resume whether what is there counts
 local function open(folder, resume)
   if folder then
-    core.make_directory(folder)
+    dist.on_first(core.make_directory, folder)
     if not resume then clear(folder) end
   end
   return setmetatable({ folder = folder }, Stages)

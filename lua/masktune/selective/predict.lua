@@ -1,6 +1,8 @@
 --- The probabilities of a model, in double precision.
 -- @module masktune.selective.predict
+local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local inference = require "masktune.inference"
 local loader = require "masktune.data.loader"
 local progress = require "masktune.progress"
@@ -26,13 +28,15 @@ local function softmax(logits)
 end
 
 local function run(model, set, o)
-  local rows = {}
-  local bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" }
-  for batch in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
-    for _, logits in ipairs(model(batch[batch.input]):totable()) do
-      rows[#rows + 1] = softmax(logits)
-    end
-    if bar then bar:update(#rows) end
+  local parts, seen, rows = {}, 0, {}
+  local bar = progress.of_ranks(o.progress, { total = dataset.count(set), label = o.label, unit = "images" })
+  for batch in loader { dataset = set, batch = o.batch, shuffle = false, deal = "batches" }:epoch(1) do
+    parts[#parts + 1] = model(batch[batch.input])
+    seen = seen + #batch.labels
+    if bar then bar:update(seen) end
+  end
+  for i, logits in ipairs(dist.gather(#parts > 0 and core.cat(parts, 1) or core.zeros({ 0, 1 })):totable()) do
+    rows[i] = softmax(logits)
   end
   if bar then bar:finish() end
   return rows
