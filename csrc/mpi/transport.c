@@ -17,6 +17,7 @@
 #define MOST_LIBRARY_NAME 60    /* characters */
 #define LEAVING_SECONDS 3600     /* for the others to end as well: rank 0 may have a report to write */
 #define MOST_ABORT_SECONDS 5
+#define HEAD_START_SECONDS 1.0
 #define LAST_WORDS_SECONDS 0.3   /* for the launcher to pass on what was printed */
 
 static char last_problem[MPI_MAX_ERROR_STRING];
@@ -63,7 +64,10 @@ static int leaving_rank(void) {
   return status.MPI_SOURCE;
 }
 
-static void nap(double seconds) { nanosleep(&(struct timespec){0, (long)(1e9 * seconds)}, NULL); }
+static void nap(double seconds) {
+  const time_t whole = (time_t)seconds;
+  nanosleep(&(struct timespec){whole, (long)(1e9 * (seconds - (double)whole))}, NULL);
+}
 
 static void end_all(int status) {
   fflush(NULL);
@@ -113,6 +117,7 @@ static void at_exit(int status, void *nothing) {
   MPI_Finalized(&finalized);
   if (finalized) return;
   if (status != 0) {
+    if (transport.rank > 0) nap(HEAD_START_SECONDS); /* where all end so, the first says it */
     fprintf(stderr, "masktune: rank %d of %d has ended with status %d: the run ends\n", transport.rank, transport.size,
             status);
     end_all(status);

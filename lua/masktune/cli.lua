@@ -189,7 +189,7 @@ function cli.run(program, arguments)
   end
   local read, values = pcall(cli.parse, program, arguments)
   if not read then
-    io.stderr:write(("%s: %s\n"):format(program.name, values))
+    cli.say("%s: %s", program.name, values)
     return 2
   end
   dist.mute()

@@ -258,7 +258,6 @@ local function run_epoch(run, model, batches, o)
   check_weights(last.model, row)
   local measured = measure(row, model, o)
   row.seconds = core.clock() - started
-  row.waited = run.exchange and run.exchange:take_waited()
   run.history[run.epoch] = row
   keep_best(run, row, last, o, measured)
   return row, last
@@ -315,6 +314,7 @@ local function run_epochs(model, o)
     last = last or { model = model:state_dict(), optimizer = o.optimizer:state_dict() },
     state = run.state,
     lr = run.history[o.epochs].lr,
+    waited = run.exchange and run.exchange.waited,
   }
 end
 
@@ -358,9 +358,10 @@ local train = { schema = schema }
 --   (4): gradients are summed in parts of so many MiB
 -- @treturn table `history`: per epoch `epoch`, `lr`, `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`,
 -- `val_worst_class`, `val_worst_group` (accuracies in [0, 1]; those of the training set as seen during the epoch),
--- `seconds`, on several ranks `waited`: those in which rank 0 stood still for messages; `best`: `epoch`, `score`, `accuracy`, `model` and `optimizer` (state dicts) of the epoch that `select`
+-- `seconds`; `best`: `epoch`, `score`, `accuracy`, `model` and `optimizer` (state dicts) of the epoch that `select`
 -- prefers (the first of equals; the last epoch where there is no validation set); `last`: `model` and `optimizer`;
--- `state`: the run's; `lr`: the last rate
+-- `state`: the run's; `lr`: the last rate; on several ranks `waited`: seconds that this one has stood still for
+-- gradients of others
 -- @raise when a loss is NaN or infinite, naming epoch and step; when an image is, naming it, before anything changed;
 -- when weights are after an epoch; when the checkpoint belongs to other settings
 function train.run(model, options)

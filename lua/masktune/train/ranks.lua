@@ -56,13 +56,6 @@ function Exchange:begin() self.buckets:begin() end
 --- After it: the gradients are those of the whole batch then.
 function Exchange:finish() self.waited = self.waited + self.buckets:finish() end
 
---- Seconds waited for messages since the last call.
-function Exchange:take_waited()
-  local waited = self.waited
-  self.waited = 0
-  return waited
-end
-
 --- Makes ready for steps.
 -- @treturn ?table what sums the gradients; nil with one rank
 function ranks.start(model, o)
