@@ -12,6 +12,7 @@ local mt = require "masktune"
 local usage = [[
 usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2] [--no-torch] [--json FILE]
        bench.lua --company [--quick] [--json FILE]
+       bench.lua --dist ...: several processes (bench_dist.lua says what)
 --quick: under two minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch in
 channels_last only, which has been its better layout on processors.
 PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
@@ -540,6 +541,9 @@ local function parse(arguments)
 end
 
 local function main()
+  for _, flag in ipairs(arg) do
+    if flag == "--dist" then return dofile((arg[0]:match("^.*/") or "") .. "bench_dist.lua") end
+  end
   if arg[1] == "--worker" then
     local _, net, work, threads, weights, batch = table.unpack(arg)
     return work_for(named(nets, net, "net"), named(works, work, "work"), tonumber(threads), weights, batch)

@@ -22,6 +22,7 @@ typedef struct {
   float *values;
   mt_exchange *exchange; /* NULL: has not begun */
   bool arrived;
+  double begun_at, arrived_at; /* on a clock that never goes back */
 } bucket;
 
 typedef struct {
@@ -34,8 +35,9 @@ struct mt_buckets {
   int n_params;
   bucket *buckets;
   int n_buckets;
-  entry *index; /* sorted by address */
-  int begun;    /* buckets 0 .. begun - 1 are under way or have arrived */
+  entry *index;     /* sorted by address */
+  int begun;        /* buckets 0 .. begun - 1 are under way or have arrived */
+  double finish_at; /* when the last mt_buckets_finish was called */
   bool failed;
   mt_error_kind kind;
   char problem[512];
@@ -44,6 +46,12 @@ struct mt_buckets {
   pthread_mutex_t lock;
   pthread_cond_t work;
 };
+
+static double now(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
 
 /* ---- layout ---- */
 
@@ -102,6 +110,7 @@ static bool advance(mt_buckets *b) {
     const int done = mt_exchange_advance(u->exchange);
     if (done < 0) note_failure(b);
     u->arrived = done > 0;
+    if (u->arrived) u->arrived_at = now();
     open = open || done == 0;
   }
   const bool failed = b->failed;
@@ -166,6 +175,7 @@ static void send_buckets(mt_buckets *b, bool all) {
   while (b->begun < b->n_buckets && !b->failed && (all || b->buckets[b->begun].missing == 0)) {
     bucket *u = &b->buckets[b->begun];
     pack(b, u);
+    u->begun_at = now();
     mt_world_lock();
     u->exchange = mt_exchange_begin(u->values, u->floats, MT_SUM_F32, MT_REDUCE_SUM, 1);
     if (u->exchange)
@@ -199,23 +209,18 @@ static void forget(mt_buckets *b) {
   b->begun = 0;
 }
 
-static double now(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 int mt_buckets_finish(mt_buckets *b, double *waited) {
-  const double began = now();
+  b->finish_at = now();
   char what[64];
   mt_watch_leaves(NULL, NULL);
   send_buckets(b, true);
   for (int i = 0; i < b->begun && !b->failed; i++) {
     snprintf(what, sizeof what, "the sum of gradients (bucket %d of %d)", i + 1, b->n_buckets);
     if (mt_exchange_wait(b->buckets[i].exchange, what) < 0) return -1;
+    if (!b->buckets[i].arrived) b->buckets[i].arrived_at = now(); /* else the thread has seen it first */
   }
   if (b->failed) return mt_fail_message(b->kind, b->problem);
-  *waited = now() - began;
+  *waited = now() - b->finish_at;
   mt_world_lock(); /* the thread may be looking at them */
   int status = 0;
   for (int i = 0; i < b->begun; i++)
@@ -273,3 +278,10 @@ void mt_buckets_free(mt_buckets *b) {
 }
 
 int mt_buckets_count(const mt_buckets *b) { return b->n_buckets; }
+
+mt_bucket_times mt_buckets_times(const mt_buckets *b, int number) {
+  const bucket *u = &b->buckets[number];
+  return (mt_bucket_times){.bytes = (double)u->floats * sizeof(float),
+                           .begun = u->begun_at - b->finish_at,
+                           .arrived = u->arrived_at - b->finish_at};
+}

@@ -17,6 +17,13 @@ mt_buckets *mt_buckets_new(mt_tensor *const *params, int count, size_t bytes);
 void mt_buckets_free(mt_buckets *b);
 int mt_buckets_count(const mt_buckets *b);
 
+/* Of the last step: when a bucket's messages began and when its sum was there, in seconds from the call of
+ * mt_buckets_finish (negative: before it), and its bytes. */
+typedef struct {
+  double bytes, begun, arrived;
+} mt_bucket_times;
+mt_bucket_times mt_buckets_times(const mt_buckets *b, int number);
+
 /* The next backward pass completes gradients that are to be summed. */
 void mt_buckets_begin(mt_buckets *b);
 /* After it: sends what is left, waits for all, and puts the sums in place of the gradients. A parameter that has a

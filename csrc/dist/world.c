@@ -10,12 +10,12 @@
 
 #include "core/error.h"
 
-#define PIECE ((size_t)16 << 20)       /* bytes of one message of a broadcast */
-#define MOST_AT_ONCE ((size_t)1 << 30) /* bytes of any message: MPI counts in ints */
+#define PIECE ((size_t)16 << 20)        /* bytes of one message of a broadcast */
+#define MOST_AT_ONCE ((size_t)1 << 30)  /* bytes of any message: MPI counts in ints */
 #define IN_ONE_ROUND ((size_t)32 << 10) /* bytes that a rank may send so that a sum takes one round instead of two */
-#define LANE_TAGS 8192                 /* tags of a lane; below MPI's least upper bound of 32,767 */
-#define HEAD_START 1                   /* seconds that rank 0 has to report what happens to all */
-#define LANES 3                        /* 0 and 1: exchanges; 2: broadcast and gather */
+#define LANE_TAGS 8192                  /* tags of a lane; below MPI's least upper bound of 32,767 */
+#define HEAD_START 1                    /* seconds that rank 0 has to report what happens to all */
+#define LANES 3                         /* 0 and 1: exchanges; 2: broadcast and gather */
 
 static struct {
   const mt_transport *transport;
@@ -67,8 +67,7 @@ static int requests_new(request_list *list, int most) {
 }
 
 static int transport_failed(void) {
-  return mt_fail(MT_ERROR_IO, "dist: rank %d: %s: %s", mt_world_rank(), mt_world_library(),
-                 world.transport->problem());
+  return mt_fail(MT_ERROR_IO, "dist: rank %d: %s: %s", mt_world_rank(), mt_world_library(), world.transport->problem());
 }
 
 static int post(request_list *list, bool receives, void *data, size_t bytes, int peer, int tag) {
@@ -201,16 +200,16 @@ static char *share_of(const mt_exchange *e, int rank) {
   return (char *)e->data + (e->one_round ? 0 : (size_t)share_begin(e, rank) * e->width);
 }
 
-#define REDUCE(type, result, part, count)                                               \
-  do {                                                                                  \
-    type *into = (type *)(result);                                                      \
-    const type *from = (const type *)(part);                                            \
-    for (int64_t i = 0; i < (count); i++) {                                             \
-      if (op == MT_REDUCE_SUM)                                                          \
-        into[i] += from[i];                                                             \
-      else if (op == MT_REDUCE_MAX ? !(into[i] >= from[i]) : !(into[i] <= from[i]))     \
-        into[i] = from[i];                                                              \
-    }                                                                                   \
+#define REDUCE(type, result, part, count)                                           \
+  do {                                                                              \
+    type *into = (type *)(result);                                                  \
+    const type *from = (const type *)(part);                                        \
+    for (int64_t i = 0; i < (count); i++) {                                         \
+      if (op == MT_REDUCE_SUM)                                                      \
+        into[i] += from[i];                                                         \
+      else if (op == MT_REDUCE_MAX ? !(into[i] >= from[i]) : !(into[i] <= from[i])) \
+        into[i] = from[i];                                                          \
+    }                                                                               \
   } while (0)
 
 static void reduce_into(void *result, const void *part, int64_t count, mt_number type, mt_reduction op) {

@@ -36,7 +36,8 @@ int mt_world_gather(const void *own, const size_t *bytes, void *all, const char 
 /* Sum of doubles, in the form of core/batch.h. */
 int mt_world_sum(double *values, int64_t count);
 
-/* Prints the message and ends the run on all ranks, with status 1. Where the same happens to all, rank 0 alone says it. */
+/* Prints the message and ends the run on all ranks, with status 1. Where the same happens to all, rank 0 alone says it.
+ */
 void mt_world_abort(const char *message);
 
 /* ---- a reduction that goes on by itself (dist/buckets.c) ---- */

@@ -98,11 +98,9 @@ static int reduce(lua_State *L) {
   int op = 0;
   while (names[op] && strcmp(names[op], name) != 0) op++;
   if (!names[op]) return luaL_argerror(L, 2, lua_pushfstring(L, "sum, max or min expected, got '%s'", name));
-  if (t->dtype == MT_UINT8)
-    return luaL_argerror(L, 1, "float32 or int32 tensor expected, got uint8");
-  const int status = t->dtype == MT_FLOAT32
-                         ? mt_world_reduce(t->data, t->count, MT_SUM_F32, (mt_reduction)op, what)
-                         : reduce_integers(t, (mt_reduction)op, what);
+  if (t->dtype == MT_UINT8) return luaL_argerror(L, 1, "float32 or int32 tensor expected, got uint8");
+  const int status = t->dtype == MT_FLOAT32 ? mt_world_reduce(t->data, t->count, MT_SUM_F32, (mt_reduction)op, what)
+                                            : reduce_integers(t, (mt_reduction)op, what);
   if (status < 0) mtl_raise(L);
   mt_touch(t);
   return 0;
@@ -141,10 +139,11 @@ static int check_forms(const form *forms, int size) {
     char first[MT_SHAPE_TEXT], other[MT_SHAPE_TEXT];
     const size_t rest = sizeof a->shape - sizeof a->shape[0];
     if (a->dtype == b->dtype && a->ndim == b->ndim && memcmp(a->shape + 1, b->shape + 1, rest) == 0) continue;
-    return mt_fail(MT_ERROR_ARGUMENT,
-                   "dist.gather: rank %d has a tensor %s %s, rank %d has %s %s: expected the same but for the first axis",
-                   reference, mt_dtype_name((mt_dtype)a->dtype), mt_shape_text(a->ndim, a->shape, first), rank, mt_dtype_name((mt_dtype)b->dtype),
-                   mt_shape_text(b->ndim, b->shape, other));
+    return mt_fail(
+        MT_ERROR_ARGUMENT,
+        "dist.gather: rank %d has a tensor %s %s, rank %d has %s %s: expected the same but for the first axis",
+        reference, mt_dtype_name((mt_dtype)a->dtype), mt_shape_text(a->ndim, a->shape, first), rank,
+        mt_dtype_name((mt_dtype)b->dtype), mt_shape_text(b->ndim, b->shape, other));
   }
   return 0;
 }
@@ -239,6 +238,26 @@ static int buckets_finish(lua_State *L) {
   return 1;
 }
 
+static void set_number(lua_State *L, const char *name, double value) {
+  lua_pushnumber(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* times(): of the last step, a list with bytes, begun and arrived of each bucket. */
+static int buckets_times(lua_State *L) {
+  const mt_buckets *b = check_buckets(L);
+  lua_createtable(L, mt_buckets_count(b), 0);
+  for (int i = 0; i < mt_buckets_count(b); i++) {
+    const mt_bucket_times times = mt_buckets_times(b, i);
+    lua_createtable(L, 0, 3);
+    set_number(L, "bytes", times.bytes);
+    set_number(L, "begun", times.begun);
+    set_number(L, "arrived", times.arrived);
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
 static int buckets_count(lua_State *L) {
   lua_pushinteger(L, mt_buckets_count(check_buckets(L)));
   return 1;
@@ -251,7 +270,8 @@ static int buckets_collect(lua_State *L) {
   return 0;
 }
 
-static const luaL_Reg bucket_methods[] = {{"begin", buckets_begin}, {"finish", buckets_finish}, {NULL, NULL}};
+static const luaL_Reg bucket_methods[] = {
+    {"begin", buckets_begin}, {"finish", buckets_finish}, {"times", buckets_times}, {NULL, NULL}};
 static const luaL_Reg bucket_meta[] = {{"__gc", buckets_collect}, {"__len", buckets_count}, {NULL, NULL}};
 
 static const luaL_Reg functions[] = {

@@ -13,12 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 
-#define LEAVING_TAG 32767        /* MPI's least upper bound of tags */
-#define MOST_LIBRARY_NAME 60    /* characters */
-#define LEAVING_SECONDS 3600     /* for the others to end as well: rank 0 may have a report to write */
+#define LEAVING_TAG 32767    /* MPI's least upper bound of tags */
+#define MOST_LIBRARY_NAME 60 /* characters */
+#define LEAVING_SECONDS 3600 /* for the others to end as well: rank 0 may have a report to write */
 #define MOST_ABORT_SECONDS 5
 #define HEAD_START_SECONDS 1.0
-#define LAST_WORDS_SECONDS 0.3   /* for the launcher to pass on what was printed */
+#define LAST_WORDS_SECONDS 0.3 /* for the launcher to pass on what was printed */
 
 static char last_problem[MPI_MAX_ERROR_STRING];
 
@@ -181,6 +181,7 @@ const mt_transport *mt_mpi_start(char *problem) {
   on_exit(at_exit, NULL);
   if (describe_world(problem) < 0) return NULL;
   if (provided >= MPI_THREAD_SERIALIZED) return &transport;
-  snprintf(problem, MT_MPI_PROBLEM, "%s gives no support for threads (MPI_THREAD_SERIALIZED expected)", transport.library);
+  snprintf(problem, MT_MPI_PROBLEM, "%s gives no support for threads (MPI_THREAD_SERIALIZED expected)",
+           transport.library);
   return NULL;
 }

@@ -1,5 +1,5 @@
-/* luaopen_masktune_mpi: `require "masktune.mpi"` starts MPI and gives the transport that core.dist.start takes. A module
- * of its own, so that nothing else of masktune links MPI. */
+/* luaopen_masktune_mpi: `require "masktune.mpi"` starts MPI and gives the transport that core.dist.start takes. A
+ * module of its own, so that nothing else of masktune links MPI. */
 #include <lua.h>
 #include <lauxlib.h>
 

@@ -301,8 +301,7 @@ static int batch_norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor 
   int64_t pixels = plan.pixels;
   int status = wants_sums ? backward_sums(walk, sums) : 0;
   if (status == 0) status = fill_channel_grads(node, sums, invstd, plan.channels, grads);
-  if (status == 0 && context->training && wants_sums)
-    status = mt_batch_gradient_sums(&pixels, sums, 2 * plan.channels);
+  if (status == 0 && context->training && wants_sums) status = mt_batch_gradient_sums(&pixels, sums, 2 * plan.channels);
   if (status == 0) {
     fill_coefficients(&walk.channels, invstd, sums, pixels, plan.channels, context->training && wants_sums, slope,
                       offset);

@@ -123,7 +123,8 @@ bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int
   if (!training) return blocks_belong_together(&plan);
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
-    if (p->block || (plan.images * p->out_h * p->out_w < 2 && !mt_batch_sum()) || (gradients && !can_go_back(p))) return false;
+    if (p->block || (plan.images * p->out_h * p->out_w < 2 && !mt_batch_sum()) || (gradients && !can_go_back(p)))
+      return false;
   }
   return true;
 }

@@ -130,6 +130,23 @@ function dist.sums(...)
   return core.dist.sums(...)
 end
 
+local MIB = 2 ^ 20
+
+--- Sums gradients over the ranks while backward still runs, for training loops of one's own (mt.train does so itself).
+-- The parameters, last first, are cut into buckets; one is on its way as soon as all its gradients are complete. The
+-- loss is to be weighted with this rank's share of the batch, so that the sums are the batch's gradients.
+-- @usage local sums = mt.dist.buckets(model:parameters())
+-- sums:begin(); (loss * share):backward(); sums:finish(); optimizer:step()
+-- @tparam {Tensor,...} parameters in the same order on all ranks
+-- @tparam[opt] table options `mb` (4): the size of a bucket, MiB
+-- @treturn table with `begin` and `finish` (which returns the seconds that it waited, and gives a parameter that has a
+-- gradient on any rank one on all), and `times`: of the last step's buckets their `bytes`, and when they were `begun`
+-- and `arrived`, in seconds from the call of `finish`; `#` is their number
+function dist.buckets(parameters, options)
+  local o = check.options("mt.dist.buckets", options, { mb = { type = "number", above = 0, default = 4 } })
+  return core.dist.buckets(parameters, o.mb * MIB)
+end
+
 -- ---- values of any kind ----
 
 local function share_text(text) return core.dist.broadcast_string(text or "", 0) end
@@ -214,8 +231,9 @@ local image_writers = { "write_png", "write_jpeg", "save_grid" }
 
 local function nothing() end
 
---- From now on this rank prints and writes nothing, unless it is rank 0: `print`, notices, and masktune's functions that
--- write files do nothing. Programs run by mt.cli begin with it: all ranks have the same results, and one writes them.
+--- From now on this rank prints and writes nothing, unless it is rank 0: `print`, notices, and masktune's functions
+-- that write files do nothing. Programs run by mt.cli begin with it: all ranks have the same results, and one writes
+-- them.
 function dist.mute()
   if dist.rank() == 0 then return end
   local public = package.loaded.masktune or {}

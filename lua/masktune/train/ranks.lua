@@ -1,6 +1,6 @@
---- What training does where it runs on several ranks (masktune.dist): data-parallel, each rank with its part of every
--- batch. A loss is weighted with the part's share of the batch, so that the ranks' gradients add up to that of the whole
--- batch; they are summed in buckets, while backward still runs. With one rank nothing here does anything.
+--- What training does where it runs on several ranks (masktune.dist): it is data-parallel, each rank takes its part of
+-- every batch. A loss is weighted with the part's share of the batch, so that the ranks' gradients add up to that of the
+-- whole batch; they are summed in buckets, while backward still runs. With one rank nothing here does anything.
 -- @module masktune.train.ranks
 local check = require "masktune.check"
 local core = require "masktune.core"
@@ -61,7 +61,7 @@ function Exchange:finish() self.waited = self.waited + self.buckets:finish() end
 function ranks.start(model, o)
   if dist.world() == 1 then return nil end
   broadcast(model, o.optimizer)
-  return setmetatable({ buckets = core.dist.buckets(model:parameters(), o.bucket_mb * 2 ^ 20), waited = 0 }, Exchange)
+  return setmetatable({ buckets = dist.buckets(model:parameters(), { mb = o.bucket_mb }), waited = 0 }, Exchange)
 end
 
 --- A number of its own for every rank and epoch, so that no two drop the same units.
