@@ -110,3 +110,27 @@ describe("mt.dist over MPI #nosan", function()
     end)
   end)
 end)
+
+describe("mt.dist over two network namespaces #nosan", function()
+  local missing = ranks.missing()
+  local namespaces = "spec/dist/namespaces.sh"
+  if not missing and not process.run(namespaces .. " --check") then
+    missing = "no network namespaces here (they need root and iproute2)"
+  end
+
+  it("gives the results of one process", missing and function() pending(missing) end or function()
+    process.with_folder(function(folder)
+      for _, place in ipairs { "one", "two" } do
+        mt.make_directory(folder .. "/" .. place)
+      end
+      local good, output = process.run(("%s spec/dist/together.lua %s/one"):format(process.lua, folder))
+      assert.is_true(good, output)
+      good, output = ranks.run_over(namespaces, 2, "together.lua", folder .. "/two")
+      assert.is_true(good, output)
+      for _, name in ipairs { "trained", "parts", "inference", "history" } do
+        local file = folder .. "/%s/" .. name .. ".safetensors"
+        assert.is_true(distance(file:format("one"), file:format("two")) < 1e-5, name)
+      end
+    end)
+  end)
+end)

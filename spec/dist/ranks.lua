@@ -17,19 +17,22 @@ local ENVIRONMENT = "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 O
 
 local MOST_SECONDS = 60 -- of a program that should long have ended
 
---- Runs `lua script arguments` on so many ranks.
+--- Runs `lua script arguments` on so many ranks, with a launcher that takes their number as RANKS.
 -- @treturn boolean whether all ended well
 -- @treturn string what they printed
 -- @treturn number seconds
-function ranks.run(count, script, ...)
+function ranks.run_over(launcher, count, script, ...)
   local words = { "spec/dist/" .. script, ... }
   for i, word in ipairs(words) do
     words[i] = process.quoted(word)
   end
   local started = require("masktune").clock()
-  local good, output = process.run(("%s timeout %d mpirun -n %d %s %s"):format(ENVIRONMENT, MOST_SECONDS, count,
-    process.lua, table.concat(words, " ")))
+  local good, output = process.run(("%s RANKS=%d timeout %d %s %s %s"):format(ENVIRONMENT, count,
+    MOST_SECONDS, launcher, process.lua, table.concat(words, " ")))
   return good, output, require("masktune").clock() - started
 end
+
+--- The same with mpirun.
+function ranks.run(count, script, ...) return ranks.run_over("mpirun -n " .. count, count, script, ...) end
 
 return ranks
