@@ -110,8 +110,9 @@ local function compare(name, o)
   end
   local row = {
     ratios = mt.json.array(ratios), ratio = median(ratios), ranks = median(ranks), threads = median(threads),
+    best = math.max(table.unpack(ranks)) / math.max(table.unpack(threads)),
   }
-  print(("%-20s %10.1f %10.1f %8.2f"):format(name, row.threads, row.ranks, row.ratio))
+  print(("%-20s %10.1f %10.1f %8.2f %13.2f"):format(name, row.threads, row.ranks, row.ratio, row.best))
   return row
 end
 
@@ -203,7 +204,7 @@ local function main()
   if arg[1] == "--worker" then return work(arg[2], tonumber(arg[3]), tonumber(arg[4])) end
   local o, found = parse(arg), {}
   if not o.skip_cost then
-    print("images/s               2 threads    2 ranks    ratio")
+    print("images/s, medians    2 threads    2 ranks    ratio  of the bests")
     for _, name in ipairs(o.nets) do
       found[name] = compare(name, o)
     end
