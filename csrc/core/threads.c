@@ -8,7 +8,6 @@
 #define _GNU_SOURCE
 #include "core/threads.h"
 
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -216,17 +215,26 @@ static sigset_t signals_of_host(void) {
   return set;
 }
 
-static bool start_helper(void) {
+static bool start(pthread_t *thread, const pthread_attr_t *attributes, void *(*body)(void *), void *argument) {
   const sigset_t blocked = signals_of_host();
-  pthread_attr_t detached;
   sigset_t before;
+  pthread_sigmask(SIG_SETMASK, &blocked, &before);
+  const bool started = pthread_create(thread, attributes, body, argument) == 0;
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  return started;
+}
+
+bool mt_start_thread(pthread_t *thread, void *(*body)(void *), void *argument) {
+  return start(thread, NULL, body, argument);
+}
+
+static bool start_helper(void) {
+  pthread_attr_t detached;
   pthread_t thread;
   if (pthread_attr_init(&detached) != 0) return false;
   init_sleeper(&sleepers[pool.helpers + 1]);
   pthread_attr_setdetachstate(&detached, PTHREAD_CREATE_DETACHED);
-  pthread_sigmask(SIG_SETMASK, &blocked, &before);
-  const bool started = pthread_create(&thread, &detached, help, &sleepers[pool.helpers + 1]) == 0;
-  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  const bool started = start(&thread, &detached, help, &sleepers[pool.helpers + 1]);
   pthread_attr_destroy(&detached);
   pool.helpers += started;
   return started;

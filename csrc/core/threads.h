@@ -25,6 +25,7 @@
 #ifndef MT_CORE_THREADS_H
 #define MT_CORE_THREADS_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -45,6 +46,10 @@ void mt_parallel(int64_t n, int64_t chunk, mt_loop_body *body, const void *conte
 /* A chunk for n iterations of `cost` each, in values or whatever else `grain` is counted in: a few chunks for each
  * thread, none of them worth less than the grain (so small loops are one), or more than 16 times that. */
 int64_t mt_chunk(int64_t n, int64_t cost, int64_t grain);
+
+/* A thread beside the pool, for work that nobody waits for (data/loader.h). The host's signals are not handled in it.
+ * false where none can be started. */
+bool mt_start_thread(pthread_t *thread, void *(*body)(void *), void *argument);
 
 /* Within a body: which of the workers this is, 0 .. min(n, mt_num_threads()) - 1. Two bodies of a loop that run at the
  * same time never have the same: scratch may be indexed with it. */

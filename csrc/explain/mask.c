@@ -346,3 +346,8 @@ mt_tensor *mt_mask_apply(const mt_tensor *images, const mt_tensor *keep) {
               &(application){images, keep, masked});
   return masked;
 }
+
+void mt_mask_dim_bytes(uint8_t *image, const float *keep, int64_t pixels, int64_t channels) {
+  for (int64_t i = 0; i < pixels; i++, image += channels)
+    for (int64_t c = 0; c < channels && keep[i] != 1.0f; c++) image[c] = scale_byte(image[c], keep[i]);
+}

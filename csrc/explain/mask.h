@@ -41,4 +41,7 @@ int mt_mask_mean(const mt_tensor *heat, mt_protocol protocol, const int64_t size
  * {N,H,W}. Returns images * keep in the images' dtype; a masked pixel is 0 even where it was NaN. */
 mt_tensor *mt_mask_apply(const mt_tensor *images, const mt_tensor *keep);
 
+/* The same for one uint8 image in place, by shares. */
+void mt_mask_dim_bytes(uint8_t *image, const float *keep, int64_t pixels, int64_t channels);
+
 #endif

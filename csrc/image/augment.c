@@ -184,22 +184,14 @@ static int check_step(const mt_augmentation *a, mt_image_size size, int number) 
 
 /* ---- batches ---- */
 
-typedef struct {
-  mt_augment_key key;
-  const mt_augmentation *steps;
-  int count;
-  mt_image_size size;
-  size_t image_bytes; /* of the largest image on the way */
-  size_t scratch_bytes;
-} augment_plan;
-
 static size_t image_bytes(mt_image_size size) {
   return (size_t)(size.height * size.width * size.channels) * sizeof(float);
 }
 
 static size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
 
-static int make_plan(augment_plan *plan, mt_image_size *size) {
+int mt_augment_prepare(mt_augment_plan *plan) {
+  mt_image_size *size = &plan->result;
   *size = plan->size;
   for (int i = 0; i < plan->count; i++) {
     const mt_augmentation *a = &plan->steps[i];
@@ -211,11 +203,12 @@ static int make_plan(augment_plan *plan, mt_image_size *size) {
   }
   plan->image_bytes = aligned(plan->image_bytes);
   plan->scratch_bytes = aligned(plan->scratch_bytes);
+  plan->work_bytes = 2 * plan->image_bytes + plan->scratch_bytes;
   return 0;
 }
 
 /* `work` holds two images and the scratch memory: an image goes back and forth between the two. */
-static void augment_one(const augment_plan *plan, const float *from, int32_t index, char *work, float *to) {
+void mt_augment_image(const mt_augment_plan *plan, const float *from, int32_t index, char *work, float *to) {
   mt_image_size size = plan->size;
   int next = 0;
   for (int i = 0; i < plan->count; i++) {
@@ -245,42 +238,38 @@ static int check_batch(const mt_tensor *images, const mt_tensor *indices) {
 }
 
 typedef struct {
-  const augment_plan *plan;
+  const mt_augment_plan *plan;
   const float *from;
   const int32_t *indices;
   float *to;
   int64_t from_count, to_count;
-  char *work; /* per_worker of each */
-  size_t per_worker;
+  char *work; /* of each worker */
 } augment_work;
 
 static void augment_range(const void *context, int64_t begin, int64_t end) {
   const augment_work *w = context;
   for (int64_t i = begin; i < end; i++)
-    augment_one(w->plan, w->from + i * w->from_count, w->indices[i], w->work + w->per_worker * (size_t)mt_worker(),
-                w->to + i * w->to_count);
+    mt_augment_image(w->plan, w->from + i * w->from_count, w->indices[i],
+                     w->work + w->plan->work_bytes * (size_t)mt_worker(), w->to + i * w->to_count);
 }
 
 mt_tensor *mt_augment(const mt_tensor *images, const mt_tensor *indices, mt_augment_key key,
                       const mt_augmentation *steps, int count) {
   if (check_batch(images, indices) < 0) return NULL;
-  mt_image_size size;
-  augment_plan plan = {
+  mt_augment_plan plan = {
       .key = key, .steps = steps, .count = count, .size = {images->shape[1], images->shape[2], images->shape[3]}};
-  if (make_plan(&plan, &size) < 0) return NULL;
-  const size_t per_worker = 2 * plan.image_bytes + plan.scratch_bytes;
-  const int64_t shape[4] = {images->shape[0], size.height, size.width, size.channels};
+  if (mt_augment_prepare(&plan) < 0) return NULL;
+  const int64_t shape[4] = {images->shape[0], plan.result.height, plan.result.width, plan.result.channels};
   mt_tensor *changed = mt_tensor_new(MT_FLOAT32, 4, shape);
-  char *work = changed ? mt_alloc(per_worker * (size_t)mt_num_threads()) : NULL;
+  char *work = changed ? mt_alloc(plan.work_bytes * (size_t)mt_num_threads()) : NULL;
   if (!work) {
     mt_release(changed);
     return NULL;
   }
   const int64_t from_count = shape[0] ? images->count / shape[0] : 0,
                 to_count = shape[0] ? changed->count / shape[0] : 0;
-  mt_parallel(
-      shape[0], 4, augment_range,
-      &(augment_work){&plan, mt_f32(images), mt_i32(indices), mt_f32(changed), from_count, to_count, work, per_worker});
+  mt_parallel(shape[0], 4, augment_range,
+              &(augment_work){&plan, mt_f32(images), mt_i32(indices), mt_f32(changed), from_count, to_count, work});
   mt_free(work);
   return changed;
 }

@@ -48,6 +48,21 @@ typedef struct {
   uint64_t seed, epoch;
 } mt_augment_key;
 
+/* The first four are given; mt_augment_prepare checks the steps against the size and fills in the rest. */
+typedef struct {
+  mt_augment_key key;
+  const mt_augmentation *steps;
+  int count;
+  mt_image_size size;
+  mt_image_size result;
+  size_t image_bytes, scratch_bytes; /* of the largest image on the way, and of the step that needs most */
+  size_t work_bytes;                 /* of the memory that mt_augment_image works in */
+} mt_augment_plan;
+
+int mt_augment_prepare(mt_augment_plan *plan);
+/* One image; `work` is aligned to 64. */
+void mt_augment_image(const mt_augment_plan *plan, const float *from, int32_t index, char *work, float *to);
+
 /* images: float32 {B,H,W,C}; indices: int32 {B}, the images' positions in the data set. Returns the images after all
  * steps, in the list's order. */
 mt_tensor *mt_augment(const mt_tensor *images, const mt_tensor *indices, mt_augment_key key,

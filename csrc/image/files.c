@@ -59,6 +59,22 @@ void mt_probe_files(const char *const *paths, int64_t count, const char **kinds)
   mt_parallel(count, 16, probe_range, &(probing){paths, kinds});
 }
 
+/* ---- sizes ---- */
+
+typedef struct {
+  const char *const *paths;
+  int64_t *sizes;
+} sizing;
+
+static void size_range(const void *context, int64_t begin, int64_t end) {
+  const sizing *s = context;
+  for (int64_t i = begin; i < end; i++) s->sizes[i] = mt_file_size(s->paths[i]);
+}
+
+void mt_file_sizes(const char *const *paths, int64_t count, int64_t *sizes) {
+  mt_parallel(count, 64, size_range, &(sizing){paths, sizes});
+}
+
 /* ---- many images ---- */
 
 /* The box that is shown, in the proportions of the result where the fit is to crop. */
@@ -86,10 +102,10 @@ static int fit_image(const mt_tensor *image, mt_image_fit fit, int64_t height, i
   return 0;
 }
 
-static int read_one(const char *path, mt_image_fit fit, const int64_t shape[4], uint8_t *to) {
-  mt_tensor *image = mt_image_read(path, (int)shape[3], shape + 1);
+int mt_read_image(const char *path, mt_image_fit fit, const int64_t shape[3], uint8_t *to) {
+  mt_tensor *image = mt_image_read(path, (int)shape[2], shape);
   if (!image) return -1;
-  const int status = fit_image(image, fit, shape[1], shape[2], to);
+  const int status = fit_image(image, fit, shape[0], shape[1], to);
   mt_release(image);
   return status;
 }
@@ -121,7 +137,7 @@ static void read_range(const void *context, int64_t begin, int64_t end) {
   const int64_t *shape = r->images->shape, size = shape[1] * shape[2] * shape[3];
   for (int64_t i = begin; i < end; i++) {
     uint8_t *to = mt_u8(r->images) + i * size;
-    if (read_one(r->paths[i], r->fit, shape, to) == 0) continue;
+    if (mt_read_image(r->paths[i], r->fit, shape + 1, to) == 0) continue;
     memset(to, 0, (size_t)size);
     if (mt_error_last_kind() == MT_ERROR_MEMORY || !(r->messages[i] = strdup(mt_error_message())))
       atomic_store(r->out_of_memory, true);

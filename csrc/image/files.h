@@ -18,6 +18,12 @@ mt_tensor *mt_image_read(const char *path, int channels, const int64_t min_size[
  * name of the format, or "" for no known one. Only the first bytes are read. */
 void mt_probe_files(const char *const *paths, int64_t count, const char **kinds);
 
+/* sizes[i] of paths[i] in bytes; -1 for what is no regular file that can be reached. */
+void mt_file_sizes(const char *const *paths, int64_t count, int64_t *sizes);
+
+/* One file, brought to shape {H,W,C}. */
+int mt_read_image(const char *path, mt_image_fit fit, const int64_t shape[3], uint8_t *to);
+
 /* images: uint8 {B,H,W,C} with C 1, 3 or 4; file i is read into image i. Where that fails, messages[i] (NULL before)
  * says why, for the caller to free(), and the image is black. -1 when memory ran out. */
 int mt_read_images(const char *const *paths, mt_image_fit fit, mt_tensor *images, char **messages);

@@ -76,7 +76,7 @@ mt_tensor *mt_single_image(const mt_tensor *image, const char *op) {
 }
 
 /* Divides, as PyTorch's ToTensor does: the product with 1/255 differs in the last bit. */
-static void bytes_to_unit(const uint8_t *restrict from, float *restrict to, int64_t count) {
+void mt_bytes_to_unit(const uint8_t *restrict from, float *restrict to, int64_t count) {
   for (int64_t i = 0; i < count; i++) to[i] = (float)from[i] / 255.0f;
 }
 
@@ -105,7 +105,7 @@ typedef struct {
 static void images_to_unit(const void *context, int64_t begin, int64_t end) {
   const unit_work *w = context;
   for (int64_t i = begin; i < end; i++)
-    bytes_to_unit(w->from + (w->indices ? w->indices[i] - 1 : i) * w->size, w->to + i * w->size, w->size);
+    mt_bytes_to_unit(w->from + (w->indices ? w->indices[i] - 1 : i) * w->size, w->to + i * w->size, w->size);
 }
 
 mt_tensor *mt_image_batch(const mt_tensor *images, const mt_tensor *indices) {

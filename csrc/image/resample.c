@@ -1,7 +1,12 @@
 #include "image/resample.h"
 
 #include <math.h>
+#include <stdbool.h>
 #include <string.h>
+
+#include "kernels/kernels.h"
+
+#define OVERREAD 3 /* values that the kernels touch behind a row */
 
 /* One axis: output pixel i is the sum over k < counts[i] of weights[i * most + k] times pixel firsts[i] + k. */
 typedef struct {
@@ -58,13 +63,14 @@ static void fill_axis(axis_taps *axis, mt_filter filter, int64_t in, int64_t out
 
 /* ---- pixels ---- */
 
-static size_t row_bytes(const mt_resample_shape *s) {
-  return ((size_t)(s->width * s->channels) * sizeof(float) + 7) / 8 * 8;
+static size_t row_bytes(int64_t width, int64_t channels) {
+  return ((size_t)(width * channels + OVERREAD) * sizeof(float) + 7) / 8 * 8;
 }
 
 size_t mt_resample_scratch(const mt_resample_shape *s) {
-  return axis_bytes(s->filter, s->box_height, s->height) + axis_bytes(s->filter, s->box_width, s->width) +
-         (s->filter == MT_FILTER_CUBIC ? 2 : 1) * row_bytes(s);
+  const size_t wide = row_bytes(s->width, s->channels), blended = row_bytes(s->box_width, s->channels);
+  return axis_bytes(s->filter, s->box_height, s->height) + axis_bytes(s->filter, s->box_width, s->width) + wide +
+         (wide > blended ? wide : blended);
 }
 
 static uint8_t nearest_byte(float value) {
@@ -91,12 +97,12 @@ static uint8_t nearest_byte(float value) {
     for (int64_t i = 0; i < row_size; i++) sum[i] += weight * (float)store(row[i]);                                \
   }                                                                                                                \
   /* Rows are narrowed as they are needed, so that the scratch memory holds a row or two and never an image. */    \
-  void name(const type *from, const mt_resample_shape *s, type *to, void *scratch) {                               \
+  static void name(const type *from, const mt_resample_shape *s, type *to, void *scratch) {                        \
     axis_taps rows, columns;                                                                                       \
     const int64_t row_size = s->width * s->channels;                                                               \
     char *rest = place_axis(scratch, s->filter, s->box_height, s->height, &rows);                                  \
     float *sum = (float *)(void *)place_axis(rest, s->filter, s->box_width, s->width, &columns);                   \
-    float *row = (float *)(void *)((char *)sum + row_bytes(s));                                                    \
+    float *row = (float *)(void *)((char *)sum + row_bytes(s->width, s->channels));                                \
     fill_axis(&rows, s->filter, s->box_height, s->height);                                                         \
     fill_axis(&columns, s->filter, s->box_width, s->width);                                                        \
     for (int64_t y = 0; y < s->height; y++, to += row_size) {                                                      \
@@ -113,5 +119,38 @@ static uint8_t nearest_byte(float value) {
     }                                                                                                              \
   }
 #define KEEP(value) (value)
-DEFINE_RESAMPLE(mt_resample_f32, float, KEEP)
-DEFINE_RESAMPLE(mt_resample_u8, uint8_t, nearest_byte)
+DEFINE_RESAMPLE(row_by_row_f32, float, KEEP)
+DEFINE_RESAMPLE(row_by_row_u8, uint8_t, nearest_byte)
+
+/* Weights that are never negative need no clamping, so the heights can come first. */
+static void columns_first(const uint8_t *from, const mt_resample_shape *s, uint8_t *to, void *scratch) {
+  axis_taps rows, columns;
+  char *rest = place_axis(scratch, s->filter, s->box_height, s->height, &rows);
+  float *wide = (float *)(void *)place_axis(rest, s->filter, s->box_width, s->width, &columns);
+  float *blended = (float *)(void *)((char *)wide + row_bytes(s->width, s->channels));
+  fill_axis(&rows, s->filter, s->box_height, s->height);
+  fill_axis(&columns, s->filter, s->box_width, s->width);
+  memset(blended + s->box_width * s->channels, 0, OVERREAD * sizeof *blended);
+  for (int64_t y = 0; y < s->height; y++, to += s->width * s->channels) {
+    mt_kernels->blend_rows(blended, from + rows.firsts[y] * s->stride, s->stride, rows.weights + y * rows.most,
+                           rows.counts[y], s->box_width * s->channels);
+    mt_kernels->narrow_row(to, wide, blended, columns.firsts, columns.counts, columns.weights, columns.most, s->width,
+                           s->channels);
+  }
+}
+
+static bool is_copy(const mt_resample_shape *s) { return s->width == s->box_width && s->height == s->box_height; }
+
+void mt_resample_u8(const uint8_t *from, const mt_resample_shape *s, uint8_t *to, void *scratch) {
+  const int64_t row_size = s->width * s->channels;
+  if (is_copy(s))
+    for (int64_t y = 0; y < s->height; y++) memcpy(to + y * row_size, from + y * s->stride, (size_t)row_size);
+  else if (s->filter == MT_FILTER_CUBIC)
+    row_by_row_u8(from, s, to, scratch);
+  else
+    columns_first(from, s, to, scratch);
+}
+
+void mt_resample_f32(const float *from, const mt_resample_shape *s, float *to, void *scratch) {
+  row_by_row_f32(from, s, to, scratch);
+}

@@ -86,6 +86,11 @@ const char *mt_path_kind(const char *path, mt_path_identity *identity) {
 
 bool mt_file_exists(const char *path) { return access(path, F_OK) == 0; }
 
+int64_t mt_file_size(const char *path) {
+  struct stat info;
+  return stat(path, &info) == 0 && S_ISREG(info.st_mode) ? (int64_t)info.st_size : -1;
+}
+
 static int make_one(const char *path) {
   struct stat info;
   if (mkdir(path, 0777) == 0) return 0;

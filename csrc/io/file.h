@@ -26,6 +26,8 @@ typedef struct {
  * can be reached. `identity` may be NULL. */
 const char *mt_path_kind(const char *path, mt_path_identity *identity);
 bool mt_file_exists(const char *path);
+/* In bytes; -1, without an error, for what is no regular file that can be reached. */
+int64_t mt_file_size(const char *path);
 /* With all folders above it; one that exists already is no error. */
 int mt_make_directory(const char *path);
 /* A file that is not there is no error. */

@@ -1,8 +1,7 @@
 /* Image transforms: with given parameters (image.flip ... image.normalize), and drawn at random (image.augment). */
 #include <string.h>
 
-#include "image/augment.h"
-#include "lua/binding.h"
+#include "lua/augment.h"
 
 #define ANY_NUMBER 1e6
 #define MAX_CHANNELS 64
@@ -276,6 +275,23 @@ static void parse_step(lua_State *L, int arg, step_list *list, int i) {
   lua_settop(L, at);
 }
 
+const mt_augmentation *mtl_check_steps(lua_State *L, int arg, int *count) {
+  luaL_checktype(L, arg, LUA_TTABLE);
+  const lua_Integer length = luaL_len(L, arg);
+  if (length > MT_AUGMENT_MAX_STEPS)
+    luaL_argerror(L, arg,
+                  lua_pushfstring(L, "%I steps, expected at most %d", (LUAI_UACINT)length, MT_AUGMENT_MAX_STEPS));
+  step_list *list = lua_newuserdatauv(L, sizeof *list, 0);
+  memset(list, 0, sizeof *list);
+  for (int i = 0; i < (int)length; i++) {
+    lua_geti(L, arg, i + 1);
+    parse_step(L, arg, list, i);
+    lua_pop(L, 1);
+  }
+  *count = (int)length;
+  return list->steps;
+}
+
 /*** Transforms each image at random, in the list's order. What happens to an image depends on (seed, epoch, its index,
 the place of the step in the list) only. mt.data.augment is the convenient form of this function: it describes the
 options, fills in defaults and checks.
@@ -290,19 +306,10 @@ static int augment(lua_State *L) {
   const mt_tensor *images = mtl_check_tensor(L, 1), *indices = mtl_check_tensor(L, 2);
   const mt_augment_key key = {(uint64_t)mtl_check_integer(L, 3, INT64_MIN, INT64_MAX),
                               (uint64_t)mtl_check_integer(L, 4, 0, INT64_MAX)};
-  luaL_checktype(L, 5, LUA_TTABLE);
-  const lua_Integer count = luaL_len(L, 5);
-  if (count > MT_AUGMENT_MAX_STEPS)
-    luaL_argerror(L, 5, lua_pushfstring(L, "%I steps, expected at most %d", (LUAI_UACINT)count, MT_AUGMENT_MAX_STEPS));
-  step_list *list = lua_newuserdatauv(L, sizeof *list, 0);
-  memset(list, 0, sizeof *list);
-  for (int i = 0; i < (int)count; i++) {
-    lua_geti(L, 5, i + 1);
-    parse_step(L, 5, list, i);
-    lua_pop(L, 1);
-  }
+  int count;
+  const mt_augmentation *steps = mtl_check_steps(L, 5, &count);
   mt_tensor *changed;
-  MTL_NEW(L, changed, mt_augment(images, indices, key, list->steps, (int)count));
+  MTL_NEW(L, changed, mt_augment(images, indices, key, steps, count));
   mtl_push_tensor(L, changed);
   return 1;
 }

@@ -63,6 +63,7 @@ void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native me
 #define MTL_TENSOR "masktune.Tensor"
 #define MTL_GENERATOR "masktune.Generator"
 #define MTL_MODULE "masktune.Module"
+#define MTL_MASKS "masktune.Masks"
 
 /* Pushes a new userdata of a class, which holds `object`. Raises, and releases the object, where the interpreter has no
  * memory for it. */
@@ -77,6 +78,10 @@ mt_tensor *mtl_check_tensor(lua_State *L, int arg);
 mt_tensor *mtl_check_target(lua_State *L, int arg);
 mt_tensor *mtl_test_tensor(lua_State *L, int arg); /* NULL when it is something else */
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
+
+struct mt_masks *mtl_check_masks(lua_State *L, int arg);
+struct mt_masks *mtl_test_masks(lua_State *L, int arg); /* NULL when it is something else */
+struct mt_row_file *mtl_check_row_file(lua_State *L, int arg);
 
 struct mt_module *mtl_check_module(lua_State *L, int arg);
 struct mt_module *mtl_test_module(lua_State *L, int arg);
@@ -139,9 +144,12 @@ void mtl_open_paint(lua_State *L);         /* paint.c: image.paint, image.draw_s
 void mtl_open_picture_files(lua_State *L); /* picture_files.c: image.read_jpeg, write_jpeg, read_files */
 void mtl_open_image_grid(lua_State *L);    /* image_grid.c: image.grid, save_grid */
 void mtl_open_augment(lua_State *L);       /* augment.c: image.affine ... augment */
+void mtl_open_data(lua_State *L);          /* data.c: data.*, images that stay in files, batches made ahead */
+void mtl_open_masks(lua_State *L);         /* masks.c: masks of one bit a pixel, files of rows */
 void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
 void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */
 void mtl_open_world(lua_State *L);         /* world.c: dist.* */
+void mtl_open_process(lua_State *L);       /* process.c: signals, locks */
 void mtl_open_system(lua_State *L);        /* system.c: threads, memory, instruction set, clock, terminal */
 
 #endif

@@ -10,7 +10,7 @@
 #include "image/format.h"
 #include "image/jpeg.h"
 #include "io/file.h"
-#include "lua/binding.h"
+#include "lua/picture_files.h"
 
 #define TEXTS "masktune.Texts"
 
@@ -97,34 +97,47 @@ static int formats(lua_State *L) {
 
 /* ---- many files ---- */
 
-typedef struct {
-  int64_t count;
-  char **texts;
-} text_list;
+mt_image_fit mtl_option_fit(lua_State *L, int arg) {
+  static const char *const fits[] = {[MT_FIT_STRETCH] = "stretch", [MT_FIT_CROP] = "crop", NULL};
+  return (mt_image_fit)mtl_option_choice(L, arg, "fit", MT_FIT_STRETCH, fits);
+}
 
 static int collect_texts(lua_State *L) {
-  text_list *list = luaL_checkudata(L, 1, TEXTS);
+  mtl_texts *list = luaL_checkudata(L, 1, TEXTS);
   for (int64_t i = 0; list->texts && i < list->count; i++) free(list->texts[i]);
   mt_free(list->texts);
-  *list = (text_list){0};
+  *list = (mtl_texts){0};
   return 0;
 }
 
-static text_list *push_texts(lua_State *L, int64_t count) {
-  text_list *list = lua_newuserdatauv(L, sizeof *list, 0);
-  *list = (text_list){.count = count};
+mtl_texts *mtl_push_texts(lua_State *L, int64_t count) {
+  mtl_texts *list = lua_newuserdatauv(L, sizeof *list, 0);
+  *list = (mtl_texts){.count = count};
   luaL_setmetatable(L, TEXTS);
   MTL_NEW(L, list->texts, mt_alloc((size_t)count * sizeof *list->texts));
   memset(list->texts, 0, (size_t)count * sizeof *list->texts);
   return list;
 }
 
-/* A first try, cut short by lack of memory, may have left messages. */
-static int read_afresh(const char *const *paths, mt_image_fit fit, mt_tensor *images, text_list *messages) {
-  for (int64_t i = 0; i < messages->count; i++) {
-    free(messages->texts[i]);
-    messages->texts[i] = NULL;
+void mtl_clear_texts(mtl_texts *list) {
+  for (int64_t i = 0; i < list->count; i++) {
+    free(list->texts[i]);
+    list->texts[i] = NULL;
   }
+}
+
+void mtl_push_text_table(lua_State *L, const char *const *texts, int64_t count) {
+  lua_newtable(L);
+  for (int64_t i = 0; i < count; i++) {
+    if (!texts[i]) continue;
+    lua_pushstring(L, texts[i]);
+    lua_seti(L, -2, i + 1);
+  }
+}
+
+/* A first try, cut short by lack of memory, may have left messages. */
+static int read_afresh(const char *const *paths, mt_image_fit fit, mt_tensor *images, mtl_texts *messages) {
+  mtl_clear_texts(messages);
   return mt_read_images(paths, fit, images, messages->texts);
 }
 
@@ -138,8 +151,7 @@ static void fill_paths(lua_State *L, int arg, const char **paths, int64_t count)
   }
 }
 
-/* Those of the table at arg, pushed as a userdata that holds the pointers. */
-static const char **push_paths(lua_State *L, int arg, int64_t *count) {
+const char **mtl_push_paths(lua_State *L, int arg, int64_t *count) {
   luaL_checktype(L, arg, LUA_TTABLE);
   *count = (int64_t)lua_rawlen(L, arg);
   const char **paths = lua_newuserdatauv(L, (size_t)*count * sizeof *paths, 0);
@@ -155,7 +167,7 @@ for.
 a format (see formats; also "HTML", "Git LFS"), or "" for no known one */
 static int probe(lua_State *L) {
   int64_t count;
-  const char **paths = push_paths(L, 1, &count);
+  const char **paths = mtl_push_paths(L, 1, &count);
   const char **kinds = lua_newuserdatauv(L, (size_t)count * sizeof *kinds, 0);
   mt_probe_files(paths, count, kinds);
   lua_createtable(L, (int)(count < INT_MAX ? count : 0), 0);
@@ -175,23 +187,18 @@ are averaged (Pillow's bilinear).
 @treturn table position -> message, of the files that could not be read; their images are black */
 static int read_files(lua_State *L) {
   static const char *const known[] = {"fit", NULL};
-  static const char *const fits[] = {[MT_FIT_STRETCH] = "stretch", [MT_FIT_CROP] = "crop", NULL};
+
   int64_t count;
   luaL_checktype(L, 1, LUA_TTABLE);
   mt_tensor *images = mtl_check_target(L, 2);
   mtl_check_options(L, 3, known);
-  const mt_image_fit fit = (mt_image_fit)mtl_option_choice(L, 3, "fit", MT_FIT_STRETCH, fits);
-  const char **paths = push_paths(L, 1, &count);
+  const mt_image_fit fit = mtl_option_fit(L, 3);
+  const char **paths = mtl_push_paths(L, 1, &count);
   if (images->ndim != 4 || images->shape[0] != count)
     luaL_argerror(L, 2, lua_pushfstring(L, "images {%I,H,W,C} expected, one for each path", (LUAI_UACINT)count));
-  text_list *messages = push_texts(L, count);
+  mtl_texts *messages = mtl_push_texts(L, count);
   MTL_DO(L, read_afresh(paths, fit, images, messages));
-  lua_newtable(L);
-  for (int64_t i = 0; i < count; i++) {
-    if (!messages->texts[i]) continue;
-    lua_pushstring(L, messages->texts[i]);
-    lua_seti(L, -2, i + 1);
-  }
+  mtl_push_text_table(L, (const char *const *)messages->texts, count);
   return 1;
 }
 

@@ -128,8 +128,10 @@ end
 
 local CHUNK = 4096
 
---- The MD5 sum of a tensor's bytes; long tensors a part at a time, so that no copy of the whole is made.
+--- The MD5 sum of a tensor's bytes; long tensors a part at a time, so that no copy of the whole is made. Of images that
+-- stay in their files, names and sizes are what counts.
 local function tensor_digest(tensor)
+  if streamed.is(tensor) then return tensor:digest(tensor_digest) end
   local shape = table.concat(tensor:shape(), ",")
   local sums = { tensor:dtype(), shape }
   if #tensor:shape() == 0 then return core.md5(tensor:dtype() .. tensor:bytes()) end

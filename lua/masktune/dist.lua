@@ -11,7 +11,6 @@
 -- @usage if mt.dist.rank() == 0 then print(result.accuracy) end
 -- @module masktune.dist
 local check = require "masktune.check"
-local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local json = require "masktune.json"
 
@@ -122,6 +121,14 @@ function dist.gather(tensor)
   return core.dist.gather(tensor)
 end
 
+--- The rows of all the tensors of all ranks, one after the other.
+-- @tparam {Tensor,...} parts may be empty
+-- @string dtype theirs
+-- @treturn Tensor
+function dist.gather_all(parts, dtype)
+  return dist.gather(#parts > 0 and core.cat(parts, 1) or core.zeros({ 0, 1 }, dtype))
+end
+
 --- Sums numbers over the ranks, in double precision.
 -- @number ...
 -- @return the sums
@@ -175,6 +182,7 @@ end
 -- @return what it gave
 function dist.from_first(f, ...)
   if dist.world() == 1 then return f(...) end
+  local checkpoint = require "masktune.checkpoint" -- which needs data sets, which need this module
   local plain, tensors = "", {}
   if rank == 0 then
     local value = f(...)

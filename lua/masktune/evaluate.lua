@@ -5,6 +5,7 @@ local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
 local inference = require "masktune.inference"
+local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local metrics = require "masktune.metrics"
 local progress = require "masktune.progress"
@@ -18,11 +19,6 @@ local schema = {
   label = { type = "string", default = "evaluate" },
 }
 
---- The values of all batches of all ranks, in the data set's order.
-local function joined(parts, dtype)
-  return dist.gather(#parts > 0 and core.cat(parts, 1) or core.zeros({ 0 }, dtype)):totable()
-end
-
 local function sum(values)
   local total = 0
   for _, value in ipairs(values) do
@@ -33,19 +29,20 @@ end
 
 --- What is kept of every batch, in the order in which the ranks exchange it, and its type.
 local COLUMNS = {
-  "loss", "brier", "classes", "labels", "predictions", "confidence", "second",
-  loss = "float32", brier = "float32", classes = "int32", labels = "int32", predictions = "int32",
+  "loss", "brier", "classes", "indices", "labels", "predictions", "confidence", "second",
+  loss = "float32", brier = "float32", classes = "int32", indices = "int32", labels = "int32", predictions = "int32",
   confidence = "float32", second = "float32",
 }
 
 --- Of one batch.
-local function measure(logits, labels)
-  local p, classes = logits:softmax(2), logits:size(2)
+local function measure(logits, batch)
+  local labels, p, classes = batch.labels, logits:softmax(2), logits:size(2)
   local truth = labels:reshape(-1, 1):eq(core.arange(1, classes + 1, "int32"):reshape(1, classes))
   return {
     loss = core.cross_entropy(logits, labels, { reduction = "sum" }):reshape(1),
     brier = ((p - truth:to("float32")) ^ 2):sum():reshape(1),
     classes = core.tensor({ classes }, { dtype = "int32" }),
+    indices = batch.indices,
     labels = labels,
     predictions = logits:argmax(2),
     confidence = p:max(2),
@@ -53,9 +50,9 @@ local function measure(logits, labels)
   }
 end
 
---- Runs the model over all images: `loss` and `brier` (sums), the number of `classes`, and for each image its
--- `predictions`, `labels`, `confidence` (of the predicted class), and with two classes `second`: the probability of
--- class 2. Ranks take a run of batches each.
+--- Runs the model over all images that can be read: `loss` and `brier` (sums), the number of `classes`, and for each
+-- image its `indices` (position in the set), `predictions`, `labels`, `confidence` (of the predicted class), and with
+-- two classes `second`: the probability of class 2. Ranks take a run of batches each.
 local function run(model, set, o)
   local found = {}
   for _, name in ipairs(COLUMNS) do
@@ -64,16 +61,17 @@ local function run(model, set, o)
   local bar = progress.of_ranks(o.progress, { total = dataset.count(set), label = o.label, unit = "images" })
   local seen, loss_sum = 0, 0
   for batch in loader { dataset = set, batch = o.batch, shuffle = false, deal = "batches" }:epoch(1) do
-    local measured = measure(model(batch[batch.input]), batch.labels)
+    local measured = measure(model(batch[batch.input]), batch)
     for name, values in pairs(measured) do
       table.insert(found[name], values)
     end
     seen, loss_sum = seen + #batch.labels, loss_sum + measured.loss[1]:item()
+    interrupt.check("the evaluation")
     if bar then bar:update(seen, { loss = loss_sum / seen }) end
   end
   if bar then bar:finish() end
   for _, name in ipairs(COLUMNS) do
-    found[name] = joined(found[name], COLUMNS[name])
+    found[name] = dist.gather_all(found[name], COLUMNS[name]):totable()
   end
   found.loss, found.brier, found.classes = sum(found.loss), sum(found.brier), found.classes[1]
   return found
@@ -97,6 +95,28 @@ local function groups_of(set, value)
   return set[value]
 end
 
+--- The groups of the images that could be read.
+local function groups_found(groups, found, count)
+  if not groups or #found.indices == count then return groups end
+  local list, some = check.is_tensor(groups) and groups:totable() or groups, {}
+  for i, position in ipairs(found.indices) do
+    some[i] = list[position]
+  end
+  return some
+end
+
+--- For each image of the set its predicted class; 0 for those that could not be read.
+local function all_predictions(found, count)
+  local all = {}
+  for i = 1, count do
+    all[i] = 0
+  end
+  for i, position in ipairs(found.indices) do
+    all[position] = found.predictions[i]
+  end
+  return all
+end
+
 --- Evaluates a model (in eval mode; its mode is put back afterwards) without recording gradients.
 -- @tparam Module model images {N,H,W,C} float32 -> logits {N,k}
 -- @tparam table set a data set of one image or more
@@ -108,13 +128,16 @@ end
 -- class, column = answer), `brier` (mean squared distance of the probabilities from the truth, summed over the classes:
 -- Brier 1950), `ece` (expected calibration error, 15 bins), with two classes `auroc` and `auprc` of class 2; with
 -- groups `per_group`, `group_count` (group -> images), `worst_group`, `balanced_group` (the mean over groups),
--- `weighted` (by group_weights); and `predictions` (list of classes 1..k) on request
+-- `weighted` (by group_weights); and `predictions` (list of classes 1..k) on request. Images that cannot be read, where
+-- the set leaves such out, count nowhere; their prediction is 0
 local function evaluate(model, set, options)
   local o
   o, set = inference.arguments("mt.evaluate", model, set, options, schema)
   local groups = groups_of(set, o.groups)
   dataset.check_range(set)
-  local found = inference.run(run, model, set, o)
+  local found, count = inference.run(run, model, set, o), dataset.count(set)
+  if #found.labels == 0 then check.fail("mt.evaluate: no image of %s can be read", set.name or "the data set") end
+  groups = groups_found(groups, found, count)
   local predictions, labels = found.predictions, found.labels
   local result = {
     accuracy = metrics.accuracy(predictions, labels),
@@ -124,7 +147,7 @@ local function evaluate(model, set, options)
     worst_class = (metrics.worst_group(predictions, labels, labels)),
     confusion = metrics.confusion(predictions, labels, math.max(found.classes, set.classes or 0)),
     brier = found.brier / #labels,
-    predictions = o.predictions and predictions or nil,
+    predictions = o.predictions and all_predictions(found, count) or nil,
   }
   result.balanced = metrics.balanced(result.per_class)
   local finite = found.brier == found.brier -- else the net's values overflow, and nothing can be ranked

@@ -54,6 +54,11 @@ function Augment:__call(images, batch, epoch, seed)
   return core.image.augment(images, batch.indices, self.seed or seed or 0, epoch, self.steps)
 end
 
+--- What the core needs to make the same changes to images one by one, where they are read.
+-- @treturn {table,...} steps as core.image.augment takes them
+-- @treturn ?integer seed, where it has one of its own
+function Augment:core_steps() return self.steps, self.seed end
+
 --- Refuses `normalize`, which once was a step here: images were then normalised in training and raw in evaluation.
 local function refuse_normalize(list)
   for i, step in ipairs(type(list) == "table" and list or {}) do

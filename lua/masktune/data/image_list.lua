@@ -2,15 +2,15 @@
 -- @module masktune.data.image_list
 local core = require "masktune.core"
 local image_files = require "masktune.data.image_files"
+local interrupt = require "masktune.interrupt"
 local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
 
 local image_list = {}
 
-local FILES_PER_CALL = 512 -- between two looks at what could not be read
-local MOST_NAMED = 5
+local FILES_PER_CALL = 512 -- between two looks at whether to stop
 
---- The options that every data set of image files has.
+-- The options that every data set of image files has.
 image_list.schema = {
   channels = { choices = { 1, 3 }, default = 3 },
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
@@ -35,35 +35,30 @@ function image_list.log_skipped(where, o, skipped)
   if text then o.log(("%s: '%s': passed over %s"):format(where, o.root, text)) end
 end
 
---- @tparam integer looked_at how many files were read
--- @tparam integer count how many there are
-local function fail(where, unreadable, looked_at, count)
+--- Refuses all files that cannot be read, at once: a user mends them in one go.
+local function fail(where, unreadable)
   local lines = {}
-  for i = 1, math.min(#unreadable, MOST_NAMED) do
-    lines[i] = "\n  " .. unreadable[i].message
+  for i, entry in ipairs(unreadable) do
+    lines[i] = "\n  " .. entry.message
   end
-  if #unreadable > MOST_NAMED then lines[#lines + 1] = ("\n  and %d more"):format(#unreadable - MOST_NAMED) end
-  local which = looked_at < count and (" of the first %d"):format(looked_at) or ""
-  error(("%s: %d%s image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
-    #unreadable, which, #unreadable == 1 and which == "" and "" or "s", table.concat(lines)), 0)
+  error(("%s: %d image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
+    #unreadable, #unreadable == 1 and "" or "s", table.concat(lines)), 0)
 end
 
---- Decodes all files, into `images` or into nothing; the list of those that could not be read.
-local function decode_all(where, paths, images, shape, o)
+--- Decodes all files into `images`; the list of those that could not be read.
+local function decode_all(where, paths, images, o)
   local unreadable = {}
-  local scratch = not images and core.zeros({ math.min(#paths, FILES_PER_CALL), table.unpack(shape) }, "uint8")
   for first = 1, #paths, FILES_PER_CALL do
     local count = math.min(FILES_PER_CALL, #paths - first + 1)
-    local into = images and images:narrow(1, first, count) or scratch:narrow(1, 1, count)
+    local into = images:narrow(1, first, count)
     local messages = core.image.read_files(table.move(paths, first, first + count - 1, 1, {}), into, { fit = o.fit })
     for i = 1, count do
       local message, path = messages[i], paths[first + i - 1]
       if message then unreadable[#unreadable + 1] = { position = first + i - 1, path = path, message = message } end
     end
-    if #unreadable > 0 and o.on_error == "fail" then
-      fail(where, unreadable, first + count - 1, #paths)
-    end
+    interrupt.check("reading the images")
   end
+  if #unreadable > 0 and o.on_error == "fail" then fail(where, unreadable) end
   return unreadable
 end
 
@@ -78,7 +73,16 @@ local function readable_positions(count, unreadable)
   return positions
 end
 
---- Reads image files. Each is decoded once here in any case, so that what cannot be read is known from the start.
+local function all_positions(count)
+  local positions = {}
+  for position = 1, count do
+    positions[position] = position
+  end
+  return positions
+end
+
+--- Reads image files. Those that stay where they are, are not looked at: which of them cannot be read shows when a batch
+-- needs them (masktune.data.streamed).
 -- @string where the public function, for messages
 -- @tparam {string,...} paths
 -- @tparam table o the options of image_list.schema, and `height`, `width`
@@ -87,13 +91,14 @@ end
 -- @treturn table list of the others: `path`, `message`, `position`
 function image_list.read(where, paths, o)
   local shape = { o.height, o.width, o.channels }
-  local in_memory = #paths * o.height * o.width * o.channels <= o.memory_limit
-  local images = in_memory and core.zeros({ #paths, table.unpack(shape) }, "uint8") or nil
-  local unreadable = decode_all(where, paths, images, shape, o)
+  if #paths * o.height * o.width * o.channels > o.memory_limit then
+    return streamed(paths, shape, { fit = o.fit, on_error = o.on_error }), all_positions(#paths), {}
+  end
+  local images = core.zeros({ #paths, table.unpack(shape) }, "uint8")
+  local unreadable = decode_all(where, paths, images, o)
   for _, entry in ipairs(unreadable) do
     o.log(("%s: left out: %s"):format(where, entry.message))
   end
-  images = images or streamed(paths, shape, o.fit)
   local positions = readable_positions(#paths, unreadable)
   if #unreadable > 0 then images = images:index(positions) end
   return images, positions, unreadable

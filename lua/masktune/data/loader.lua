@@ -7,8 +7,12 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
+local notice = require "masktune.notice"
 local samplers = require "masktune.data.samplers"
 local streamed = require "masktune.data.streamed"
+
+local AHEAD = 2 -- batches that are made before they are asked for
+local MOST_STEPS = 16 -- of the core's augmentation
 
 local Loader = {}
 Loader.__index = Loader
@@ -35,55 +39,170 @@ local function float_batch(images, indices)
 end
 
 --- The record of some images, before anything is done to them.
-local function record(set, indices)
+-- @tparam table set
+-- @tparam Tensor indices
+-- @tparam Tensor inputs
+local function record(set, indices, inputs)
   local input = dataset.input(set)
-  local batch = { input = input, indices = indices, [input] = float_batch(set[input], indices) }
+  local batch = { input = input, indices = indices, [input] = inputs }
   for name, value in pairs(set) do
     if name ~= input and check.is_tensor(value) then batch[name] = value:index(indices) end
   end
   return batch
 end
 
---- This rank's part of a batch: every world-th place of it, so that the parts have no place in common, are the batch
--- together, and differ by one image at most.
-local function own_places(places)
-  local own = {}
-  for place = dist.rank() + 1, #places, dist.world() do
-    own[#own + 1] = place
+--- This rank's part of an epoch: positions in their order, and how many make a batch.
+--
+-- * Of "batches" a run of them, so that the ranks' parts follow each other.
+-- * Of "images" every world-th place of each batch: the parts have no place in common, are the batch together, and
+--   differ by one image at most.
+local function own_part(self, order)
+  local size, mine, world = self:images(), dist.rank(), dist.world()
+  if self.deal == "batches" then
+    local first, last = dist.part(self:batches())
+    local before, behind = (first - 1) * self.batch, math.min(last * self.batch, size)
+    return order:narrow(1, behind > before and before + 1 or 1, math.max(0, behind - before)), self.batch
+  elseif self.deal ~= "images" or world == 1 then
+    return order:narrow(1, 1, size), self.batch
   end
-  return places:index(core.tensor(own, { dtype = "int32" }))
+  local places = {}
+  for before = 0, size - 1, self.batch do
+    for place = before + mine + 1, math.min(before + self.batch, size), world do
+      places[#places + 1] = place
+    end
+  end
+  return order:index(core.tensor(places, { dtype = "int32" })), (self.batch - mine - 1) // world + 1
+end
+
+--- How many images a batch has on all ranks, where its images are dealt; `own` are this one's.
+local function total_of(self, number, own)
+  if self.deal ~= "images" then return nil end
+  if dist.world() == 1 then return own end
+  -- Files may be unreadable.
+  if streamed.is(dataset.inputs(self.dataset)) then return math.tointeger((dist.sums(own))) end
+  return math.min(self.batch, self:images() - (number - 1) * self.batch)
+end
+
+--- What becomes of the inputs of a record after they were read, but for what is `done` already.
+local function finished(self, made, epoch, done)
+  local set, input = self.dataset, made.input
+  if self.augment and not done.augment then
+    made[input] = self.augment(made[input], made, epoch, self.seed)
+  end
+  if set.preprocess and not done.preprocess then made[input] = set.preprocess(made[input]) end
+  return self.transform and self.transform(made) or made
+end
+
+--- Batches of inputs that are in memory, each made when it is asked for, by the pool's threads.
+local function batches_at_once(self, order, size, epoch)
+  local set = self.dataset
+  local done, number = 0, 0
+  return function()
+    if done == #order then return nil end
+    local indices = order:narrow(1, done + 1, math.min(size, #order - done))
+    local made = record(set, indices, float_batch(dataset.inputs(set), indices))
+    done, number = done + #indices, number + 1
+    made.total = total_of(self, number, #indices)
+    dataset.check_finite(set, made[made.input], indices)
+    return finished(self, made, epoch, {})
+  end
+end
+
+--- What can be done where images are read: for the core, and which of it that is.
+local function core_steps(self)
+  local list, done = {}, {}
+  local augment, prepare = self.augment, self.dataset.preprocess
+  local seed = self.seed
+  if type(augment) == "table" and augment.core_steps then
+    local steps, own_seed = augment:core_steps()
+    table.move(steps, 1, #steps, 1, list)
+    seed, done.augment = own_seed or seed, true
+  end
+  local normalize = type(prepare) == "table" and prepare.only_normalizes and prepare:only_normalizes()
+  if normalize and (done.augment or not augment) and #list < MOST_STEPS then
+    list[#list + 1] = normalize
+    done.preprocess = true
+  end
+  return list, seed, done
+end
+
+--- Leaves images that could not be read out of a batch, or raises the error.
+local function without_problems(self, images, indices, problems)
+  local set = self.dataset
+  if dataset.inputs(set).on_error == "fail" then error(streamed.describe(problems), 0) end
+  local good = {}
+  for place = 1, #indices do
+    if not problems[place] then
+      good[#good + 1] = place
+    else
+      self.left_out = self.left_out + 1
+      notice.say("%s: left out of epoch and batch: %s", set.name or "data set", problems[place])
+    end
+  end
+  if #good == 0 then
+    if self.deal == "images" and dist.world() > 1 then error(streamed.describe(problems), 0) end
+    return nil
+  end
+  good = core.tensor(good, { dtype = "int32" })
+  return images:index(good), indices:index(good)
+end
+
+--- Batches of images that have to be read, made ahead by threads of their own.
+local function batches_ahead(self, order, size, epoch)
+  local set = self.dataset
+  local images = dataset.inputs(set)
+  local steps, seed, done = core_steps(self)
+  local source = images:batches(order, {
+    batch = size, ahead = AHEAD, threads = core.get_num_threads(), seed = seed,
+    epoch = epoch, steps = steps,
+  })
+  local first, number = 1, 0
+  local function next_batch()
+    local floats, problems = source:next()
+    self.waited = source:waited()
+    if not floats then
+      images:check_cache()
+      source:close()
+      return nil
+    end
+    local indices = order:narrow(1, first, #floats)
+    first = first + #floats
+    if problems then floats, indices = without_problems(self, floats, indices, problems) end
+    if not floats then return next_batch() end
+    local made = record(set, indices, floats)
+    number = number + 1
+    made.total = total_of(self, number, #indices)
+    return finished(self, made, epoch, done)
+  end
+  return next_batch, source
 end
 
 --- Iterates over the batches of an epoch.
+-- Images that have to be read (masktune.data.streamed) are read, decoded, masked, augmented and normalised by threads
+-- of the loader's own, as many as `mt.get_num_threads()`, two batches ahead of the loop: memory for three batches and,
+-- for each thread, for the largest image of the set as it is decoded. Order and pixels are the same at any number of
+-- threads. The threads end with the loop, however it ends.
+--
+-- Where an image's file cannot be read, the set's `on_error` says what happens: an error that names it, or it is left
+-- out of its batch, said and counted (`loader.left_out`).
 -- @usage for batch in loader:epoch(e) do local logits = model(batch.images) ... end
 -- @tparam integer epoch from 1; only the order and the augmentation depend on it
 -- @treturn function giving records: `images` float32 {B,H,W,C} (uint8 divided by 255, augmented and preprocessed; under
 -- the name of the set's `input`), `labels` int32 {B}, `indices` int32 {B} from 1, `input` (the inputs' name), and the
--- set's other per-image tensors; `total`: the images of the batch on all ranks, where it is dealt over them
+-- set's other per-image tensors, `total`: the images of the batch on all ranks, where its images are dealt over them;
+-- for a `for` loop
 -- @raise where an image holds NaN or an infinity: which one, and its file
 function Loader:epoch(epoch)
   epoch = check.argument("loader:epoch", "epoch", epoch, { type = "integer", min = 0 })
   local set = self.dataset
-  local order = self.sampler:order(set, self.seed, epoch)
-  local batch, batches = 0, self:batches()
-  if self.deal == "batches" then
-    batch, batches = dist.part(batches)
-    batch = batch - 1
+  local order, size = own_part(self, self.sampler:order(set, self.seed, epoch))
+  self.left_out, self.waited = 0, 0
+  local images = dataset.inputs(set)
+  if not streamed.is(images) or images:is_in_memory() then
+    return batches_at_once(self, order, size, epoch)
   end
-  return function()
-    if batch == batches then return nil end
-    local first = batch * self.batch + 1
-    local places = order:narrow(1, first, math.min(self.batch, #order - first + 1))
-    local total = #places
-    if self.deal == "images" and dist.world() > 1 then places = own_places(places) end
-    local made = record(set, places)
-    made.total = self.deal == "images" and total or nil
-    batch = batch + 1
-    dataset.check_finite(set, made[made.input], made.indices)
-    if self.augment then made[made.input] = self.augment(made[made.input], made, epoch, self.seed) end
-    if set.preprocess then made[made.input] = set.preprocess(made[made.input]) end
-    return self.transform and self.transform(made) or made
-  end
+  local next_batch, source = batches_ahead(self, order, size, epoch)
+  return next_batch, nil, nil, source
 end
 
 --- The sampler that the options ask for.

@@ -11,7 +11,7 @@ local tables = require "masktune.tables"
 local photo_set = {}
 
 --- The options that all such sets have.
-photo_set.schema = tables.merged(tables.picked(image_list.schema, { channels = true, fit = true }), {
+photo_set.schema = tables.merged(tables.picked(image_list.schema, { channels = true, fit = true, on_error = true }), {
   size = { type = "any", default = 224 },
   missing = { choices = { "fail", "skip" }, default = "fail" },
 })
@@ -50,19 +50,19 @@ local function refuse_duplicates(where, rows)
   end
 end
 
---- The rows whose files are there.
+--- The rows whose files are there, and the sizes of all.
 local function present(where, rows, o)
-  local kept, absent = {}, {}
-  for row, path in ipairs(rows.paths) do
-    if core.file_exists(path) then kept[#kept + 1] = row else absent[#absent + 1] = place_of(rows, row) end
+  local kept, absent, sizes = {}, {}, core.data.file_sizes(rows.paths)
+  for row, size in ipairs(sizes) do
+    if size >= 0 then kept[#kept + 1] = row else absent[#absent + 1] = place_of(rows, row) end
   end
-  if #absent == 0 then return kept end
+  if #absent == 0 then return kept, sizes end
   if o.missing == "fail" or #kept == 0 then
     fail(where, "%d of %d images are not there (looked in '%s'%s):%s", #absent, #rows.paths, rows.folder,
       #kept > 0 and "; missing = \"skip\" leaves them out" or "", named(absent))
   end
   notice.say("%s: %d of %d images are not in '%s' and are left out", where, #absent, #rows.paths, rows.folder)
-  return kept
+  return kept, sizes
 end
 
 --- Values as numbers 1..k: those given in `values`, else all there are, as numbers if they all are, in their order.
@@ -118,11 +118,13 @@ function photo_set.build(where, rows, o)
   local height, width = image_list.size(where, o.size)
   if #rows.paths == 0 then fail(where, "'%s' has no image of this split", rows.source or rows.folder) end
   refuse_duplicates(where, rows)
-  local kept = present(where, rows, o)
+  local kept, sizes = present(where, rows, o)
   local labels, values = numbered(where, rows, "label", rows.label_values)
   local names = rows.class_names or values
   local set = {
-    images = streamed(rows.paths, { height, width, o.channels }, o.fit),
+    images = streamed(rows.paths, { height, width, o.channels }, {
+      fit = o.fit, on_error = o.on_error, sizes = sizes,
+    }),
     labels = int32(labels, kept),
     file = core.tensor(kept, { dtype = "int32" }),
     files = rows.paths,

@@ -57,6 +57,14 @@ function Preprocess:__call(images)
   return images
 end
 
+--- The step, where there is but one and it normalises: so much the core can do to images one by one, where they are
+-- read.
+-- @treturn ?table as core.image.augment takes it
+function Preprocess:only_normalizes()
+  local first = self.steps[1]
+  if #self.steps == 1 and first[1] == "normalize" then return first end
+end
+
 --- Makes what a data set has as `preprocess` out of steps, which are done in the list's order:
 --
 -- * `{"resize", size = 224}`: to that height and width (or {height, width}), bilinear and antialiased

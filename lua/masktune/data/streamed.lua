@@ -1,57 +1,92 @@
---- Images that stay in their files and are decoded whenever they are looked at.
--- To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8 tensor {N,H,W,C} would
--- be: the same values, bit for bit.
+--- Images that are read when they are looked at: from their files, decoded, or from a tensor; masked, and added to each
+-- other on the way. To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8 tensor
+-- {N,H,W,C} would be: the same values, bit for bit.
+-- An image whose file cannot be read is an error that names the file; with `on_error = "skip"` a loader leaves it out,
+-- and everything else sees a black image.
 -- @classmod masktune.StreamedImages
+local bit_masks = require "masktune.data.bit_masks"
 local check = require "masktune.check"
 local core = require "masktune.core"
+local notice = require "masktune.notice"
 
 local Streamed = {}
 local methods = {}
 Streamed.__name = "masktune.StreamedImages"
 
-local function of(fields) return setmetatable(fields, Streamed) end
+-- A part is one origin's share: `origin` (what all views of it have in common: `source`, of the core; `files`, a list
+-- with their `sizes`, or `tensor`), and of the view's images `positions` there (int32 tensor; nil: all in order),
+-- `masks` (masktune.BitMasks) and `dim` (shares, float32 {N,H,W}).
 
---- Makes them.
+local function core_part(part)
+  return {
+    source = part.origin.source, positions = part.positions, masks = part.masks and part.masks.bits, dim = part.dim,
+  }
+end
+
+local function of(parts, image, on_error)
+  local core_parts = {}
+  for i, part in ipairs(parts) do
+    core_parts[i] = core_part(part)
+  end
+  local first = parts[1]
+  return setmetatable({
+    parts = parts, image = image, on_error = on_error, view = core.data.view(core_parts),
+    count = first.positions and #first.positions or first.origin.count,
+  }, Streamed)
+end
+
+--- Images that stay in their files.
 -- @tparam {string,...} paths
 -- @tparam {integer,integer,integer} size height, width, channels
--- @string fit as in image.read_files
-local function streamed(paths, size, fit) return of { paths = paths, image = size, fit = fit } end
+-- @tparam[opt] table options `fit` as in image.read_files; `on_error` ("fail"; "skip"); `sizes` of the files in bytes,
+-- where they are known; `cache` (masktune.data.cache)
+local function of_files(paths, size, options)
+  local o = options or {}
+  local source = core.data.files(paths, size, { fit = o.fit, cache = o.cache })
+  local origin = { source = source, count = #paths, files = paths, sizes = o.sizes, fit = o.fit }
+  return of({ { origin = origin } }, size, o.on_error or "fail")
+end
 
---- The tensor of some images.
+--- The images of a tensor, which is not copied.
+-- @tparam Tensor images uint8 {N,H,W,C}
+local function of_tensor(images)
+  local shape = images:shape()
+  local origin = { source = core.data.images(images), count = shape[1], tensor = images }
+  return of({ { origin = origin } }, { shape[2], shape[3], shape[4] }, "fail")
+end
+
+--- The message for images that cannot be read.
+-- @tparam table problems place in a batch -> message
+-- @treturn string
+local function describe(problems)
+  local count, first = 0, math.huge
+  for place in pairs(problems) do
+    count, first = count + 1, math.min(first, place)
+  end
+  return ("a file can no longer be read: %s%s"):format(problems[first], count > 1 and
+    (" (and %d more)"):format(count - 1) or "")
+end
+
 local function decode(self, positions)
-  local paths = {}
-  for i, position in ipairs(positions) do
-    paths[i] = self.paths[position]
-  end
-  local images = core.zeros({ #paths, table.unpack(self.image) }, "uint8")
-  local _, message = next(core.image.read_files(paths, images, { fit = self.fit }))
-  if message then error("a file can no longer be read: " .. message, 0) end
-  if self.keep then images = core.mask.apply(images, self.keep:index(positions)) end
-  return self.added and (images + decode(self.added, positions)):to("uint8") or images
+  local images, problems = self.view:read(positions)
+  if next(problems) and self.on_error == "fail" then error(describe(problems), 0) end
+  return images
 end
 
-local function range(first, count)
-  local positions = {}
-  for i = 1, count do
-    positions[i] = first + i - 1
-  end
-  return positions
-end
-
-function Streamed:__len() return #self.paths end
+function Streamed:__len() return self.count end
 
 --- An image as a tensor {H,W,C} for a number, else a method.
 function Streamed:__index(key)
   if math.type(key) ~= "integer" then return methods[key] end
-  if key < 1 or key > #self.paths then check.fail("image %d, expected 1 to %d", key, #self.paths) end
-  return decode(self, { key })[1]
+  if key < 1 or key > self.count then check.fail("image %d, expected 1 to %d", key, self.count) end
+  return decode(self, core.tensor({ key }, { dtype = "int32" }))[1]
 end
 
 --- "uint8"
 function methods.dtype() return "uint8" end
 
 --- {N,H,W,C}
-function methods:shape() return { #self.paths, table.unpack(self.image) } end
+function methods:shape() return { self.count, table.unpack(self.image) } end
 
 --- The length of one axis, or the shape.
 function methods:size(axis)
@@ -60,73 +95,151 @@ function methods:size(axis)
   return shape[axis]
 end
 
---- Some of the images, still streamed.
+--- All values as a string, as Tensor:bytes gives it.
+function methods:bytes() return self:narrow(1, 1, self.count):bytes() end
+
+--- Some of the images, still to be read.
 -- @tparam {integer,...}|Tensor positions from 1
 -- @treturn StreamedImages
 function methods:index(positions)
-  if type(positions) == "userdata" then positions = positions:totable() end
-  local paths = {}
-  for i, position in ipairs(positions) do
-    paths[i] = self.paths[position]
+  if type(positions) == "table" then positions = core.tensor(positions, { dtype = "int32" }) end
+  local parts = {}
+  for i, part in ipairs(self.parts) do
+    parts[i] = {
+      origin = part.origin,
+      positions = part.positions and part.positions:index(positions) or positions,
+      masks = part.masks and part.masks:index(positions),
+      dim = part.dim and part.dim:index(positions),
+    }
   end
-  return of {
-    paths = paths, image = self.image, fit = self.fit, keep = self.keep and self.keep:index(positions),
-    added = self.added and self.added:index(positions),
-  }
+  return of(parts, self.image, self.on_error)
 end
 
---- Images one after the other, decoded.
+--- Images one after the other.
 -- @tparam integer axis 1
 -- @tparam integer first
 -- @tparam integer count
 -- @treturn Tensor uint8 {count,H,W,C}
 function methods:narrow(axis, first, count)
-  if axis ~= 1 or first < 1 or count < 0 or first + count - 1 > #self.paths then
+  if axis ~= 1 or first < 1 or count < 0 or first + count - 1 > self.count then
     check.fail("streamed images: narrow(%s, %s, %s), expected a range of axis 1 in 1..%d", axis, first, count,
-      #self.paths)
+      self.count)
   end
-  return decode(self, range(first, count))
+  return decode(self, core.arange(first, first + count, "int32"))
 end
 
 --- A batch for a net.
 -- @tparam Tensor indices int32 {B}, from 1
 -- @treturn Tensor float32 {B,H,W,C} in [0,1]
 function methods:batch(indices)
-  local images = decode(self, indices:totable())
+  local images = decode(self, indices)
   return core.image.batch(images, core.arange(1, #images + 1, "int32"))
 end
 
---- The images with masks, which are put on when an image is decoded.
--- @tparam Tensor keep as in mask.apply, one mask for each image
--- @treturn StreamedImages
-function methods:masked(keep)
-  if #keep ~= #self.paths then
-    check.fail("streamed images: %d masks, expected %d (one per image)", #keep, #self.paths)
+--- Whether nothing has to be read or decoded.
+-- @treturn boolean
+function methods:is_in_memory()
+  for _, part in ipairs(self.parts) do
+    if not part.origin.tensor then return false end
   end
-  local both = keep
-  if self.keep then
-    local hard = self.keep:dtype() == "uint8" and keep:dtype() == "uint8"
-    both = (self.keep * keep):to(hard and "uint8" or "float32")
-  end
-  return of {
-    paths = self.paths, image = self.image, fit = self.fit, keep = both, added = self.added and self.added:masked(keep),
-  }
+  return true
 end
 
---- The images with others added to them when they are decoded; 255 is the most a pixel can be.
+--- Two masks as one: masks stay bits as long as nothing is dimmed.
+local function both(part, keep)
+  local hard, masks, dim = bit_masks.is(keep), part.masks, part.dim
+  if hard and not dim then return masks and masks:both(keep) or keep, nil end
+  local shares = hard and keep:to("float32") or keep
+  if masks then shares = shares * masks:to("float32") end
+  return nil, dim and dim * shares or shares
+end
+
+--- The images with masks, which are put on when an image is read.
+-- @tparam BitMasks|Tensor keep as in mask.apply, one mask for each image
+-- @treturn StreamedImages
+function methods:masked(keep)
+  if #keep ~= self.count then
+    check.fail("streamed images: %d masks, expected %d (one per image)", #keep, self.count)
+  end
+  if check.is_tensor(keep) and keep:dtype() == "uint8" then keep = bit_masks.pack(keep) end
+  local parts = {}
+  for i, part in ipairs(self.parts) do
+    local masks, dim = both(part, keep)
+    parts[i] = { origin = part.origin, positions = part.positions, masks = masks, dim = dim }
+  end
+  return of(parts, self.image, self.on_error)
+end
+
+--- The images with others added to them when they are read; 255 is the most a pixel can be.
 -- @tparam StreamedImages added as many, of the same size
 -- @treturn StreamedImages
 function methods:plus(added)
-  if #added ~= #self.paths then
-    check.fail("streamed images: %d images to add, expected %d (one per image)", #added, #self.paths)
+  if #added ~= self.count then
+    check.fail("streamed images: %d images to add, expected %d (one per image)", #added, self.count)
   end
-  return of {
-    paths = self.paths, image = self.image, fit = self.fit, keep = self.keep,
-    added = self.added and self.added:plus(added) or added,
-  }
+  return of(table.move(added.parts, 1, #added.parts, #self.parts + 1, table.move(self.parts, 1, #self.parts, 1, {})),
+    self.image, self.on_error)
+end
+
+--- The core's batches of an epoch, made ahead in threads.
+-- @tparam Tensor order
+-- @tparam table options as of the core's data.batches
+-- @treturn userdata
+function methods:batches(order, options) return core.data.batches(self.view, order, options) end
+
+--- Says once what is wrong with the cache.
+function methods:check_cache()
+  for _, part in ipairs(self.parts) do
+    local origin = part.origin
+    local problem = not origin.tensor and not origin.has_warned and origin.source:cache_problem()
+    if problem then
+      origin.has_warned = true
+      notice.say("the cache of decoded images is left as it is, and images are decoded each time: %s", problem)
+    end
+  end
+end
+
+-- ---- what tells them from others ----
+
+local MOST_TEXT = 4096 -- pieces put together before their sum is taken
+
+local function sum_of(pieces)
+  local sums = {}
+  for first = 1, #pieces, MOST_TEXT do
+    sums[#sums + 1] = core.md5(table.concat(pieces, "\n", first, math.min(first + MOST_TEXT - 1, #pieces)))
+  end
+  return core.md5(table.concat(sums, " "))
+end
+
+--- Files are told apart by their names and sizes: looking at what is in them would take longer than an epoch.
+local function files_digest(origin)
+  origin.sizes = origin.sizes or core.data.file_sizes(origin.files)
+  local pieces = { origin.fit or "stretch" }
+  for i, path in ipairs(origin.files) do
+    pieces[#pieces + 1] = ("%s %d"):format(path, origin.sizes[i])
+  end
+  return sum_of(pieces)
+end
+
+--- A text that is the same for the same images.
+-- @tparam function tensor_digest (tensor) -> text
+-- @treturn string
+function methods:digest(tensor_digest)
+  local texts = { table.concat(self:shape(), ",") }
+  for _, part in ipairs(self.parts) do
+    local origin = part.origin
+    origin.digest = origin.digest or origin.files and files_digest(origin) or tensor_digest(origin.tensor)
+    texts[#texts + 1] = origin.digest
+    texts[#texts + 1] = part.positions and tensor_digest(part.positions) or "all"
+    texts[#texts + 1] = part.masks and part.masks:digest() or "unmasked"
+    texts[#texts + 1] = part.dim and tensor_digest(part.dim) or "undimmed"
+  end
+  return core.md5(table.concat(texts, " "))
 end
 
 return setmetatable({
   --- Whether a value is streamed images.
   is = function(value) return getmetatable(value) == Streamed end,
-}, { __call = function(_, ...) return streamed(...) end })
+  of_tensor = of_tensor,
+  describe = describe,
+}, { __call = function(_, ...) return of_files(...) end })

@@ -7,6 +7,7 @@ local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
 local explain = require "masktune.explain"
+local interrupt = require "masktune.interrupt"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
 local streamed = require "masktune.data.streamed"
@@ -102,6 +103,7 @@ local function explain_run(model, set, method, own, run)
     local heat, predicted = method(model, prepared(set, first, count), own)
     check_heat(set, heat, first)
     heats[#heats + 1], predictions[#predictions + 1] = heat, predicted
+    interrupt.check("the heatmaps")
     if run.bar then run.bar:update(first + count - run.first) end
   end
   if run.bar then run.bar:finish() end

@@ -11,7 +11,11 @@ local Stages = {}
 Stages.__index = Stages
 
 --- File names a recipe writes: the number is the iteration's, the rest a digest.
-local patterns = { "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$" }
+local patterns = {
+  "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
+  "^train%-[%w_]+%-%x+%.safetensors$", "^groups%-[%w_]+%-%x+%.safetensors$",
+  "^embed%-[%w_]+%-%x+%.safetensors$",
+}
 
 local function remove_stages(folder)
   if not core.file_exists(folder) then return end
@@ -36,7 +40,7 @@ local function digest(settings)
 end
 
 --- The path of a stage's file; nil without a folder.
--- @string name "erm", "heat-1", "finetune-1", ...
+-- @string name "erm", "heat-1", "finetune-1", "train-groupdro", "groups-eiil", ...
 -- @tparam[opt] table settings what it depends on
 function Stages:path(name, settings)
   local suffix = settings and "-" .. digest(settings) or ""

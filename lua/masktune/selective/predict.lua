@@ -1,6 +1,6 @@
 --- The probabilities of a model, in double precision.
 -- @module masktune.selective.predict
-local core = require "masktune.core"
+local check = require "masktune.check"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
 local inference = require "masktune.inference"
@@ -27,18 +27,27 @@ local function softmax(logits)
   return row
 end
 
+--- Without an answer to every image, coverage means nothing.
+local function refuse_unread(set, position)
+  check.fail("mt.selective.predict: %s cannot be read", dataset.name_of(set, position))
+end
+
 local function run(model, set, o)
-  local parts, seen, rows = {}, 0, {}
+  local parts, positions, seen, rows = {}, {}, 0, {}
   local bar = progress.of_ranks(o.progress, { total = dataset.count(set), label = o.label, unit = "images" })
   for batch in loader { dataset = set, batch = o.batch, shuffle = false, deal = "batches" }:epoch(1) do
-    parts[#parts + 1] = model(batch[batch.input])
-    seen = seen + #batch.labels
+    parts[#parts + 1], positions[#positions + 1] = model(batch[batch.input]), batch.indices
+    seen = seen + #batch.indices
     if bar then bar:update(seen) end
   end
-  for i, logits in ipairs(dist.gather(#parts > 0 and core.cat(parts, 1) or core.zeros({ 0, 1 })):totable()) do
-    rows[i] = softmax(logits)
+  positions = dist.gather_all(positions, "int32"):totable()
+  for i, logits in ipairs(dist.gather_all(parts, "float32"):totable()) do
+    rows[positions[i]] = softmax(logits)
   end
   if bar then bar:finish() end
+  for i = 1, dataset.count(set) do
+    rows[i] = rows[i] or refuse_unread(set, i)
+  end
   return rows
 end
 

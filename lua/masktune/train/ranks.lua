@@ -1,6 +1,6 @@
 --- What training does where it runs on several ranks (masktune.dist): it is data-parallel, each rank takes its part of
--- every batch. A loss is weighted with the part's share of the batch, so that the ranks' gradients add up to that of the
--- whole batch; they are summed in buckets, while backward still runs. With one rank nothing here does anything.
+-- every batch. A loss is weighted with the part's share of the batch, so that the ranks' gradients add up to that of
+-- the whole batch; they are summed in buckets, while backward still runs. With one rank nothing here does anything.
 -- @module masktune.train.ranks
 local check = require "masktune.check"
 local core = require "masktune.core"

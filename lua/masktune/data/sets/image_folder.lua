@@ -206,11 +206,11 @@ end
 -- class folder, too, are of that class); `channels` (3; 1: gray); `fit` ("stretch": the whole image; "crop": the
 -- largest middle part with the proportions of `size`); `on_error` ("fail": an error that names the files that cannot be
 -- read; "skip": they are left out, with a line for each); `memory_limit` (bytes, 2 GiB): images that need more stay in
--- their files and are decoded whenever a batch needs them, which gives the same batches; `log` (function called with a
--- line of text; mt.notice)
+-- their files, which are not looked at here, and are decoded whenever a batch needs them: the same batches, but what
+-- cannot be read is found then; `log` (function called with a line of text; mt.notice)
 -- @treturn table data set: images uint8 {N,H,W,C} (or streamed), labels int32 {N}; class_names (sorted, or as given):
 -- label i is class_names[i]; files: all paths; file int32 {N}: an image's place in `files`; unreadable: list of {path=,
--- message=}; skipped: how many were passed over, {hidden=, other=, irregular=, outside=, deeper=}; missing_classes:
+-- message=} (of images in memory); skipped: how many were passed over, {hidden=, other=, irregular=, outside=, deeper=}; missing_classes:
 -- names of classes without images
 -- @raise naming the folder or file; where the root looks one level too high or too low, with the likely one
 local function image_folder(options)
