@@ -12,7 +12,7 @@ struct mt_masks {
   int refs;
   int64_t count, height, width;
   size_t row_bytes;
-  uint8_t *bits;      /* in memory; else NULL */
+  mt_tensor *bits;    /* in memory: uint8 {N,row_bytes}; else NULL */
   mt_row_file *file;  /* else NULL */
   mt_masks *whole;    /* of which these are some; else NULL */
   int32_t *positions; /* in the whole, from 0 */
@@ -49,12 +49,16 @@ static mt_masks *new_masks(int64_t count, int64_t height, int64_t width) {
   return m;
 }
 
-static mt_masks *new_in_memory(int64_t count, int64_t height, int64_t width) {
-  mt_masks *m = new_masks(count, height, width);
-  if (m && !(m->bits = mt_alloc((size_t)count * m->row_bytes))) {
-    mt_masks_release(m);
-    return NULL;
-  }
+mt_masks *mt_masks_of_bits(mt_tensor *bits, int64_t height, int64_t width) {
+  const int64_t row_bytes = (int64_t)mt_mask_row_bytes(height, width);
+  char text[MT_SHAPE_TEXT];
+  if (mt_expect_dtype(bits, MT_UINT8, "masks", "bits") < 0) return NULL;
+  if (bits->ndim != 2 || bits->shape[1] != row_bytes)
+    return mt_fail_null(MT_ERROR_ARGUMENT, "masks: bits has shape %s, expected {N,%lld} for masks of %lldx%lld",
+                        mt_shape_text(bits->ndim, bits->shape, text), (long long)row_bytes, (long long)height,
+                        (long long)width);
+  mt_masks *m = new_masks(bits->shape[0], height, width);
+  if (m) m->bits = mt_retain(bits);
   return m;
 }
 
@@ -75,7 +79,7 @@ mt_masks *mt_masks_retain(mt_masks *m) {
 
 void mt_masks_release(mt_masks *m) {
   if (!m || --m->refs > 0) return;
-  mt_free(m->bits);
+  mt_release(m->bits);
   mt_free(m->positions);
   mt_row_file_release(m->file);
   mt_masks_release(m->whole);
@@ -98,7 +102,7 @@ int mt_masks_row(const mt_masks *m, int64_t i, uint8_t *bits) {
            : got > 0 ? 0
                      : -1;
   }
-  memcpy(bits, m->bits + (size_t)i * m->row_bytes, m->row_bytes);
+  memcpy(bits, mt_u8(m->bits) + (size_t)i * m->row_bytes, m->row_bytes);
   return 0;
 }
 
@@ -147,24 +151,29 @@ mt_tensor *mt_masks_counts(const mt_masks *m) {
 /* ---- making ---- */
 
 typedef struct {
-  const mt_tensor *keep;
-  mt_masks *masks;
+  const uint8_t *keep;
+  uint8_t *bits;
+  int64_t pixels;
+  size_t row_bytes;
 } packing;
 
 static void pack_range(const void *context, int64_t begin, int64_t end) {
   const packing *p = context;
-  const int64_t pixels = p->masks->height * p->masks->width;
   for (int64_t i = begin; i < end; i++)
-    mt_mask_pack_row(mt_u8(p->keep) + i * pixels, pixels, p->masks->bits + (size_t)i * p->masks->row_bytes);
+    mt_mask_pack_row(p->keep + i * p->pixels, p->pixels, p->bits + (size_t)i * p->row_bytes);
 }
 
-mt_masks *mt_masks_pack(const mt_tensor *keep) {
+mt_tensor *mt_masks_pack(const mt_tensor *keep) {
   if (mt_expect_dtype(keep, MT_UINT8, "masks", "keep") < 0 || mt_expect_ndim(keep, 3, "masks", "keep", "{N,H,W}") < 0)
     return NULL;
-  mt_masks *m = new_in_memory(keep->shape[0], keep->shape[1], keep->shape[2]);
-  if (!m) return NULL;
-  mt_parallel(m->count, mt_chunk(m->count, m->height * m->width, PARALLEL_FROM), pack_range, &(packing){keep, m});
-  return m;
+  const int64_t pixels = keep->shape[1] * keep->shape[2];
+  const size_t row_bytes = mt_mask_row_bytes(keep->shape[1], keep->shape[2]);
+  const int64_t shape[2] = {keep->shape[0], (int64_t)row_bytes};
+  mt_tensor *bits = mt_tensor_new(MT_UINT8, 2, shape);
+  if (bits)
+    mt_parallel(shape[0], mt_chunk(shape[0], pixels, PARALLEL_FROM), pack_range,
+                &(packing){mt_u8(keep), mt_u8(bits), pixels, row_bytes});
+  return bits;
 }
 
 mt_masks *mt_masks_index(mt_masks *m, const mt_tensor *positions) {
@@ -207,12 +216,14 @@ static void invert_row(const mt_masks *m, uint8_t *bits, int64_t i, void *to) {
 
 /* Masks in memory of what `use` makes of each of m, and then `then` of each of b, if there are such. */
 static mt_masks *derived(const mt_masks *m, use_of_bits *use, const mt_masks *b, use_of_bits *then) {
-  mt_masks *result = new_in_memory(m->count, m->height, m->width);
-  if (!result) return NULL;
-  if (for_each(m, 0, m->count, use, result->bits) == 0 && (!b || for_each(b, 0, b->count, then, result->bits) == 0))
-    return result;
-  mt_masks_release(result);
-  return NULL;
+  const int64_t shape[2] = {m->count, (int64_t)m->row_bytes};
+  mt_tensor *bits = mt_tensor_new(MT_UINT8, 2, shape);
+  if (!bits) return NULL;
+  mt_masks *result = NULL;
+  if (for_each(m, 0, m->count, use, bits->data) == 0 && (!b || for_each(b, 0, b->count, then, bits->data) == 0))
+    result = mt_masks_of_bits(bits, m->height, m->width);
+  mt_release(bits);
+  return result;
 }
 
 mt_masks *mt_masks_complement(const mt_masks *m) { return derived(m, invert_row, NULL, NULL); }

@@ -17,8 +17,10 @@ void mt_mask_pack_row(const uint8_t *keep, int64_t pixels, uint8_t *bits);
 /* The masked pixels of an image become 0. */
 void mt_mask_hide(const uint8_t *bits, int64_t pixels, int64_t channels, uint8_t *image);
 
-/* keep: uint8 {N,H,W}. */
-mt_masks *mt_masks_pack(const mt_tensor *keep);
+/* keep: uint8 {N,H,W}. The rows: uint8 {N, row bytes}. */
+mt_tensor *mt_masks_pack(const mt_tensor *keep);
+/* Retains the bits, which must not change. */
+mt_masks *mt_masks_of_bits(mt_tensor *bits, int64_t height, int64_t width);
 /* A whole file of such rows; takes a reference of its own. */
 mt_masks *mt_masks_of_file(mt_row_file *file, int64_t height, int64_t width);
 mt_masks *mt_masks_retain(mt_masks *masks);

@@ -81,6 +81,7 @@ mt_tensor *mtl_opt_tensor(lua_State *L, int arg);  /* NULL for none or nil */
 
 struct mt_masks *mtl_check_masks(lua_State *L, int arg);
 struct mt_masks *mtl_test_masks(lua_State *L, int arg); /* NULL when it is something else */
+void mtl_unpack_masks(lua_State *L, int arg);           /* the masks at arg become a tensor, one byte a pixel */
 struct mt_row_file *mtl_check_row_file(lua_State *L, int arg);
 
 struct mt_module *mtl_check_module(lua_State *L, int arg);

@@ -85,10 +85,12 @@ static int mean(lua_State *L) {
 /*** Masks images: each pixel times what is kept of it.
 @function mask.apply
 @tparam Tensor images uint8 or float32 {N,H,W,C}
-@tparam Tensor keep {N,H,W}: uint8 (0 = masked) or float32 in [0,1]
+@tparam Tensor|Masks keep {N,H,W}: uint8 (0 = masked) or float32 in [0,1]
 @treturn Tensor of the images' dtype (uint8 values rounded) */
 static int apply(lua_State *L) {
-  const mt_tensor *images = mtl_check_tensor(L, 1), *keep = mtl_check_tensor(L, 2);
+  const mt_tensor *images = mtl_check_tensor(L, 1);
+  if (mtl_test_masks(L, 2)) mtl_unpack_masks(L, 2);
+  const mt_tensor *keep = mtl_check_tensor(L, 2);
   mt_tensor *masked;
   MTL_NEW(L, masked, mt_mask_apply(images, keep));
   mtl_push_tensor(L, masked);

@@ -3,7 +3,8 @@
 
 #include "data/masks.h"
 #include "io/row_file.h"
-#include "lua/binding.h"
+#include "lua/tensor.h"
+#include "ops/cast.h"
 
 #define ROW_FILE "masktune.RowFile"
 
@@ -35,30 +36,58 @@ static int collect_masks(lua_State *L) {
   return 0;
 }
 
-/*** Masks as one bit a pixel.
+/*** Masks as rows of one bit a pixel (csrc/data/masks.h).
 @function data.pack
 @tparam Tensor keep uint8 {N,H,W}: 0 masks, anything else keeps
-@treturn Masks */
+@treturn Tensor uint8 {N, ceil(H * W / 8)} */
 static int pack(lua_State *L) {
   const mt_tensor *keep = mtl_check_tensor(L, 1);
-  mt_masks *masks;
-  MTL_NEW(L, masks, mt_masks_pack(keep));
-  return push_masks(L, masks);
+  mt_tensor *bits;
+  MTL_NEW(L, bits, mt_masks_pack(keep));
+  mtl_push_tensor(L, bits);
+  return 1;
 }
 
-/*** The masks in a whole file, which stay there.
-@function data.masks_in
-@tparam RowFile file
+/*** Masks of such rows.
+@function data.masks
+@tparam Tensor|RowFile rows as from pack, or a whole file of them, where they stay
 @tparam integer height
 @tparam integer width
 @treturn Masks */
-static int masks_in(lua_State *L) {
-  mt_row_file *file = mtl_check_row_file(L, 1);
+static int masks(lua_State *L) {
+  mt_tensor *bits = mtl_test_tensor(L, 1);
+  mt_row_file *file = bits ? NULL : mtl_check_row_file(L, 1);
   const int64_t height = mtl_check_integer(L, 2, 1, INT32_MAX), width = mtl_check_integer(L, 3, 1, INT32_MAX);
-  mt_masks *masks;
-  MTL_NEW(L, masks, mt_masks_of_file(file, height, width));
-  return push_masks(L, masks);
+  mt_masks *made;
+  MTL_NEW(L, made, bits ? mt_masks_of_bits(bits, height, width) : mt_masks_of_file(file, height, width));
+  return push_masks(L, made);
 }
+
+/*** Whether a value is masks of one bit a pixel.
+@function data.is_masks
+@param value
+@treturn boolean */
+static int is_masks(lua_State *L) {
+  luaL_checkany(L, 1);
+  lua_pushboolean(L, mtl_test_masks(L, 1) != NULL);
+  return 1;
+}
+
+static mt_tensor *unpack_all(const mt_masks *from) {
+  int64_t sizes[3];
+  mt_masks_shape(from, sizes);
+  return mt_masks_unpack(from, 0, sizes[0]);
+}
+
+void mtl_unpack_masks(lua_State *L, int arg) {
+  mt_tensor *keep;
+  const mt_masks *from = mtl_check_masks(L, arg);
+  MTL_NEW(L, keep, unpack_all(from));
+  mtl_push_tensor(L, keep);
+  lua_replace(L, arg);
+}
+
+/* ---- what a uint8 tensor {N,H,W} would say ---- */
 
 /*** Their sizes.
 @function Masks:shape
@@ -74,6 +103,18 @@ static int shape(lua_State *L) {
   return 1;
 }
 
+/*** The size of one axis, or of all as a table.
+@function Masks:size
+@tparam[opt] integer axis 1-based, negative from the end
+@treturn integer|table */
+static int size(lua_State *L) {
+  int64_t sizes[3];
+  mt_masks_shape(mtl_check_masks(L, 1), sizes);
+  if (lua_isnoneornil(L, 2)) return shape(L);
+  lua_pushinteger(L, sizes[mtl_check_axis(L, 2, 3)]);
+  return 1;
+}
+
 static int length(lua_State *L) {
   int64_t sizes[3];
   mt_masks_shape(mtl_check_masks(L, 1), sizes);
@@ -81,42 +122,138 @@ static int length(lua_State *L) {
   return 1;
 }
 
-/*** Masks first .. first + count - 1 as bytes.
-@function Masks:unpack
-@tparam[opt=1] integer first
-@tparam[opt] integer count (all from there)
-@treturn Tensor uint8 {count,H,W}, 1 = keep */
-static int unpack(lua_State *L) {
-  int64_t sizes[3];
-  const mt_masks *masks = mtl_check_masks(L, 1);
-  mt_masks_shape(masks, sizes);
-  const int64_t first = lua_isnoneornil(L, 2) ? 1 : mtl_check_integer(L, 2, 1, sizes[0] + 1);
-  const int64_t left = sizes[0] - first + 1, count = lua_isnoneornil(L, 3) ? left : mtl_check_integer(L, 3, 0, left);
+/*** "uint8": what they are unpacked.
+@function Masks:dtype
+@treturn string */
+static int dtype(lua_State *L) {
+  mtl_check_masks(L, 1);
+  lua_pushstring(L, mt_dtype_name(MT_UINT8));
+  return 1;
+}
+
+static int push_unpacked(lua_State *L, const mt_masks *from, int64_t first, int64_t count) {
   mt_tensor *keep;
-  MTL_NEW(L, keep, mt_masks_unpack(masks, first - 1, count));
+  MTL_NEW(L, keep, mt_masks_unpack(from, first, count));
   mtl_push_tensor(L, keep);
   return 1;
 }
+
+/*** A range of them, one byte a pixel.
+@function Masks:narrow
+@tparam integer axis 1
+@tparam integer first
+@tparam integer count
+@treturn Tensor uint8 {count,H,W}, 1 = keep */
+static int narrow(lua_State *L) {
+  int64_t sizes[3];
+  const mt_masks *from = mtl_check_masks(L, 1);
+  mt_masks_shape(from, sizes);
+  mtl_check_integer(L, 2, 1, 1);
+  const int64_t first = mtl_check_integer(L, 3, 1, sizes[0] + 1);
+  return push_unpacked(L, from, first - 1, mtl_check_integer(L, 4, 0, sizes[0] - first + 1));
+}
+
+/*** All of them as a tensor.
+@function Masks:to
+@tparam string dtype
+@treturn Tensor {N,H,W}, 1 = keep */
+static int to(lua_State *L) {
+  const mt_masks *from = mtl_check_masks(L, 1);
+  const mt_dtype wanted = mtl_check_dtype(L, 2);
+  mt_tensor *keep, *result;
+  MTL_NEW(L, keep, unpack_all(from));
+  mtl_push_tensor(L, keep);
+  if (wanted == MT_UINT8) return 1;
+  MTL_NEW(L, result, mt_cast(keep, wanted));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
+/*** Their values as a string, one byte a pixel.
+@function Masks:bytes
+@treturn string */
+static int bytes(lua_State *L) {
+  mt_tensor *keep;
+  const mt_masks *from = mtl_check_masks(L, 1);
+  MTL_NEW(L, keep, unpack_all(from));
+  mtl_push_tensor(L, keep);
+  lua_pushlstring(L, keep->data, (size_t)keep->count);
+  return 1;
+}
+
+/*** Their values as nested tables.
+@function Masks:totable
+@treturn table */
+static int totable(lua_State *L) {
+  mt_tensor *keep;
+  const mt_masks *from = mtl_check_masks(L, 1);
+  MTL_NEW(L, keep, unpack_all(from));
+  mtl_push_tensor(L, keep);
+  mtl_push_nested(L, keep);
+  return 1;
+}
+
+/* A mask {H,W} for a number, else a method (upvalue 1). */
+static int index_masks(lua_State *L) {
+  int exact = 0;
+  const lua_Integer place = lua_type(L, 2) == LUA_TNUMBER ? lua_tointegerx(L, 2, &exact) : 0;
+  if (!exact) {
+    lua_pushvalue(L, 2);
+    lua_rawget(L, lua_upvalueindex(1));
+    return 1;
+  }
+  int64_t sizes[3];
+  const mt_masks *from = mtl_check_masks(L, 1);
+  mt_masks_shape(from, sizes);
+  if (place < 1 || place > sizes[0])
+    return luaL_error(L, "mask %I, expected 1 to %I", (LUAI_UACINT)place, (LUAI_UACINT)sizes[0]);
+  push_unpacked(L, from, place - 1, 1);
+  mt_tensor *one;
+  const mt_tensor *keep = mtl_check_tensor(L, -1);
+  MTL_NEW(L, one, mt_tensor_alias(keep, 0, 2, keep->shape + 1));
+  mtl_push_tensor(L, one);
+  return 1;
+}
+
+/* ---- of their own ---- */
 
 /*** How many pixels each mask keeps.
 @function Masks:counts
 @treturn Tensor int32 {N} */
 static int counts(lua_State *L) {
-  const mt_masks *masks = mtl_check_masks(L, 1);
+  const mt_masks *of = mtl_check_masks(L, 1);
   mt_tensor *result;
-  MTL_NEW(L, result, mt_masks_counts(masks));
+  MTL_NEW(L, result, mt_masks_counts(of));
   mtl_push_tensor(L, result);
   return 1;
 }
 
+/* The list of integers at arg as an int32 tensor, pushed. */
+static const mt_tensor *push_positions(lua_State *L, int arg) {
+  const int64_t count = luaL_len(L, arg);
+  mt_tensor *positions;
+  MTL_NEW(L, positions, mt_tensor_new(MT_INT32, 1, &count));
+  mtl_push_tensor(L, positions);
+  for (int64_t i = 0; i < count; i++) {
+    lua_geti(L, arg, i + 1);
+    int exact = 0;
+    const lua_Integer place = lua_type(L, -1) == LUA_TNUMBER ? lua_tointegerx(L, -1, &exact) : 0;
+    if (!exact || place < 1 || place > INT32_MAX)
+      luaL_argerror(L, arg, lua_pushfstring(L, "positions[%I]: position from 1 expected", (LUAI_UACINT)(i + 1)));
+    mt_i32(positions)[i] = (int32_t)place;
+    lua_pop(L, 1);
+  }
+  return positions;
+}
+
 /*** Some of the masks, over the same bits.
-@function Masks:pick
-@tparam Tensor positions int32 {M}, from 1
+@function Masks:index
+@tparam {integer,...}|Tensor positions from 1, int32 {M}
 @treturn Masks */
 static int pick(lua_State *L) {
-  mt_masks *masks = mtl_check_masks(L, 1), *some;
-  const mt_tensor *positions = mtl_check_tensor(L, 2);
-  MTL_NEW(L, some, mt_masks_index(masks, positions));
+  mt_masks *from = mtl_check_masks(L, 1), *some;
+  const mt_tensor *positions = lua_istable(L, 2) ? push_positions(L, 2) : mtl_check_tensor(L, 2);
+  MTL_NEW(L, some, mt_masks_index(from, positions));
   return push_masks(L, some);
 }
 
@@ -135,9 +272,9 @@ static int both(lua_State *L) {
 @function Masks:complement
 @treturn Masks */
 static int complement(lua_State *L) {
-  const mt_masks *masks = mtl_check_masks(L, 1);
+  const mt_masks *of = mtl_check_masks(L, 1);
   mt_masks *result;
-  MTL_NEW(L, result, mt_masks_complement(masks));
+  MTL_NEW(L, result, mt_masks_complement(of));
   return push_masks(L, result);
 }
 
@@ -164,6 +301,7 @@ static int close_file(lua_State *L) {
 @tparam string header
 @tparam integer count rows
 @tparam integer row_bytes
+@tparam[opt=false] boolean shared other processes may have it open so, who put other rows
 @treturn RowFile */
 static int row_file(lua_State *L) {
   const char *path = mtl_check_path(L, 1);
@@ -171,9 +309,10 @@ static int row_file(lua_State *L) {
   const size_t header_size = lua_rawlen(L, 2);
   const int64_t count = mtl_check_integer(L, 3, 1, (int64_t)1 << 32);
   const int64_t row_bytes = mtl_check_integer(L, 4, 1, (int64_t)1 << 30);
+  const bool shared = !lua_isnoneornil(L, 5) && mtl_check_boolean(L, 5);
   if (header_size < 8) luaL_argerror(L, 2, "8 bytes or more expected");
   mt_row_file *file;
-  MTL_NEW(L, file, mt_row_file_open(path, lua_tostring(L, 2), header_size, count, (size_t)row_bytes));
+  MTL_NEW(L, file, mt_row_file_open(path, lua_tostring(L, 2), header_size, count, (size_t)row_bytes, shared));
   mtl_push_owner(L, file, release_file, ROW_FILE, 0);
   return 1;
 }
@@ -235,16 +374,26 @@ static int get(lua_State *L) {
   return 1;
 }
 
-static const luaL_Reg functions[] = {{"pack", pack}, {"masks_in", masks_in}, {"row_file", row_file}, {NULL, NULL}};
+static const luaL_Reg functions[] = {
+    {"pack", pack}, {"masks", masks}, {"is_masks", is_masks}, {"row_file", row_file}, {NULL, NULL}};
+
+static const luaL_Reg methods[] = {{"shape", shape}, {"size", size},   {"dtype", dtype},           {"narrow", narrow},
+                                   {"to", to},       {"bytes", bytes}, {"totable", totable},       {"counts", counts},
+                                   {"index", pick},  {"both", both},   {"complement", complement}, {NULL, NULL}};
+
+static const luaL_Reg file_methods[] = {
+    {"present", present}, {"put", put}, {"get", get}, {"close", close_file}, {NULL, NULL}};
 
 void mtl_open_masks(lua_State *L) {
-  static const luaL_Reg methods[] = {{"shape", shape}, {"unpack", unpack},         {"counts", counts}, {"pick", pick},
-                                     {"both", both},   {"complement", complement}, {NULL, NULL}};
   static const luaL_Reg meta[] = {{"__gc", collect_masks}, {"__len", length}, {NULL, NULL}};
-  static const luaL_Reg file_methods[] = {
-      {"present", present}, {"put", put}, {"get", get}, {"close", close_file}, {NULL, NULL}};
   static const luaL_Reg file_meta[] = {{"__gc", close_file}, {NULL, NULL}};
   mtl_new_class(L, MTL_MASKS, methods, meta);
+  luaL_getmetatable(L, MTL_MASKS);
+  lua_getfield(L, -1, "__index");
+  lua_pushcclosure(L, index_masks, 1);
+  mtl_name_function(L, "index");
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
   mtl_new_class(L, ROW_FILE, file_methods, file_meta);
   luaL_getsubtable(L, -1, "data");
   luaL_setfuncs(L, functions, 0);

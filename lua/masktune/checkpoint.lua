@@ -8,6 +8,7 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local json = require "masktune.json"
 local streamed = require "masktune.data.streamed"
+local tables = require "masktune.tables"
 
 local checkpoint = {}
 
@@ -80,30 +81,6 @@ function checkpoint.save(path, state, settings)
   core.save(path, tensors, { format = FORMAT, state = text, settings = json.encode(settings) })
 end
 
-local function setting_text(value)
-  if type(value) == "number" then return ("%.12g"):format(value) end
-  return value == nil and "none" or tostring(value)
-end
-
---- What differs between two tables of settings ("epochs is 20, this run has 4"), sorted by name; "" where nothing does.
-local function differences(saved, wanted)
-  local names, texts = {}, {}
-  for name in pairs(saved) do
-    names[#names + 1] = name
-  end
-  for name in pairs(wanted) do
-    if saved[name] == nil then names[#names + 1] = name end
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
-    if saved[name] ~= wanted[name] then
-      local there, here = setting_text(saved[name]), setting_text(wanted[name])
-      texts[#texts + 1] = ("%s is %s there, %s in this run"):format(name, there, here)
-    end
-  end
-  return table.concat(texts, "; ")
-end
-
 --- Reads a state.
 -- @string path
 -- @tparam[opt] table settings those of the run that asks; left out, any file is good
@@ -118,7 +95,7 @@ function checkpoint.load(path, settings)
       check.describe(metadata.format), FORMAT)
   end
   local saved = json.decode(metadata.settings)
-  local difference = settings and differences(saved, settings) or ""
+  local difference = settings and tables.differences(saved, settings) or ""
   if difference ~= "" then
     check.fail("checkpoint.load: '%s' was written with other settings: %s. Use the same settings, or start anew in "
       .. "another place", path, difference)

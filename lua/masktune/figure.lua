@@ -119,7 +119,7 @@ function figure.comparison(options)
     images = { type = "tensor" },
     before = { type = "tensor" },
     after = { type = "tensor" },
-    keep = { type = "tensor" },
+    keep = { type = "any" },
     captions = { type = "list", of = { type = "table" } },
     title = { type = "string" },
     subtitle = { type = "string" },

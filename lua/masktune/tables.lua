@@ -38,4 +38,33 @@ function tables.without(source, names)
   return result
 end
 
+local function setting_text(value)
+  if type(value) == "number" then return ("%.12g"):format(value) end
+  return value == nil and "none" or tostring(value)
+end
+
+--- What differs between two tables of plain values, settings say ("epochs is 20, this run has 4"), sorted by name.
+-- @tparam table saved
+-- @tparam table wanted
+-- @treturn string "" where nothing differs
+function tables.differences(saved, wanted)
+  check.argument("mt.tables.differences", "saved", saved, { type = "table" })
+  check.argument("mt.tables.differences", "wanted", wanted, { type = "table" })
+  local names, texts = {}, {}
+  for name in pairs(saved) do
+    names[#names + 1] = name
+  end
+  for name in pairs(wanted) do
+    if saved[name] == nil then names[#names + 1] = name end
+  end
+  table.sort(names)
+  for _, name in ipairs(names) do
+    if saved[name] ~= wanted[name] then
+      local there, here = setting_text(saved[name]), setting_text(wanted[name])
+      texts[#texts + 1] = ("%s is %s there, %s in this run"):format(name, there, here)
+    end
+  end
+  return table.concat(texts, "; ")
+end
+
 return tables

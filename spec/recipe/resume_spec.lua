@@ -114,7 +114,9 @@ describe("a recipe that is killed and resumed", function()
       end
       assert.same({
         "erm.safetensors", "erm.safetensors.mine", "finetune-1-DIGEST.safetensors", "finetune-2-DIGEST.safetensors",
-        "heat-1-DIGEST.safetensors", "heat-2-DIGEST.safetensors", "notes",
+        "heat-1-DIGEST.safetensors", "heat-2-DIGEST.safetensors", "masks-1-train-DIGEST.safetensors",
+        "masks-1-val-DIGEST.safetensors", "masks-2-train-DIGEST.safetensors", "masks-2-val-DIGEST.safetensors",
+        "notes",
       }, names)
       mt.masktune.clear(folder)
       assert.same({ "erm.safetensors.mine", "notes" }, mt.list_directory(folder))

@@ -16,6 +16,7 @@ image_list.schema = {
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
   on_error = { choices = { "fail", "skip" }, default = "fail" },
   memory_limit = { type = "integer", min = 0, default = 2 << 30 },
+  cache = { type = "string", optional = true },
   log = { type = "function", default = function(line) notice.say("%s", line) end },
 }
 
@@ -81,8 +82,8 @@ local function all_positions(count)
   return positions
 end
 
---- Reads image files. Those that stay where they are, are not looked at: which of them cannot be read shows when a batch
--- needs them (masktune.data.streamed).
+--- Reads image files. Those that stay where they are, are not looked at: which of them cannot be read shows when a
+-- batch needs them (masktune.data.streamed).
 -- @string where the public function, for messages
 -- @tparam {string,...} paths
 -- @tparam table o the options of image_list.schema, and `height`, `width`
@@ -91,8 +92,9 @@ end
 -- @treturn table list of the others: `path`, `message`, `position`
 function image_list.read(where, paths, o)
   local shape = { o.height, o.width, o.channels }
-  if #paths * o.height * o.width * o.channels > o.memory_limit then
-    return streamed(paths, shape, { fit = o.fit, on_error = o.on_error }), all_positions(#paths), {}
+  if o.cache or #paths * o.height * o.width * o.channels > o.memory_limit then
+    local images = streamed(paths, shape, { fit = o.fit, on_error = o.on_error, cache = o.cache, where = where })
+    return images, all_positions(#paths), {}
   end
   local images = core.zeros({ #paths, table.unpack(shape) }, "uint8")
   local unreadable = decode_all(where, paths, images, o)

@@ -11,7 +11,9 @@ local tables = require "masktune.tables"
 local photo_set = {}
 
 --- The options that all such sets have.
-photo_set.schema = tables.merged(tables.picked(image_list.schema, { channels = true, fit = true, on_error = true }), {
+photo_set.schema = tables.merged(tables.picked(image_list.schema, {
+  channels = true, fit = true, on_error = true, cache = true,
+}), {
   size = { type = "any", default = 224 },
   missing = { choices = { "fail", "skip" }, default = "fail" },
 })
@@ -123,7 +125,7 @@ function photo_set.build(where, rows, o)
   local names = rows.class_names or values
   local set = {
     images = streamed(rows.paths, { height, width, o.channels }, {
-      fit = o.fit, on_error = o.on_error, sizes = sizes,
+      fit = o.fit, on_error = o.on_error, sizes = sizes, cache = o.cache, where = where,
     }),
     labels = int32(labels, kept),
     file = core.tensor(kept, { dtype = "int32" }),

@@ -1,10 +1,11 @@
---- Images that are read when they are looked at: from their files, decoded, or from a tensor; masked, and added to each
--- other on the way. To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8 tensor
--- {N,H,W,C} would be: the same values, bit for bit.
+--- Images that are read when they are looked at: from their files, decoded, or from a tensor; masked, and added to
+-- each other on the way. To a loader, and to what asks for `narrow`, `batch` or single images, they are what the uint8
+-- tensor {N,H,W,C} would be: the same values, bit for bit.
+--
 -- An image whose file cannot be read is an error that names the file; with `on_error = "skip"` a loader leaves it out,
 -- and everything else sees a black image.
 -- @classmod masktune.StreamedImages
-local bit_masks = require "masktune.data.bit_masks"
+local cache = require "masktune.data.cache"
 local check = require "masktune.check"
 local core = require "masktune.core"
 local notice = require "masktune.notice"
@@ -15,11 +16,11 @@ Streamed.__name = "masktune.StreamedImages"
 
 -- A part is one origin's share: `origin` (what all views of it have in common: `source`, of the core; `files`, a list
 -- with their `sizes`, or `tensor`), and of the view's images `positions` there (int32 tensor; nil: all in order),
--- `masks` (masktune.BitMasks) and `dim` (shares, float32 {N,H,W}).
+-- `masks` (of one bit a pixel: core.data.masks) and `dim` (shares, float32 {N,H,W}).
 
 local function core_part(part)
   return {
-    source = part.origin.source, positions = part.positions, masks = part.masks and part.masks.bits, dim = part.dim,
+    source = part.origin.source, positions = part.positions, masks = part.masks, dim = part.dim,
   }
 end
 
@@ -39,11 +40,16 @@ end
 -- @tparam {string,...} paths
 -- @tparam {integer,integer,integer} size height, width, channels
 -- @tparam[opt] table options `fit` as in image.read_files; `on_error` ("fail"; "skip"); `sizes` of the files in bytes,
--- where they are known; `cache` (masktune.data.cache)
+-- where they are known; `cache`: a folder for the decoded images (masktune.data.cache), and `where`, the public
+-- function
 local function of_files(paths, size, options)
   local o = options or {}
-  local source = core.data.files(paths, size, { fit = o.fit, cache = o.cache })
-  local origin = { source = source, count = #paths, files = paths, sizes = o.sizes, fit = o.fit }
+  local origin = { count = #paths, files = paths, sizes = o.sizes, fit = o.fit }
+  if o.cache and #paths > 0 then
+    origin.sizes = origin.sizes or core.data.file_sizes(paths)
+    origin.cache = cache.open(o.where, o.cache, paths, origin.sizes, size, o.fit or "stretch")
+  end
+  origin.source = core.data.files(paths, size, { fit = o.fit, cache = origin.cache })
   return of({ { origin = origin } }, size, o.on_error or "fail")
 end
 
@@ -145,9 +151,13 @@ function methods:is_in_memory()
   return true
 end
 
+--- Whether a loader has to read images of which every one must be there.
+-- @treturn boolean
+function methods:has_to_be_read() return not self:is_in_memory() and self.on_error == "fail" end
+
 --- Two masks as one: masks stay bits as long as nothing is dimmed.
 local function both(part, keep)
-  local hard, masks, dim = bit_masks.is(keep), part.masks, part.dim
+  local hard, masks, dim = core.data.is_masks(keep), part.masks, part.dim
   if hard and not dim then return masks and masks:both(keep) or keep, nil end
   local shares = hard and keep:to("float32") or keep
   if masks then shares = shares * masks:to("float32") end
@@ -155,13 +165,15 @@ local function both(part, keep)
 end
 
 --- The images with masks, which are put on when an image is read.
--- @tparam BitMasks|Tensor keep as in mask.apply, one mask for each image
+-- @tparam Masks|Tensor keep as in mask.apply, one mask for each image
 -- @treturn StreamedImages
 function methods:masked(keep)
   if #keep ~= self.count then
     check.fail("streamed images: %d masks, expected %d (one per image)", #keep, self.count)
   end
-  if check.is_tensor(keep) and keep:dtype() == "uint8" then keep = bit_masks.pack(keep) end
+  if check.is_tensor(keep) and keep:dtype() == "uint8" then
+    keep = core.data.masks(core.data.pack(keep), self.image[1], self.image[2])
+  end
   local parts = {}
   for i, part in ipairs(self.parts) do
     local masks, dim = both(part, keep)
@@ -201,24 +213,20 @@ end
 
 -- ---- what tells them from others ----
 
-local MOST_TEXT = 4096 -- pieces put together before their sum is taken
-
-local function sum_of(pieces)
-  local sums = {}
-  for first = 1, #pieces, MOST_TEXT do
-    sums[#sums + 1] = core.md5(table.concat(pieces, "\n", first, math.min(first + MOST_TEXT - 1, #pieces)))
-  end
-  return core.md5(table.concat(sums, " "))
-end
-
---- Files are told apart by their names and sizes: looking at what is in them would take longer than an epoch.
+--- Looking at what is in files would take longer than an epoch.
 local function files_digest(origin)
   origin.sizes = origin.sizes or core.data.file_sizes(origin.files)
-  local pieces = { origin.fit or "stretch" }
-  for i, path in ipairs(origin.files) do
-    pieces[#pieces + 1] = ("%s %d"):format(path, origin.sizes[i])
+  return (origin.fit or "stretch") .. " " .. cache.files_digest(origin.files, origin.sizes)
+end
+
+local MOST_MASKS = 4096 -- unpacked at once
+
+local function masks_digest(masks)
+  local sums = {}
+  for first = 1, #masks, MOST_MASKS do
+    sums[#sums + 1] = core.md5(masks:narrow(1, first, math.min(MOST_MASKS, #masks - first + 1)):bytes())
   end
-  return sum_of(pieces)
+  return core.md5(table.concat(sums, " "))
 end
 
 --- A text that is the same for the same images.
@@ -231,7 +239,7 @@ function methods:digest(tensor_digest)
     origin.digest = origin.digest or origin.files and files_digest(origin) or tensor_digest(origin.tensor)
     texts[#texts + 1] = origin.digest
     texts[#texts + 1] = part.positions and tensor_digest(part.positions) or "all"
-    texts[#texts + 1] = part.masks and part.masks:digest() or "unmasked"
+    texts[#texts + 1] = part.masks and masks_digest(part.masks) or "unmasked"
     texts[#texts + 1] = part.dim and tensor_digest(part.dim) or "undimmed"
   end
   return core.md5(table.concat(texts, " "))

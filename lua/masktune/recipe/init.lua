@@ -40,9 +40,9 @@ local tables = require "masktune.tables"
 -- `k`, `iteration`; `judged`: scores on the validation split masked with each k, and their mean `score`: that of
 -- `val_accuracy` on masked and `exchanged_accuracy` on exchanged images; `unmasked_accuracy` on the split as it is,
 -- `problem` where the candidate is not sound; `val_loss`, `train_loss`, `train_accuracy`, `seconds`); `masks`: per
--- iteration `keep` (of the training images), `fraction` hidden, `empty`: images of which nothing is, `chosen`
--- candidate, and `judged` where the number of iterations was chosen: scores on the validation split as each iteration
--- masked it; `seconds`: `erm`, `mask`, `finetune`
+-- iteration `keep` (of the training images, as from mt.masktune.mask_dataset), `fraction` hidden, `empty`: images of
+-- which nothing is, `chosen` candidate, and `judged` where the number of iterations was chosen: scores on the
+-- validation split as each iteration masked it; `seconds`: `erm`, `mask`, `finetune`
 -- @raise where candidates are to be chosen from and none is sound, with the reason for each
 -- @function masktune
 local function masktune(model, options)
@@ -57,5 +57,6 @@ return setmetatable({
   explain = masks.explain,
   mask_dataset = masks.mask_dataset,
   finetune = finetune.run,
+  export = masks.export,
   clear = stages.clear,
 }, { __call = function(_, model, options) return masktune(model, options) end })

@@ -68,7 +68,7 @@ end
 --- Makes the judge of one kind of masks.
 -- @tparam Module masker what the masks come from
 -- @tparam table set validation split
--- @tparam ?Tensor keep its masks; nil: the judge is the split as it is
+-- @tparam ?Masks|Tensor keep its masks; nil: the judge is the split as it is
 -- @tparam integer seed of the exchange
 -- @treturn table `masked`, `exchanged`: data sets; the latter is nil where no answer changes when images are masked
 function judges.new(masker, set, keep, seed)

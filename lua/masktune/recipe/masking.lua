@@ -104,7 +104,7 @@ local function heatmaps(model, o, from, iteration, folder, settings)
   local name = "heat-" .. iteration
   settings = settings and tables.merged(settings, {
     masked_by = checkpoint.digest(from.masker),
-    images = from.sets.train == o.train and settings.training_set or checkpoint.dataset_digest(from.sets.train),
+    images = from.digests.train,
   })
   local state = folder:load(name, settings)
   if state then return state end
@@ -113,26 +113,42 @@ local function heatmaps(model, o, from, iteration, folder, settings)
   model:load_state_dict(from.masker)
   for _, part in ipairs { "train", "val" } do
     if from.sets[part] then
-      state.heat[part] = masks.explain(model, from.sets[part], {
+      local options = {
         cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress,
         label = ("explain %s images"):format(part),
-      })
+      }
+      local rows = folder:path(("%s-%s"):format(name, part), settings)
+      state.heat[part] = rows and masks.explain_into(model, from.sets[part], options, rows, settings)
+        or masks.explain(model, from.sets[part], options)
     end
   end
   state.seconds = core.clock() - started
   folder:save(name, state, settings)
+  for part in pairs(state.heat) do -- they are in the stage now
+    folder:remove(("%s-%s"):format(name, part), settings)
+  end
   return state
 end
 
 local part_number = { train = 1, val = 2 }
 
---- A function that makes the masks of one iteration: keep(part, k).
-local function mask_maker(o, kind, sets, heat, iteration)
+--- A function that makes the masks of one iteration: keep(part, k). In a folder they are kept, and made once.
+local function mask_maker(o, kind, from, heat, iteration, folder, settings)
+  local sets = from.sets
   local mean = masks.global_mean(sets.train, o, heat.train)
-  return function(part, k)
+  local function rule(k) return tables.merged(o, { k = k }) end
+  local function keep(part, k)
     local seed = o.seed * 100 + iteration * 10 + part_number[part]
-    return masks.keep(sets[part], kind, tables.merged(o, { k = k }), heat[part], mean, seed)
+    if not settings or kind == "none" then return masks.keep(sets[part], kind, rule(k), heat[part], mean, seed) end
+    local depends = tables.merged(tables.picked(rule(k), masks.rule_schema), settings.heat, {
+      model = checkpoint.digest(from.masker), masks = kind, seed = seed, data_set = from.digests[part], part = part,
+    })
+    local path = folder:path(("masks-%d-%s"):format(iteration, part), depends)
+    return masks.keep_in("mt.masktune", path, depends, sets[part], kind, rule(k), function()
+      return heat[part], mean
+    end, seed)
   end
+  return keep
 end
 
 --- One iteration: explain with `from.masker`, mask `from.sets`, fine-tune from `from.start`.
@@ -141,7 +157,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
   if masks.need_heat(kind) then
     explained = heatmaps(model, o, from, iteration, folder, settings and settings.heat)
   end
-  local keep = mask_maker(o, kind, from.sets, explained.heat, iteration)
+  local keep = mask_maker(o, kind, from, explained.heat, iteration, folder, settings)
   local found = search.run(model, {
     name = "finetune-" .. iteration,
     iteration = iteration,
@@ -182,6 +198,7 @@ local function run_iterations(model, o, kind, first, folder)
     rates = rates_of(o, first.lr),
   }
   local settings = folder.folder and settings_of(o, kind)
+  from.digests = settings and { train = settings.heat.training_set, val = settings.heat.validation_set }
   local done = {}
   for iteration = 1, math.max(table.unpack(o.choices)) do
     local found = iterate(model, o, kind, iteration, from, folder, settings)
@@ -191,6 +208,7 @@ local function run_iterations(model, o, kind, first, folder)
       local sets = {}
       for part, set in pairs(from.sets) do
         sets[part] = masks.apply(set, found.keep[part])
+        if settings then from.digests[part] = checkpoint.dataset_digest(sets[part]) end
       end
       from.sets = sets
     end

@@ -15,13 +15,14 @@ local patterns = {
   "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
   "^train%-[%w_]+%-%x+%.safetensors$", "^groups%-[%w_]+%-%x+%.safetensors$",
   "^embed%-[%w_]+%-%x+%.safetensors$",
+  "^masks%-%d+%-%l+%-%x+%.safetensors$", "^heat%-%d+%-%l+%-%x+%.safetensors$",
 }
 
 local function remove_stages(folder)
   if not core.file_exists(folder) then return end
   for _, name in ipairs(core.list_directory(folder)) do
     for _, pattern in ipairs(patterns) do
-      if name:find(pattern) then core.remove_file(folder .. "/" .. name) end
+      if name:gsub("%.partial$", ""):find(pattern) then core.remove_file(folder .. "/" .. name) end
     end
   end
 end
@@ -60,6 +61,11 @@ end
 
 function Stages:save(name, state, settings)
   if self.folder then dist.on_first(checkpoint.save, self:path(name, settings), state, settings) end
+end
+
+--- Removes what a stage leaves behind on its way.
+function Stages:remove(name, settings)
+  if self.folder then dist.on_first(core.remove_file, self:path(name, settings)) end
 end
 
 --- Opens a folder of stages.

@@ -207,11 +207,14 @@ end
 -- largest middle part with the proportions of `size`); `on_error` ("fail": an error that names the files that cannot be
 -- read; "skip": they are left out, with a line for each); `memory_limit` (bytes, 2 GiB): images that need more stay in
 -- their files, which are not looked at here, and are decoded whenever a batch needs them: the same batches, but what
--- cannot be read is found then; `log` (function called with a line of text; mt.notice)
+-- cannot be read is found then; `cache`: a folder in which decoded images are kept (size * size * channels bytes each)
+-- as they come, for machines on which decoding takes longer than training; such images stay in their files, and a cache
+-- of another size or fit, or of files that have changed, is refused; `log` (function called with a line of text;
+-- mt.notice)
 -- @treturn table data set: images uint8 {N,H,W,C} (or streamed), labels int32 {N}; class_names (sorted, or as given):
 -- label i is class_names[i]; files: all paths; file int32 {N}: an image's place in `files`; unreadable: list of {path=,
--- message=} (of images in memory); skipped: how many were passed over, {hidden=, other=, irregular=, outside=, deeper=}; missing_classes:
--- names of classes without images
+-- message=} (where images are in memory); skipped: how many were passed over, {hidden=, other=, irregular=, outside=,
+-- deeper=}; missing_classes: names of classes without images
 -- @raise naming the folder or file; where the root looks one level too high or too low, with the likely one
 local function image_folder(options)
   local o = check.options(WHERE, options, schema)
