@@ -96,6 +96,15 @@ local inference = {
   predictions = mt.tensor(measured.predictions, { dtype = "int32" }), probabilities = mt.tensor(probabilities),
 }
 
+-- One file of heatmaps and one of masks, of which each rank fills its part.
+local masks = require "masktune.recipe.masks"
+local rules = { protocol = "paper", rule = "sigma", k = 1, empty = "keep" }
+masks.explain_into(net, small, { layer = "3", progress = false }, folder .. "/heat.safetensors", { of = "small" })
+local keep = masks.keep_in("spec", folder .. "/masks.safetensors", { of = "small" }, small, "cam", rules,
+  function() return heat end, 1)
+local alone = mt.mask.threshold(heat, { protocol = "paper", k = 1, size = { 28, 28 } })
+same(keep:narrow(1, 1, 100):ne(alone):sum():item(), 0, "differing pixels of masks")
+
 if rank == 0 then
   for name, state in pairs { trained = trained, apart = apart, parts = parts, inference = inference } do
     mt.save(("%s/%s.safetensors"):format(folder, name), state)

@@ -180,24 +180,31 @@ function masks.explain(model, set, options)
   return dist.guarded(explain_all, model, set, o)
 end
 
---- The height and width of the heatmaps: of those that an earlier run has left, else of the first image's. A method
--- that draws random numbers image after image has to begin with the first: it leaves none.
-local function heat_size(e, model, set, path)
+--- The shape of the heatmaps that an earlier run has left; nil where there are none. A method that draws random numbers
+-- image after image has to begin with the first: what is there is removed.
+local function heat_shape(e, path)
   if e.own.generator then
     core.remove_file(path)
     core.remove_file(path .. ".partial")
   end
-  local shape = row_file.shape(path, "heat")
-  if shape then return { shape[2], shape[3] } end
-  for images in parts_of(set, { last = 1, step = 1 }, 1) do
-    local heat = e.method(model, images, masks.cam_options(e.method, model, e.options))
-    return { heat:size(2), heat:size(3) }
-  end
+  return row_file.shape(path, "heat")
+end
+
+--- Explains this rank's first images, which tells the size of heatmaps: the first one's position and the heat (nil
+-- where the rank has no images), and the shape of all.
+local function first_heat(e, model, set)
+  local following, _, _, closing = parts_of(set, e, e.first)
+  local reader <close> = closing -- luacheck: ignore 211
+  local images, position = following()
+  local heat = images and heat_of(e, model, set, images, position)
+  local size = core.tensor({ heat and heat:size(2) or 0, heat and heat:size(3) or 0 }, { dtype = "int32" })
+  dist.all_reduce(size, "max")
+  return position, heat, { dataset.count(set), size[1]:item(), size[2]:item() }
 end
 
 --- How many heatmaps of this rank's are there already, from its first on.
-local function heat_there(e, file, size)
-  local one, there = core.zeros(1, size[1], size[2]), 0
+local function heat_there(e, file, shape)
+  local one, there = core.zeros(1, shape[2], shape[3]), 0
   while e.first + there <= e.last and file:get(e.first + there, one) == 1 do
     there = there + 1
   end
@@ -206,22 +213,24 @@ end
 
 local function explain_all_into(model, set, o, path, settings)
   local e = explanation(model, set, o)
-  e.options = o
-  local size = dist.from_first(heat_size, e, model, set, path)
-  local rows = {
-    name = "heat", dtype = "float32", shape = { dataset.count(set), size[1], size[2] }, settings = settings,
-  }
+  local shape, first, heat = dist.from_first(heat_shape, e, path), nil, nil
+  if not shape then
+    first, heat, shape = first_heat(e, model, set)
+  end
+  local puts = e.dealt or dist.rank() == 0
+  local rows = { name = "heat", dtype = "float32", shape = shape, settings = settings }
   local file = row_file.filled("mt.masktune", path, rows, function(file)
-    for images, first in parts_of(set, e, e.first + heat_there(e, file, size)) do
-      local heat = heat_of(e, model, set, images, first)
-      if e.dealt or dist.rank() == 0 then file:put(first, heat) end
+    if heat and puts then file:put(first, heat) end
+    for images, position in parts_of(set, e, e.first + (heat and #heat or heat_there(e, file, shape))) do
+      local some = heat_of(e, model, set, images, position)
+      if puts then file:put(position, some) end
     end
   end)
   if e.bar then e.bar:finish() end
-  local heat = core.zeros(rows.shape)
-  file:get(1, heat)
+  local all = core.zeros(shape)
+  file:get(1, all)
   file:close()
-  return heat
+  return all
 end
 
 --- The heatmaps as from explain, put into a file as they come; what an earlier run has put there is not made again.
@@ -297,7 +306,7 @@ local function made_in_parts(set, file, dealt, make)
       file:put(first, rows)
     end
   end
-  if file then return core.data.masks(file, size[1], size[2]) end
+  if file then return nil end
   if dealt then soft = dist.sums(soft and 1 or 0) > 0 end
   local all = dealt and dist.gather_all(parts, soft and "float32" or "uint8") or core.cat(parts, 1)
   return soft and all or core.data.masks(all, size[1], size[2])
