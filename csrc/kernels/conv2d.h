@@ -29,6 +29,7 @@ typedef struct {
   const float *residual; /* added before the ReLU, its pixels out_pixel apart; NULL: none */
   int64_t residual_row;
   bool relu;
+  float limit; /* of the ReLU; 0: none (kernels/norm.h) */
   float *out;
   int64_t out_pixel, out_row;
   int64_t rows, width, channels;

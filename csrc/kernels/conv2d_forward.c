@@ -57,6 +57,8 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
       }
     }
   }
+  const bool relu = b->relu; /* copies: a store might change *b, for all the compiler knows */
+  const float limit = b->limit;
 #pragma GCC unroll 28
   for (int p = 0; p < pixels; p++) {
 #pragma GCC unroll 2
@@ -66,7 +68,7 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
       float *to = out + at;
       const bool whole = v < vectors - 1 || valid == MT_VF;
       if (residual) result += whole ? mt_load(residual + at) : mt_load_n(residual + at, valid);
-      if (b->relu) result = mt_relu(result);
+      if (relu) result = limit > 0 ? mt_clamp(result, (mt_vf){0}, mt_splat(limit)) : mt_relu(result);
       if (whole)
         mt_store(to, result);
       else

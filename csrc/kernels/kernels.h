@@ -19,15 +19,13 @@
 #include "kernels/norm.h"
 #include "kernels/pool.h"
 #include "kernels/resample.h"
-#include "kernels/stage.h"
 #include "kernels/winograd.h"
 
 #define MT_ALL_KERNELS(K)   \
   MT_ELEMENTWISE_KERNELS(K) \
   MT_FUNCTION_KERNELS(K)    \
   MT_CONV2D_KERNELS(K)      \
-  MT_WINOGRAD_KERNELS(K)    \
-  MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_STAGE_KERNELS(K) MT_RESAMPLE_KERNELS(K)
+  MT_WINOGRAD_KERNELS(K) MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_RESAMPLE_KERNELS(K)
 
 #define MT_KERNEL_MEMBER(result, name, parameters) result(*name) parameters;
 typedef struct {

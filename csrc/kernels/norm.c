@@ -1,187 +1,144 @@
-/* Batch norm. Every kernel walks the pixels of a block for a few vectors of channels at a time, so that the
- * channels' coefficients and sums stay in registers. EACH_TILE is that walk: BODY(..., first channel, vectors, lanes)
- * with constant vectors; lanes: how many lanes of the vectors exist, fewer than all in the last tile only. */
+/* Every function walks one vector of channels at a time over all pixels: the per-channel factors stay in registers,
+ * and at the widest vectors each cache line is still touched once only. */
 #include "kernels/vector.h"
 
-#define TILE 4 /* vectors of channels at a time */
+/* Constant after inlining. */
+typedef enum { NO_MASK, RELU_OF_Z, RELU_OF_Y } mask_kind;
 
-#define EACH_TILE(BODY, ...)                                                                               \
-  do {                                                                                                     \
-    int64_t first = 0;                                                                                     \
-    for (; channels - first >= TILE * MT_VF; first += TILE * MT_VF) BODY(__VA_ARGS__, first, TILE, MT_VF); \
-    for (; channels - first >= MT_VF; first += MT_VF) BODY(__VA_ARGS__, first, 1, MT_VF);                  \
-    if (first < channels) BODY(__VA_ARGS__, first, 1, (int)(channels - first));                            \
-  } while (0)
-
-MT_INLINE mt_vf load_lanes(const float *p, int lanes) { return lanes == MT_VF ? mt_load(p) : mt_load_n(p, lanes); }
-MT_INLINE void store_lanes(float *p, mt_vf v, int lanes) {
-  if (lanes == MT_VF)
-    mt_store(p, v);
-  else
-    mt_store_n(p, v, lanes);
-}
-
-#define EACH_VECTOR _Pragma("GCC unroll 4") for (int v = 0; v < vectors; v++)
-
-/* Partial sums for one vector of channels: they hide the latency of an addition. */
-#define WAYS 4
-#define EACH_WAY _Pragma("GCC unroll 4") for (int w = 0; w < ways; w++)
-
-MT_INLINE mt_vf total(const mt_vf *sum, int v, int vectors) {
-  return vectors == 1 ? (sum[0] + sum[1]) + (sum[2] + sum[3]) : sum[v];
-}
-
-/* sums of x - center, and of its squares where those are wanted */
-MT_INLINE void sums_tile(const float *x, int64_t pixels, int64_t channels, const float *center, float *sums,
-                         float *squares, int64_t first, const int vectors, const int lanes) {
-  const int ways = vectors == 1 ? WAYS : 1;
-  mt_vf sum[WAYS], square[WAYS], about[TILE];
-  for (int i = 0; i < WAYS; i++) sum[i] = square[i] = (mt_vf){0};
-  EACH_VECTOR about[v] = center ? load_lanes(center + first + v * MT_VF, lanes) : (mt_vf){0};
-  for (int64_t p = 0; p < pixels; p += ways) {
-    EACH_WAY {
-      if (p + w >= pixels) break;
-      EACH_VECTOR {
-        const mt_vf d = load_lanes(x + first + (p + w) * channels + v * MT_VF, lanes) - about[v];
-        sum[v + w] += d;
-        if (squares) square[v + w] += d * d;
-      }
+MT_INLINE void forward(const mt_norm_image *n, int64_t c, mt_vf scale, mt_vf shift, bool residual, bool relu, float *y,
+                       int64_t out_row, int valid, bool whole) {
+  const float *z = n->z + c, *add = n->residual + c;
+  const int64_t channels = n->channels, width = n->width;
+  const float limit = n->limit;
+  for (int64_t row = 0; row < n->rows; row++) {
+    for (int64_t x = 0; x < width; x++) {
+      const int64_t at = (row * width + x) * channels;
+      mt_vf a = mt_load_lanes(z + at, valid, whole) * scale + shift;
+      if (residual) a += mt_load_lanes(add + at, valid, whole);
+      if (relu) a = limit > 0 ? mt_clamp(a, (mt_vf){0}, mt_splat(limit)) : mt_relu(a);
+      mt_store_lanes(y + c + row * out_row + x * channels, a, valid, whole);
     }
   }
-  EACH_VECTOR {
-    store_lanes(sums + first + v * MT_VF, total(sum, v, vectors), lanes);
-    if (squares) store_lanes(squares + first + v * MT_VF, total(square, v, vectors), lanes);
+}
+
+void MT_KERNEL(norm_forward)(const mt_norm_image *n, float *y, int64_t out_row) {
+  MT_FOR_CHANNEL_VECTORS(n->channels, {
+    const mt_vf s = mt_load_lanes(n->scale + c, valid, whole), t = mt_load_lanes(n->shift + c, valid, whole);
+    if (n->residual)
+      forward(n, c, s, t, true, n->relu, y, out_row, valid, whole);
+    else if (n->relu)
+      forward(n, c, s, t, false, true, y, out_row, valid, whole);
+    else
+      forward(n, c, s, t, false, false, y, out_row, valid, whole);
+  });
+}
+
+/* Two passes: the image has just been written and is still in cache, and squares of distances from the image's own
+ * mean lose nothing to cancellation. Four sums at a time hide the latency of the additions. */
+MT_INLINE mt_vf sum_pixels(const float *z, int64_t pixels, int64_t channels, mt_vf centre, bool squares, int valid,
+                           bool whole) {
+  mt_vf sum[4] = {{0}, {0}, {0}, {0}};
+  int64_t p = 0;
+  for (; p + 4 <= pixels; p += 4) {
+    for (int i = 0; i < 4; i++) {
+      const mt_vf d = mt_load_lanes(z + (p + i) * channels, valid, whole) - centre;
+      sum[i] += squares ? d * d : d;
+    }
   }
+  for (; p < pixels; p++) {
+    const mt_vf d = mt_load_lanes(z + p * channels, valid, whole) - centre;
+    sum[0] += squares ? d * d : d;
+  }
+  return (sum[0] + sum[1]) + (sum[2] + sum[3]);
 }
 
 void MT_KERNEL(channel_sums)(const float *x, int64_t pixels, int64_t channels, float *sums) {
-  EACH_TILE(sums_tile, x, pixels, channels, NULL, sums, NULL);
+  MT_FOR_CHANNEL_VECTORS(
+      channels,
+      mt_store_lanes(sums + c, sum_pixels(x + c, pixels, channels, (mt_vf){0}, false, valid, whole), valid, whole));
 }
 
-void MT_KERNEL(channel_moments)(const float *x, int64_t pixels, int64_t channels, float *moments) {
-  const int64_t few = pixels < 16 ? pixels : 16;
-  float *center = moments, *sums = center + channels, *squares = sums + channels;
-  EACH_TILE(sums_tile, x, few, channels, NULL, center, NULL);
-  for (int64_t c = 0; c < channels; c++) center[c] /= (float)few;
-  EACH_TILE(sums_tile, x, pixels, channels, center, sums, squares);
+void MT_KERNEL(norm_moments)(const float *z, int64_t pixels, int64_t channels, float *mean, float *squares) {
+  MT_FOR_CHANNEL_VECTORS(channels, {
+    const mt_vf m = sum_pixels(z + c, pixels, channels, (mt_vf){0}, false, valid, whole) * (1.0f / (float)pixels);
+    mt_store_lanes(mean + c, m, valid, whole);
+    mt_store_lanes(squares + c, sum_pixels(z + c, pixels, channels, m, true, valid, whole), valid, whole);
+  });
 }
 
-MT_INLINE void forward_tile(const mt_norm_channels *c, const float *z, const float *residual, int64_t pixels,
-                            int64_t channels, float *y, const bool relu, int64_t first, const int vectors,
-                            const int lanes) {
-  mt_vf scale[TILE], shift[TILE];
-  EACH_VECTOR {
-    scale[v] = load_lanes(c->scale + first + v * MT_VF, lanes);
-    shift[v] = load_lanes(c->shift + first + v * MT_VF, lanes);
+/* g where the ReLU's output (or, but for the limit, its input) y let it through. */
+MT_INLINE mt_vf through_relu(mt_vf y, mt_vf g, float limit) {
+  g = mt_relu_mask(y, g);
+  return limit > 0 ? (mt_vf)((mt_vi)g & ~(mt_vi)(y >= mt_splat(limit))) : g;
+}
+
+/* The gradient behind the ReLU at one vector of one pixel. */
+MT_INLINE mt_vf behind_relu(const mt_norm_grad_image *n, int64_t at, mt_vf z, mt_vf scale, mt_vf shift, mask_kind mask,
+                            int valid, bool whole) {
+  const mt_vf g = mt_load_lanes(n->grad + at, valid, whole);
+  if (mask == NO_MASK) return g;
+  return through_relu(mask == RELU_OF_Y ? mt_load_lanes(n->mask + at, valid, whole) : z * scale + shift, g, n->limit);
+}
+
+MT_INLINE void grad_sums(const mt_norm_grad_image *n, int64_t c, float *sum_g, float *sum_gz, mask_kind mask, int valid,
+                         bool whole) {
+  const mt_vf scale = mt_load_lanes(n->scale + c, valid, whole), shift = mt_load_lanes(n->shift + c, valid, whole);
+  const mt_vf mean = mt_load_lanes(n->mean + c, valid, whole);
+  mt_vf g_sums[2] = {{0}, {0}}, gz_sums[2] = {{0}, {0}};
+  const int64_t pixels = n->rows * n->width;
+  for (int64_t p = 0; p < pixels; p++) {
+    const int64_t at = p * n->channels + c;
+    const mt_vf z = mt_load_lanes(n->z + at, valid, whole);
+    const mt_vf g = behind_relu(n, at, z, scale, shift, mask, valid, whole);
+    g_sums[p & 1] += g;
+    gz_sums[p & 1] += g * (z - mean);
   }
-  for (int64_t p = 0, at = first; p < pixels; p++, at += channels) {
-    EACH_VECTOR {
-      mt_vf value = load_lanes(z + at + v * MT_VF, lanes) * scale[v] + shift[v];
-      if (residual) value += load_lanes(residual + at + v * MT_VF, lanes);
-      store_lanes(y + at + v * MT_VF, relu ? mt_relu(value) : value, lanes);
+  mt_store_lanes(sum_g + c, g_sums[0] + g_sums[1], valid, whole);
+  mt_store_lanes(sum_gz + c, gz_sums[0] + gz_sums[1], valid, whole);
+}
+
+void MT_KERNEL(norm_grad_sums)(const mt_norm_grad_image *n, float *sum_g, float *sum_gz) {
+  MT_FOR_CHANNEL_VECTORS(n->channels, {
+    if (!n->relu)
+      grad_sums(n, c, sum_g, sum_gz, NO_MASK, valid, whole);
+    else if (n->mask)
+      grad_sums(n, c, sum_g, sum_gz, RELU_OF_Y, valid, whole);
+    else
+      grad_sums(n, c, sum_g, sum_gz, RELU_OF_Z, valid, whole);
+  });
+}
+
+MT_INLINE void grad_of_z(const mt_norm_grad_image *n, int64_t c, mt_vf slope, mt_vf offset, float *out, int64_t out_row,
+                         mask_kind mask, int valid, bool whole) {
+  const mt_vf scale = mt_load_lanes(n->scale + c, valid, whole), shift = mt_load_lanes(n->shift + c, valid, whole);
+  const mt_vf mean = mt_load_lanes(n->mean + c, valid, whole);
+  for (int64_t y = 0; y < n->rows; y++) {
+    for (int64_t x = 0; x < n->width; x++) {
+      const int64_t at = (y * n->width + x) * n->channels + c;
+      const mt_vf z = mt_load_lanes(n->z + at, valid, whole);
+      const mt_vf g = behind_relu(n, at, z, scale, shift, mask, valid, whole);
+      mt_store_lanes(out + y * out_row + x * n->channels + c, g * scale + ((z - mean) * slope + offset), valid, whole);
     }
   }
 }
 
-void MT_KERNEL(norm_forward)(const mt_norm_channels *c, const float *z, const float *residual, int64_t pixels,
-                             int64_t channels, float *y) {
-  if (residual && c->relu)
-    EACH_TILE(forward_tile, c, z, residual, pixels, channels, y, true);
-  else if (residual)
-    EACH_TILE(forward_tile, c, z, residual, pixels, channels, y, false);
-  else if (c->relu)
-    EACH_TILE(forward_tile, c, z, NULL, pixels, channels, y, true);
-  else
-    EACH_TILE(forward_tile, c, z, NULL, pixels, channels, y, false);
+void MT_KERNEL(norm_grad)(const mt_norm_grad_image *n, const float *slope, const float *offset, float *grad_z,
+                          int64_t out_row) {
+  MT_FOR_CHANNEL_VECTORS(n->channels, {
+    const mt_vf f = mt_load_lanes(slope + c, valid, whole), k = mt_load_lanes(offset + c, valid, whole);
+    if (!n->relu)
+      grad_of_z(n, c, f, k, grad_z, out_row, NO_MASK, valid, whole);
+    else if (n->mask)
+      grad_of_z(n, c, f, k, grad_z, out_row, RELU_OF_Y, valid, whole);
+    else
+      grad_of_z(n, c, f, k, grad_z, out_row, RELU_OF_Z, valid, whole);
+  });
 }
 
-/* Where the ReLU's mask comes from. */
-enum { MASK_NONE, MASK_Y, MASK_Z };
-
-static int mask_source(const mt_norm_channels *c, const float *y) { return !c->relu ? MASK_NONE : y ? MASK_Y : MASK_Z; }
-
-MT_INLINE mt_vf masked(mt_vf g, mt_vf z, const float *y, mt_vf scale, mt_vf shift, int lanes, const int mask) {
-  if (mask == MASK_NONE) return g;
-  return mt_relu_mask(mask == MASK_Y ? load_lanes(y, lanes) : z * scale + shift, g);
-}
-
-MT_INLINE void backward_sums_tile(const mt_norm_channels *c, const float *z, const float *y, const float *grad_y,
-                                  int64_t pixels, int64_t channels, float *sum_g, float *sum_gz, const int mask,
-                                  int64_t first, const int vectors, const int lanes) {
-  const int ways = vectors == 1 ? WAYS : 1;
-  mt_vf scale[TILE], shift[TILE], mean[TILE], sum[WAYS], product[WAYS];
-  for (int i = 0; i < WAYS; i++) sum[i] = product[i] = (mt_vf){0};
-  EACH_VECTOR {
-    scale[v] = load_lanes(c->scale + first + v * MT_VF, lanes);
-    shift[v] = load_lanes(c->shift + first + v * MT_VF, lanes);
-    mean[v] = load_lanes(c->mean + first + v * MT_VF, lanes);
-  }
-  for (int64_t p = 0; p < pixels; p += ways) {
-    EACH_WAY {
-      if (p + w >= pixels) break;
-      const int64_t at = first + (p + w) * channels;
-      EACH_VECTOR {
-        const mt_vf value = load_lanes(z + at + v * MT_VF, lanes);
-        const mt_vf g = masked(load_lanes(grad_y + at + v * MT_VF, lanes), value, y + at + v * MT_VF, scale[v],
-                               shift[v], lanes, mask);
-        sum[v + w] += g;
-        product[v + w] += g * (value - mean[v]);
-      }
-    }
-  }
-  EACH_VECTOR {
-    store_lanes(sum_g + first + v * MT_VF, total(sum, v, vectors), lanes);
-    store_lanes(sum_gz + first + v * MT_VF, total(product, v, vectors), lanes);
-  }
-}
-
-void MT_KERNEL(norm_backward_sums)(const mt_norm_channels *c, const float *z, const float *y, const float *grad_y,
-                                   int64_t pixels, int64_t channels, float *sum_g, float *sum_gz) {
-  switch (mask_source(c, y)) {
-    case MASK_NONE:
-      EACH_TILE(backward_sums_tile, c, z, z, grad_y, pixels, channels, sum_g, sum_gz, MASK_NONE);
-      break;
-    case MASK_Y:
-      EACH_TILE(backward_sums_tile, c, z, y, grad_y, pixels, channels, sum_g, sum_gz, MASK_Y);
-      break;
-    default:
-      EACH_TILE(backward_sums_tile, c, z, z, grad_y, pixels, channels, sum_g, sum_gz, MASK_Z);
-  }
-}
-
-MT_INLINE void backward_tile(const mt_norm_channels *c, const float *z, const float *y, const float *grad_y,
-                             int64_t pixels, int64_t channels, float *grad_z, float *grad_residual, const int mask,
-                             int64_t first, const int vectors, const int lanes) {
-  mt_vf scale[TILE], shift[TILE], mean[TILE], slope[TILE], offset[TILE];
-  EACH_VECTOR {
-    scale[v] = load_lanes(c->scale + first + v * MT_VF, lanes);
-    shift[v] = load_lanes(c->shift + first + v * MT_VF, lanes);
-    mean[v] = load_lanes(c->mean + first + v * MT_VF, lanes);
-    slope[v] = load_lanes(c->slope + first + v * MT_VF, lanes);
-    offset[v] = load_lanes(c->offset + first + v * MT_VF, lanes);
-  }
-  for (int64_t p = 0, at = first; p < pixels; p++, at += channels) {
-    EACH_VECTOR {
-      const mt_vf value = load_lanes(z + at + v * MT_VF, lanes);
-      const mt_vf g = masked(load_lanes(grad_y + at + v * MT_VF, lanes), value, y + at + v * MT_VF, scale[v], shift[v],
-                             lanes, mask);
-      if (grad_residual) store_lanes(grad_residual + at + v * MT_VF, g, lanes);
-      if (grad_z)
-        store_lanes(grad_z + at + v * MT_VF, g * scale[v] + ((value - mean[v]) * slope[v] + offset[v]), lanes);
-    }
-  }
-}
-
-void MT_KERNEL(norm_backward)(const mt_norm_channels *c, const float *z, const float *y, const float *grad_y,
-                              int64_t pixels, int64_t channels, float *grad_z, float *grad_residual) {
-  switch (mask_source(c, y)) {
-    case MASK_NONE:
-      EACH_TILE(backward_tile, c, z, z, grad_y, pixels, channels, grad_z, grad_residual, MASK_NONE);
-      break;
-    case MASK_Y:
-      EACH_TILE(backward_tile, c, z, y, grad_y, pixels, channels, grad_z, grad_residual, MASK_Y);
-      break;
-    default:
-      EACH_TILE(backward_tile, c, z, z, grad_y, pixels, channels, grad_z, grad_residual, MASK_Z);
-  }
+void MT_KERNEL(relu_grad)(const float *grad, const float *y, float limit, int64_t count, bool add, float *out) {
+  MT_FOR_CHANNEL_VECTORS(count, {
+    mt_vf g = through_relu(mt_load_lanes(y + c, valid, whole), mt_load_lanes(grad + c, valid, whole), limit);
+    if (add) g += mt_load_lanes(out + c, valid, whole);
+    mt_store_lanes(out + c, g, valid, whole);
+  });
 }

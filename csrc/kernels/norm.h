@@ -1,35 +1,49 @@
-/* Batch norm's passes over blocks of pixels x channels (contiguous, channels last).
+/* Normalisation of images with one factor and one shift for each channel, and the ReLU behind it: forward, the moments
+ * that training takes the factors from, and backward. Batch normalisation, alone or between two convolutions.
  *
- * Sums are over one block in float; callers keep blocks small and combine them in double. */
+ * An image is `rows` x `width` pixels of `channels` floats, contiguous; results may go into rows `out_row` floats
+ * apart, as they lie inside a padded image. Any run of pixels is an image of one row. Per channel:
+ *
+ *   y = relu(z * scale + shift + residual)
+ *
+ * relu: max(0, .), and where limit > 0 also min(limit, .), as in ReLU6. A gradient passes where 0 < y (< limit); a NaN
+ * passes. Sums are over one image, in float; callers keep images small and add them up in double. */
 #ifndef MT_KERNELS_NORM_H
 #define MT_KERNELS_NORM_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Per-channel coefficients of the forward pass y = relu(z * scale + shift + residual), and of its gradient
- * grad_z = g * scale + (z - mean) * slope + offset, where g is grad_y where the ReLU let y through. The mask comes from
- * y where that is given, else from z * scale + shift. */
 typedef struct {
-  const float *scale, *shift;
-  const float *mean, *slope, *offset;
+  const float *z;
+  const float *scale, *shift, *residual; /* residual: NULL where there is none */
   bool relu;
-} mt_norm_channels;
+  float limit;
+  int64_t rows, width, channels;
+} mt_norm_image;
 
-#define MT_NORM_KERNELS(K)                                                                                             \
-  /* moments, 3 x channels: a center near the mean, the sum of (x - center) and of its square. The center is the mean  \
-   * of a few of the block's own pixels, which bounds what cancels when the deviation from the mean is computed. */    \
-  K(void, channel_moments, (const float *x, int64_t pixels, int64_t channels, float *moments))                         \
-  K(void, channel_sums, (const float *x, int64_t pixels, int64_t channels, float *sums))                               \
-  K(void, norm_forward,                                                                                                \
-    (const mt_norm_channels *c, const float *z, const float *residual, int64_t pixels, int64_t channels, float *y))    \
-  /* sums of g and of g * (z - mean) */                                                                                \
-  K(void, norm_backward_sums,                                                                                          \
-    (const mt_norm_channels *c, const float *z, const float *y, const float *grad_y, int64_t pixels, int64_t channels, \
-     float *sum_g, float *sum_gz))                                                                                     \
-  /* grad_z and g (the residual's gradient); either may be NULL, but not both */                                       \
-  K(void, norm_backward,                                                                                               \
-    (const mt_norm_channels *c, const float *z, const float *y, const float *grad_y, int64_t pixels, int64_t channels, \
-     float *grad_z, float *grad_residual))
+/* One image on its way back. */
+typedef struct {
+  const float *grad; /* of y */
+  const float *z;
+  const float *mask; /* y, where it cannot be made again from z alone (a residual); else NULL */
+  const float *scale, *shift, *mean;
+  bool relu;
+  float limit;
+  int64_t rows, width, channels;
+} mt_norm_grad_image;
+
+#define MT_NORM_KERNELS(K)                                                                                  \
+  K(void, norm_forward, (const mt_norm_image *n, float *y, int64_t out_row))                                \
+  /* Mean and sum of squared distances from it, per channel. */                                             \
+  K(void, norm_moments, (const float *z, int64_t pixels, int64_t channels, float *mean, float *squares))    \
+  /* With g the gradient behind the ReLU: the sums of g and of g * (z - mean), per channel. */              \
+  K(void, norm_grad_sums, (const mt_norm_grad_image *n, float *sum_g, float *sum_gz))                       \
+  /* The gradient of z: g * scale + ((z - mean) * slope + offset). */                                       \
+  K(void, norm_grad,                                                                                        \
+    (const mt_norm_grad_image *n, const float *slope, const float *offset, float *grad_z, int64_t out_row)) \
+  /* g alone, which a residual receives, from y; in place of `out` or added to it. */                       \
+  K(void, relu_grad, (const float *grad, const float *y, float limit, int64_t count, bool add, float *out)) \
+  K(void, channel_sums, (const float *x, int64_t pixels, int64_t channels, float *sums))
 
 #endif

@@ -72,13 +72,14 @@ MT_INLINE void max_window(const mt_pool_shape *s, const float *in, range ys, ran
     }
   }
   if (lanes == MT_VF)
-    mt_store(out + at, best);
+    mt_store(out, best);
   else
-    mt_store_n(out + at, best, lanes);
+    mt_store_n(out, best, lanes);
   if (index) store_index(index, at, position, lanes, wide);
 }
 
-MT_INLINE void max_row(const mt_pool_shape *s, const float *in, int64_t row, float *out, void *index, const bool wide) {
+MT_INLINE void max_row(const mt_pool_shape *s, const float *in, int64_t row, float *out, int64_t out_row, void *index,
+                       const bool wide) {
   const int64_t channels = s->channels;
   const range ys = taps_inside(s, 0, row);
   const int64_t top = row * s->stride[0] - s->padding[0];
@@ -86,25 +87,27 @@ MT_INLINE void max_row(const mt_pool_shape *s, const float *in, int64_t row, flo
     const range xs = taps_inside(s, 1, o);
     const int64_t left = o * s->stride[1] - s->padding[1];
     const int64_t first = (top * s->in_size[1] + left) * channels, at = (row * s->out_size[1] + o) * channels;
+    float *to = out + row * out_row + o * channels;
     const bool two = !wide && ys.begin == 0 && xs.begin == 0 && ys.end == 2 && xs.end == 2 && s->kernel[1] == 2 &&
                      s->dilation[0] == 1 && s->dilation[1] == 1;
     int64_t c = 0;
     for (; c + MT_VF <= channels; c += MT_VF) {
       if (two) /* constants: no loops */
-        max_window(s, in + first + c, (range){0, 2}, (range){0, 2}, 2, MT_VF, out, index, at + c, wide);
+        max_window(s, in + first + c, (range){0, 2}, (range){0, 2}, 2, MT_VF, to + c, index, at + c, wide);
       else
-        max_window(s, in + first + c, ys, xs, s->kernel[1], MT_VF, out, index, at + c, wide);
+        max_window(s, in + first + c, ys, xs, s->kernel[1], MT_VF, to + c, index, at + c, wide);
     }
     if (c < channels)
-      max_window(s, in + first + c, ys, xs, s->kernel[1], (int)(channels - c), out, index, at + c, wide);
+      max_window(s, in + first + c, ys, xs, s->kernel[1], (int)(channels - c), to + c, index, at + c, wide);
   }
 }
 
-void MT_KERNEL(max_pool_row)(const mt_pool_shape *s, const float *in, int64_t row, float *out, void *index) {
+void MT_KERNEL(max_pool_row)(const mt_pool_shape *s, const float *in, int64_t row, float *out, int64_t out_row,
+                             void *index) {
   if (mt_pool_index_is_wide(s))
-    max_row(s, in, row, out, index, true);
+    max_row(s, in, row, out, out_row, index, true);
   else
-    max_row(s, in, row, out, index, false);
+    max_row(s, in, row, out, out_row, index, false);
 }
 
 /* Where windows do not overlap, every input is met at most once and its gradient is stored, not added. */

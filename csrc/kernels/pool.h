@@ -22,8 +22,9 @@ static inline bool mt_pool_index_is_wide(const mt_pool_shape *s) { return s->ker
 
 #define MT_POOL_KERNELS(K)                                                                                           \
   /* in, out, index, grad_in, grad_out: one image; row: of out in forward, of grad_in in backward. index may be NULL \
-   * in forward. */                                                                                                  \
-  K(void, max_pool_row, (const mt_pool_shape *s, const float *in, int64_t row, float *out, void *index))             \
+   * in forward. out_row: floats between rows of out, which may lie in a padded image. */                            \
+  K(void, max_pool_row,                                                                                              \
+    (const mt_pool_shape *s, const float *in, int64_t row, float *out, int64_t out_row, void *index))                \
   K(void, max_pool_grad_row,                                                                                         \
     (const mt_pool_shape *s, const float *grad_out, const void *index, int64_t row, float *grad_in))                 \
   K(void, avg_pool_row, (const mt_pool_shape *s, const float *in, int64_t row, float *out))                          \

@@ -195,6 +195,7 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
   /* Copies: a store might change *b, for all the compiler knows. */
   const int64_t out_row = b->out_row, out_pixel = b->out_pixel, residual_row = b->residual_row;
   const bool relu = b->relu;
+  const float limit = b->limit;
   mt_vf columns[SPAN][TILE];
 #pragma GCC unroll 6
   for (int x = 0; x < SPAN; x++, in += place) {
@@ -216,7 +217,7 @@ MT_INLINE void output_tile(const mt_winograd_block *b, const float *in, int64_t 
       if (x >= width) break;
       mt_vf result = t[x] + bias;
       if (residual) result += mt_load_lanes(residual + x * out_pixel, valid, whole);
-      if (relu) result = mt_relu(result);
+      if (relu) result = limit > 0 ? mt_clamp(result, (mt_vf){0}, mt_splat(limit)) : mt_relu(result);
       mt_store_lanes(out + x * out_pixel, result, valid, whole);
     }
     if (residual) residual += residual_row;

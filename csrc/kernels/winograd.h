@@ -39,6 +39,7 @@ typedef struct {
   const float *bias, *residual;          /* as in mt_conv2d_block */
   int64_t residual_row, residual_image;
   bool relu;
+  float limit;
   float *out;
   int64_t out_pixel, out_row, out_image;
 } mt_winograd_block;

@@ -69,9 +69,7 @@ static const mt_module_class conv2d_class = {
 bool mt_is_plain_conv2d(const mt_module *m) {
   if (m->cls->kind != MT_KIND_CONV2D) return false;
   const mt_conv2d_window *w = &((const conv_state *)m->state)->window;
-  const mt_conv2d_params *p = &w->params;
-  return !w->same && p->groups == 1 && p->dilation[0] == 1 && p->dilation[1] == 1 && p->surplus[0] == 0 &&
-         p->surplus[1] == 0;
+  return !w->same && mt_conv2d_is_plain(&w->params);
 }
 
 /* At stride 1 the padding that keeps the size does not depend on it. */

@@ -21,6 +21,16 @@ mt_batch_norm_params mt_batch_norm_params_of(const mt_module *norm, mt_tensor *r
                                 .residual = residual};
 }
 
+mt_norm mt_norm_of(const mt_module *norm) {
+  const norm_state *s = norm->state;
+  return (mt_norm){.gamma = mt_module_slot(norm, "weight"),
+                   .beta = mt_module_slot(norm, "bias"),
+                   .running_mean = mt_module_slot(norm, "running_mean"),
+                   .running_var = mt_module_slot(norm, "running_var"),
+                   .momentum = (float)s->momentum,
+                   .eps = (float)s->eps};
+}
+
 mt_tensor *mt_batch_norm_counted(mt_module *norm, mt_tensor *output) {
   if (!output || !mt_module_is_training(norm)) return output;
   mt_tensor *batches = mt_module_slot(norm, "num_batches_tracked");

@@ -1,11 +1,11 @@
 /* Walks a plan. Convolutions in a row, with what stands behind each, run as one operation as far as their modes and the
- * input allow (ops/conv_chain.h): in training up to the end of a residual block, whose shortcut they add, in evaluation
+ * input allow (conv/chain.h): in training up to the end of a residual block, whose shortcut they add, in evaluation
  * across whole residual blocks. What does not run so runs step by step. */
 #include "nn/layers.h"
 #include "nn/norm.h"
 #include "nn/plan.h"
 #include "ops/binary.h"
-#include "ops/conv_chain.h"
+#include "conv/chain.h"
 #include "ops/elementwise.h"
 
 typedef struct {
@@ -45,23 +45,17 @@ static bool is_training(const run *r) {
 
 static bool append_stage(stage_list *list, const mt_step *s) {
   if (list->count == MT_CHAIN_MAX_STAGES || mt_module_is_training(s->norm) != list->training) return false;
-  const mt_batch_norm_params norm = mt_batch_norm_params_of(s->norm, NULL, false);
   list->norms[list->count] = s->norm;
   list->stages[list->count++] = (mt_conv_stage){.weight = mt_module_slot(s->module, "weight"),
                                                 .bias = mt_module_slot(s->module, "bias"),
                                                 .conv = mt_conv2d_params_of(s->module),
-                                                .gamma = mt_module_slot(s->norm, "weight"),
-                                                .beta = mt_module_slot(s->norm, "bias"),
-                                                .running_mean = mt_module_slot(s->norm, "running_mean"),
-                                                .running_var = mt_module_slot(s->norm, "running_var"),
-                                                .momentum = norm.momentum,
-                                                .eps = norm.eps,
+                                                .norm = mt_norm_of(s->norm),
                                                 .relu = s->relu,
                                                 .pool = s->pool};
   return true;
 }
 
-static bool ends_openly(const mt_conv_stage *s) { return !s->relu && s->pool == 1 && !s->block; }
+static bool ends_openly(const mt_conv_stage *s) { return !s->relu && s->pool == 1 && !s->block_stages; }
 
 static bool open_block(stage_list *list, const mt_step *fork) {
   if (list->training || fork->module) return false;
@@ -73,7 +67,7 @@ static bool close_block(stage_list *list, const mt_step *join) {
   if (list->depth == 0 || list->begins[list->depth - 1] == list->count) return false;
   mt_conv_stage *last = &list->stages[list->count - 1];
   if (!ends_openly(last)) return false;
-  last->block = list->count - list->begins[--list->depth];
+  last->block_stages = list->count - list->begins[--list->depth];
   last->relu = join->relu;
   return true;
 }
@@ -103,8 +97,8 @@ static void find_stages(const run *r, stage_list *list) {
 
 /* Shortens the list to what the operation takes with this input. */
 static void keep_fitting(const run *r, stage_list *list) {
-  while (list->count > 0 && (list->ends[list->count - 1] == 0 ||
-                             !mt_conv_chain_fits(r->x, list->stages, list->count, NULL, list->training)))
+  while (list->count > 0 &&
+         (list->ends[list->count - 1] == 0 || !mt_chain_fits(r->x, list->stages, list->count, NULL, list->training)))
     list->count--;
 }
 
@@ -114,7 +108,7 @@ static bool takes_join(const run *r, stage_list *list) {
   mt_conv_stage *last = &list->stages[list->count - 1];
   if (end == r->count || r->steps[end].kind != MT_STEP_JOIN || !r->steps[end].relu || !ends_openly(last)) return false;
   last->relu = true;
-  return last->relu = mt_conv_chain_fits(r->x, list->stages, list->count, r->shortcuts[r->depth - 1], list->training);
+  return last->relu = mt_chain_fits(r->x, list->stages, list->count, r->shortcuts[r->depth - 1], list->training);
 }
 
 /* Runs the steps that make one operation; false: none do. */
@@ -129,7 +123,7 @@ static bool run_stages(run *r) {
     shortcut = pop_shortcut(r);
     r->at++;
   }
-  mt_tensor *y = mt_conv_chain(r->x, list.stages, list.count, shortcut, list.training);
+  mt_tensor *y = mt_chain(r->x, list.stages, list.count, shortcut, list.training);
   for (int i = 0; i < list.count; i++) mt_batch_norm_counted(list.norms[i], y);
   mt_release(shortcut);
   go_on_with(r, y);

@@ -20,4 +20,8 @@ typedef struct {
 mt_tensor *mt_batch_norm(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_tensor *running_mean,
                          mt_tensor *running_var, mt_batch_norm_params p);
 
+/* Checks everything; `shape` is the input's, before there is one. */
+int mt_batch_norm_check(int ndim, const int64_t *shape, const mt_tensor *weight, const mt_tensor *bias,
+                        const mt_tensor *running_mean, const mt_tensor *running_var, const mt_batch_norm_params *p);
+
 #endif

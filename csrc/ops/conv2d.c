@@ -1,18 +1,17 @@
-/* Convolution. Forward is one correlation (ops/correlate.h). The gradient for the input is one correlation of the
- * output's gradient per phase of the stride (ops/conv_phase.h): for stride 1 one convolution with the flipped kernel.
- * The gradient for the weights is in ops/conv2d_weight_grad.c. Where Winograd pays, all three go through
- * ops/conv2d_blocks.c instead; with groups or dilation through ops/conv2d_grouped.c. */
+/* Convolution: forward, one convolution over the batch (conv/batch.h); the gradient of the input, one for each phase of
+ * the stride (conv/input_grad.h), with stride 1 that is one with the kernel turned around; the gradient of the weights.
+ * With groups or dilation all three are in ops/conv2d_grouped.c. */
 #include "ops/conv2d.h"
 
+#include <string.h>
+
 #include "autograd/tape.h"
+#include "conv/batch.h"
+#include "conv/input_grad.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/conv2d_blocks.h"
 #include "ops/conv2d_grouped.h"
-#include "ops/conv2d_internal.h"
-#include "ops/conv_phase.h"
-#include "ops/correlate.h"
 
 #define MAX_EXTENT ((int64_t)1 << 30) /* of stride and padding: keeps sums of them from overflowing */
 
@@ -87,126 +86,120 @@ int mt_conv2d_check(const mt_tensor *input, const mt_tensor *weight, const mt_te
 
 /* ---- forward ---- */
 
-static float *pack(const mt_tensor *weight) {
-  const int64_t channels = weight->shape[3], rows = weight->count / (channels > 0 ? channels : 1);
-  float *packed = mt_alloc((size_t)mt_packed_floats(rows, channels) * sizeof(float));
-  if (packed) mt_kernels->conv2d_pack(mt_f32(weight), rows, channels, channels, 1, 0, rows, packed);
-  return packed;
+static mt_conv plan_of(const int64_t input[4], const int64_t weight[4], const mt_conv2d_params *p,
+                       const int64_t out[4]) {
+  int64_t padded[2];
+  for (int i = 0; i < 2; i++) padded[i] = input[1 + i] + 2 * p->padding[i] + p->surplus[i];
+  return mt_conv_plan(input[0], weight, p->stride, padded, weight[2], out + 1, weight[3]);
 }
 
-mt_correlation mt_conv2d_correlation(const mt_tensor *input, const mt_tensor *weight, const mt_tensor *bias,
-                                     const mt_conv2d_params *p, const int64_t out_shape[4]) {
-  return (mt_correlation){
-      .input = mt_f32(input),
-      .images = input->shape[0],
-      .in_size = {input->shape[1], input->shape[2]},
-      .in_channels = input->shape[3],
-      .kernel = {weight->shape[0], weight->shape[1]},
-      .stride = {p->stride[0], p->stride[1]},
-      .origin = {-p->padding[0], -p->padding[1]},
-      .bias = bias ? mt_f32(bias) : NULL,
-      .relu = p->relu,
-      .out_size = {out_shape[1], out_shape[2]},
-      .out_channels = out_shape[3],
-      .out_image = out_shape[1] * out_shape[2] * out_shape[3],
-      .out_row = out_shape[2] * out_shape[3],
-      .out_pixel = out_shape[3],
-  };
+static mt_conv_batch batch_of(const mt_conv *conv, const float *input, const int64_t shape[4],
+                              const mt_conv2d_params *p) {
+  return (mt_conv_batch){.conv = conv,
+                         .in = input,
+                         .images = shape[0],
+                         .in_size = {shape[1], shape[2]},
+                         .origin = {-p->padding[0], -p->padding[1]}};
 }
 
-static int correlate_packed(mt_correlation *c, const mt_tensor *weight) {
-  float *packed = pack(weight);
-  c->weights = packed;
-  const int status = packed ? mt_correlate(c) : -1;
-  mt_free(packed);
+/* Prepares the weights, then runs. */
+static int prepare_and_run(mt_conv_batch *b, const mt_taps *taps) {
+  float *weights = mt_alloc((size_t)mt_conv_weight_floats(b->conv) * sizeof(float));
+  int status = weights ? mt_conv_prepare(b->conv, taps, weights) : -1;
+  b->weights = weights;
+  if (status == 0) status = mt_conv_batch_run(b);
+  mt_free(weights);
   return status;
 }
 
-mt_tensor *mt_conv2d_compute(mt_correlation *c, const mt_tensor *weight, const int64_t out_shape[4]) {
-  const int64_t input[4] = {c->images, c->in_size[0], c->in_size[1], c->in_channels};
-  const mt_conv2d_params p = {.stride = {c->stride[0], c->stride[1]}, .padding = {-c->origin[0], -c->origin[1]}};
-  mt_block_conv plan;
-  mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
+static mt_tensor *compute(const mt_tensor *input, const mt_tensor *weight, const mt_tensor *bias,
+                          const mt_conv2d_params *p, const mt_tensor *residual, const int64_t out[4]) {
+  if (mt_conv2d_is_grouped(p)) return mt_conv2d_grouped(input, weight, bias, p, out);
+  const mt_conv conv = plan_of(input->shape, weight->shape, p, out);
+  const mt_taps taps = mt_conv_own_taps(&conv, mt_f32(weight));
+  mt_conv_batch b = batch_of(&conv, mt_f32(input), input->shape, p);
+  mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out);
   if (!output) return NULL;
-  c->output = mt_f32(output);
-  const bool by_blocks = !c->strip_moments && mt_conv2d_blocks_plan(input, weight->shape, &p, &plan) &&
-                         plan.out_h == out_shape[1] && plan.out_w == out_shape[2]; /* padded evenly */
-  if ((by_blocks ? mt_conv2d_blocks_forward(&plan, c, mt_f32(weight)) : correlate_packed(c, weight)) == 0)
-    return output;
+  b.bias = bias ? mt_f32(bias) : NULL;
+  b.residual = residual ? mt_f32(residual) : NULL;
+  b.relu = p->relu;
+  b.out = mt_f32(output);
+  b.out_pixel = out[3];
+  b.out_row = out[2] * b.out_pixel;
+  b.out_image = out[1] * b.out_row;
+  if (prepare_and_run(&b, &taps) == 0) return output;
   mt_release(output);
   return NULL;
 }
 
 /* ---- backward ---- */
 
-/* The input coordinates (first[0] + any * stride[0], first[1] + any * stride[1]). */
-static int grad_input_phase(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
-                            const int64_t first[2], float *packed, mt_tensor *grad_input) {
-  const int64_t *in = grad_input->shape;
-  mt_conv_phase axes[2];
-  for (int i = 0; i < 2; i++)
-    axes[i] = mt_conv_phase_of(first[i], in[1 + i], weight->shape[i], p->stride[i], p->padding[i]);
-  const bool touched = axes[0].taps > 0 && axes[1].taps > 0; /* else these inputs meet no tap: zeros */
-  const mt_phase_weights w = {mt_f32(weight),
-                              {weight->shape[0], weight->shape[1]},
-                              {p->stride[0], p->stride[1]},
-                              weight->shape[2],
-                              weight->shape[3]};
-  if (touched) mt_conv_phase_pack(&w, axes, packed);
-  const mt_correlation c = {
-      .input = mt_f32(grad_output),
-      .images = grad_output->shape[0],
-      .in_size = {grad_output->shape[1], grad_output->shape[2]},
-      .in_channels = touched ? grad_output->shape[3] : 0,
-      .kernel = {touched ? axes[0].taps : 0, touched ? axes[1].taps : 0},
-      .stride = {1, 1},
-      .origin = {touched ? axes[0].origin : 0, touched ? axes[1].origin : 0},
-      .weights = packed,
-      .output = mt_f32(grad_input) + (first[0] * in[2] + first[1]) * in[3],
-      .out_size = {axes[0].count, axes[1].count},
-      .out_channels = in[3],
-      .out_image = in[1] * in[2] * in[3],
-      .out_row = p->stride[0] * in[2] * in[3],
-      .out_pixel = p->stride[1] * in[3],
-  };
-  return mt_correlate(&c);
-}
-
-static int fill_grad_input(const mt_tensor *grad_output, const mt_tensor *weight, const mt_conv2d_params *p,
-                           mt_tensor *result) {
-  const int64_t taps = weight->shape[0] * weight->shape[1], *in_shape = result->shape; /* no phase has more taps */
-  float *packed = mt_alloc((size_t)mt_packed_floats(taps * weight->shape[3], weight->shape[2]) * sizeof(float));
-  int status = packed ? 0 : -1;
-  for (int64_t y = 0; status == 0 && y < p->stride[0] && y < in_shape[1]; y++)
-    for (int64_t x = 0; status == 0 && x < p->stride[1] && x < in_shape[2]; x++)
-      status = grad_input_phase(grad_output, weight, p, (const int64_t[2]){y, x}, packed, result);
-  mt_free(packed);
-  return status;
-}
-
-typedef struct {
-  const float *grad, *output;
-  float *masked;
-} relu_mask;
-
-static void mask_range(const void *context, int64_t begin, int64_t end) {
-  const relu_mask *m = context;
-  for (int64_t i = begin; i < end; i++) m->masked[i] = m->output[i] <= 0.0f ? 0.0f : m->grad[i];
-}
-
-/* grad where the ReLU let the output through. */
-static mt_tensor *through_relu(const mt_tensor *grad_output, const mt_tensor *output) {
-  mt_tensor *masked = mt_tensor_like(grad_output);
-  if (!masked) return NULL;
-  mt_parallel(masked->count, mt_chunk(masked->count, 1, 1 << 15), mask_range,
-              &(relu_mask){mt_f32(grad_output), mt_f32(output), mt_f32(masked)});
-  return masked;
-}
-
 typedef struct {
   mt_conv2d_params params;
   int64_t in_shape[4], weight_shape[4];
 } conv2d_context;
+
+static int fill_grad_input(const conv2d_context *c, const mt_tensor *weight, const mt_tensor *grad_output,
+                           mt_tensor *grad_input) {
+  const int64_t *in = c->in_shape;
+  const mt_conv conv = plan_of(in, c->weight_shape, &c->params, grad_output->shape);
+  const mt_input_grad plan = mt_input_grad_plan(&conv, in[0], in + 1, c->params.padding, true);
+  for (int64_t i = 0; i < mt_input_grad_phases(&plan); i++) {
+    const mt_grad_phase p = mt_input_grad_phase(&plan, mt_f32(weight), i);
+    mt_conv_batch b = {.conv = &p.conv,
+                       .in = mt_f32(grad_output),
+                       .images = in[0],
+                       .in_size = {conv.out_h, conv.out_w},
+                       .origin = {p.origin[0], p.origin[1]},
+                       .out = mt_f32(grad_input) + (p.first[0] * in[2] + p.first[1]) * in[3],
+                       .out_pixel = c->params.stride[1] * in[3],
+                       .out_row = c->params.stride[0] * in[2] * in[3],
+                       .out_image = in[1] * in[2] * in[3]};
+    if (prepare_and_run(&b, &p.taps) < 0) return -1;
+  }
+  return 0;
+}
+
+static int fill_grad_weight(const conv2d_context *c, const mt_tensor *input, const mt_tensor *grad_output,
+                            mt_tensor *grad_weight) {
+  const mt_conv conv = plan_of(c->in_shape, c->weight_shape, &c->params, grad_output->shape);
+  const mt_conv_batch b = batch_of(&conv, mt_f32(input), c->in_shape, &c->params);
+  return mt_conv_batch_weight_grad(&b, mt_f32(grad_output), mt_f32(grad_weight));
+}
+
+/* The pixels whose sum a thread makes at a time, in float. */
+#define BIAS_PIXELS 256
+
+typedef struct {
+  const float *grad;
+  int64_t pixels, channels;
+  float *sums; /* of each piece */
+} bias_work;
+
+static void sum_pieces(const void *context, int64_t begin, int64_t end) {
+  const bias_work *w = context;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t first = i * BIAS_PIXELS, left = w->pixels - first;
+    mt_kernels->channel_sums(w->grad + first * w->channels, left < BIAS_PIXELS ? left : BIAS_PIXELS, w->channels,
+                             w->sums + i * w->channels);
+  }
+}
+
+static int fill_grad_bias(const mt_tensor *grad_output, mt_tensor *grad_bias) {
+  const int64_t channels = grad_bias->count, pixels = channels > 0 ? grad_output->count / channels : 0;
+  const int64_t pieces = (pixels + BIAS_PIXELS - 1) / BIAS_PIXELS;
+  float *sums = mt_alloc((size_t)(pieces * channels) * sizeof(float));
+  if (!sums) return -1;
+  mt_parallel(pieces, mt_chunk(pieces, BIAS_PIXELS * channels, 1 << 14), sum_pieces,
+              &(bias_work){mt_f32(grad_output), pixels, channels, sums});
+  for (int64_t c = 0; c < channels; c++) {
+    double sum = 0;
+    for (int64_t i = 0; i < pieces; i++) sum += (double)sums[i * channels + c];
+    mt_f32(grad_bias)[c] = (float)sum;
+  }
+  mt_free(sums);
+  return 0;
+}
 
 enum { INPUT, WEIGHT, BIAS, INPUTS };
 enum { SAVED_INPUT, SAVED_WEIGHT, SAVED_OUTPUT, SAVED };
@@ -214,56 +207,61 @@ enum { SAVED_INPUT, SAVED_WEIGHT, SAVED_OUTPUT, SAVED };
 static int fill_grads(const mt_node *node, const mt_tensor *g, mt_tensor **grads) {
   const conv2d_context *c = node->context;
   const mt_tensor *input = node->saved[SAVED_INPUT], *weight = node->saved[SAVED_WEIGHT];
-  mt_block_conv plan;
   if (node->needs[INPUT] && !(grads[INPUT] = mt_tensor_new(MT_FLOAT32, 4, c->in_shape))) return -1;
   if (node->needs[WEIGHT] && !(grads[WEIGHT] = mt_tensor_new(MT_FLOAT32, 4, c->weight_shape))) return -1;
   if (node->needs[BIAS] && !(grads[BIAS] = mt_tensor_new(MT_FLOAT32, 1, &c->weight_shape[3]))) return -1;
-  const bool grouped = mt_conv2d_is_grouped(&c->params);
-  const bool by_blocks = !grouped && mt_conv2d_blocks_plan(c->in_shape, c->weight_shape, &c->params, &plan);
-  if (grouped) {
-    if (mt_conv2d_grouped_backward(input, weight, g, &c->params, grads[INPUT], grads[WEIGHT]) < 0) return -1;
-  } else if (by_blocks) {
-    if (mt_conv2d_blocks_backward(&plan, &c->params, input, weight, g, grads[INPUT], grads[WEIGHT]) < 0) return -1;
-  } else if (grads[INPUT] && fill_grad_input(g, weight, &c->params, grads[INPUT]) < 0) {
-    return -1;
-  }
-  mt_tensor *grad_weight = grouped || by_blocks ? NULL : grads[WEIGHT];
-  if (!grad_weight && !grads[BIAS]) return 0;
-  return mt_conv2d_weight_grad(input, g, &c->params, c->weight_shape, grad_weight, grads[BIAS]);
+  if (grads[BIAS] && fill_grad_bias(g, grads[BIAS]) < 0) return -1;
+  if (mt_conv2d_is_grouped(&c->params))
+    return mt_conv2d_grouped_backward(input, weight, g, &c->params, grads[INPUT], grads[WEIGHT]);
+  if (grads[INPUT] && fill_grad_input(c, weight, g, grads[INPUT]) < 0) return -1;
+  return grads[WEIGHT] ? fill_grad_weight(c, input, g, grads[WEIGHT]) : 0;
+}
+
+/* grad where the ReLU let the output through. */
+typedef struct {
+  const float *grad, *output;
+  float *masked;
+} relu_mask;
+
+static void mask_range(const void *context, int64_t begin, int64_t end) {
+  const relu_mask *m = context;
+  mt_kernels->relu_backward(m->masked + begin, m->output + begin, m->grad + begin, end - begin);
 }
 
 static int conv2d_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const conv2d_context *c = node->context;
   if (!c->params.relu) return fill_grads(node, grad_output, grads);
-  mt_tensor *masked = through_relu(grad_output, node->saved[SAVED_OUTPUT]);
-  const int status = masked ? fill_grads(node, masked, grads) : -1;
+  mt_tensor *masked = mt_tensor_like(grad_output);
+  if (!masked) return -1;
+  mt_parallel(masked->count, mt_chunk(masked->count, 1, 1 << 15), mask_range,
+              &(relu_mask){mt_f32(grad_output), mt_f32(node->saved[SAVED_OUTPUT]), mt_f32(masked)});
+  const int status = fill_grads(node, masked, grads);
   mt_release(masked);
   return status;
 }
 
 static const mt_op conv2d_op = {.name = "conv2d", .backward = conv2d_backward};
 
-mt_tensor *mt_conv2d_recorded(mt_tensor *output, mt_tensor *input, mt_tensor *weight, mt_tensor *bias,
-                              const mt_conv2d_params *p) {
-  conv2d_context context = {.params = *p};
-  for (int i = 0; i < 4; i++) {
-    context.in_shape[i] = input->shape[i];
-    context.weight_shape[i] = weight->shape[i];
-  }
+/* ---- the operation ---- */
+
+mt_tensor *mt_conv2d_added(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_conv2d_params p,
+                           const mt_tensor *residual) {
+  int64_t out_shape[4];
+  if (mt_conv2d_check(input, weight, bias, &p, out_shape) < 0) return NULL;
+  mt_tensor *output = compute(input, weight, bias, &p, residual, out_shape);
+  if (!output) return NULL;
+  conv2d_context context = {.params = p};
+  memcpy(context.in_shape, input->shape, sizeof context.in_shape);
+  memcpy(context.weight_shape, weight->shape, sizeof context.weight_shape);
   mt_tensor *saved[SAVED] = {
       [SAVED_INPUT] = mt_needs_grad(weight) ? input : NULL,
       [SAVED_WEIGHT] = mt_needs_grad(input) ? weight : NULL,
-      [SAVED_OUTPUT] = p->relu ? output : NULL,
+      [SAVED_OUTPUT] = p.relu ? output : NULL,
   };
   return mt_recorded(output, &conv2d_op, INPUTS, (mt_tensor *[INPUTS]){input, weight, bias}, SAVED, saved, &context,
                      sizeof context);
 }
 
 mt_tensor *mt_conv2d(mt_tensor *input, mt_tensor *weight, mt_tensor *bias, mt_conv2d_params p) {
-  int64_t out_shape[4];
-  if (mt_conv2d_check(input, weight, bias, &p, out_shape) < 0) return NULL;
-  if (mt_conv2d_is_grouped(&p))
-    return mt_conv2d_recorded(mt_conv2d_grouped(input, weight, bias, &p, out_shape), input, weight, bias, &p);
-  mt_correlation c = mt_conv2d_correlation(input, weight, bias, &p, out_shape);
-  return mt_conv2d_recorded(mt_conv2d_compute(&c, weight, out_shape), input, weight, bias, &p);
+  return mt_conv2d_added(input, weight, bias, p, NULL);
 }

@@ -1,8 +1,8 @@
 /* Convolution and batch normalisation (and ReLU, and a residual) as one operation: the same values and gradients as
  * mt_batch_norm(mt_conv2d(...)), up to rounding, with fewer passes over memory.
  *
- * Training: the batch's statistics are gathered while each block of the convolution's output is in cache.
- * Evaluation: the normalisation is folded into the convolution's weights and bias. */
+ * Where that can run it, a chain of one stage (conv/chain.h). Else evaluation folds the normalisation into the
+ * convolution's weights and bias, and training takes one operation after the other. */
 #ifndef MT_OPS_CONV2D_BATCHNORM_H
 #define MT_OPS_CONV2D_BATCHNORM_H
 

@@ -6,10 +6,10 @@
 #include <math.h>
 #include <string.h>
 
+#include "conv/packing.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/correlate.h"
 #include "ops/depthwise.h"
 
 #define STRIP_FLOATS ((int64_t)64 << 10) /* gathered at a time: half of a second-level cache */

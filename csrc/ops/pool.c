@@ -101,6 +101,7 @@ static void max_rows(const void *context, int64_t begin, int64_t end) {
   for (int64_t r = begin; r < end; r++) {
     const int64_t n = r / w->shape->out_size[0];
     mt_kernels->max_pool_row(w->shape, w->from + n * w->in_image, r % w->shape->out_size[0], w->to + n * w->out_image,
+                             w->shape->out_size[1] * w->shape->channels,
                              w->index ? w->index + (size_t)(n * w->out_image) * w->index_size : NULL);
   }
 }

@@ -3,7 +3,7 @@
 
 #include "autograd/tape.h"
 #include "core/threads.h"
-#include "ops/correlate.h"
+#include "conv/batch.h"
 
 #define PARALLEL_FROM ((int64_t)1 << 15)
 #define MAX_EXTENT ((int64_t)1 << 30)

@@ -13,33 +13,34 @@
  *
  * One parallel region per stage and direction. On the way back each thread owns a fixed, contiguous part of the batch.
  */
-#ifndef MT_OPS_CONV_CHAIN_H
-#define MT_OPS_CONV_CHAIN_H
+#ifndef MT_CONV_CHAIN_H
+#define MT_CONV_CHAIN_H
 
+#include "conv/statistics.h"
 #include "ops/conv2d.h"
 
 #define MT_CHAIN_MAX_STAGES 32
 
 typedef struct {
-  mt_tensor *weight;                     /* kH,kW,I,O */
-  mt_tensor *bias;                       /* O, or NULL */
-  mt_conv2d_params conv;                 /* its relu flag is not used */
-  mt_tensor *gamma, *beta;               /* O: batch normalisation's weight and bias */
-  mt_tensor *running_mean, *running_var; /* O, updated in training as mt_batch_norm does */
-  float momentum, eps;
+  mt_tensor *weight;     /* kH,kW,I,O */
+  mt_tensor *bias;       /* O, or NULL */
+  mt_conv2d_params conv; /* its relu flag is not used */
+  mt_norm norm;          /* over O */
   bool relu;
-  int64_t pool; /* window and stride of a max pooling at the stage's end; 1: none */
-  int block;    /* n: ends a residual block of n stages, whose input is added before the ReLU; 0: none. Only in
-                   evaluation, and without pooling at its end */
+  float limit;      /* of the ReLU: 6 for ReLU6; 0: none */
+  int64_t pool;     /* window and stride of a max pooling at the stage's end; 1: none */
+  int block_stages; /* n: ends a residual block of n stages, whose input is added before the ReLU; 0: none. Only in
+                       evaluation, and without pooling at its end */
 } mt_conv_stage;
 
-/* Whether mt_conv_chain can run this: float32 images with at least one image per thread, padding smaller than kernels,
- * and in evaluation no gradients wanted. Otherwise the caller uses the separate operations. Sets no error. */
-bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
-                        bool training);
+/* Whether mt_chain can run this: float32 images with at least one image per thread, plain convolutions
+ * (mt_conv2d_is_plain), and in evaluation no gradients wanted. Otherwise the caller uses the separate operations. Sets
+ * no error. */
+bool mt_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
+                   bool training);
 
 /* input (N,H,W,I) -> the last stage's output; residual (NULL: none) has the last stage's shape before its pooling and
- * is added before its ReLU, which then must be there, without pooling. Errors: shapes that do not fit together. */
-mt_tensor *mt_conv_chain(mt_tensor *input, const mt_conv_stage *stages, int count, mt_tensor *residual, bool training);
+ * is added before its ReLU, if it has one; then it may not pool. Errors: shapes that do not fit together. */
+mt_tensor *mt_chain(mt_tensor *input, const mt_conv_stage *stages, int count, mt_tensor *residual, bool training);
 
 #endif

@@ -1,11 +1,12 @@
 /* The sizes of a chain, worked out once: shared by conv_chain.c (forward), conv_chain_evaluate.c and
  * conv_chain_backward.c. */
-#ifndef MT_OPS_CONV_CHAIN_PLAN_H
-#define MT_OPS_CONV_CHAIN_PLAN_H
+#ifndef MT_CONV_CHAIN_PLAN_H
+#define MT_CONV_CHAIN_PLAN_H
 
 #include "autograd/tape.h"
-#include "ops/block_conv.h"
-#include "ops/conv_chain.h"
+#include "conv/chain.h"
+#include "conv/packing.h"
+#include "kernels/pool.h"
 
 typedef struct {
   int64_t in_h, in_w, in_c; /* the stage's input, after the previous stage's pooling */
@@ -13,8 +14,9 @@ typedef struct {
   int64_t out_h, out_w, out_c; /* the convolution's output */
   int64_t pool, pooled_h, pooled_w;
   bool relu;
-  int block; /* as in mt_conv_stage */
-  mt_block_conv conv;
+  float limit;
+  int block_stages; /* as in mt_conv_stage */
+  mt_conv conv;
 } mt_stage_plan;
 
 typedef struct {
@@ -27,9 +29,6 @@ typedef struct {
                       chain's input wants one; count: no stage */
   mt_stage_plan stages[MT_CHAIN_MAX_STAGES];
 } mt_chain_plan;
-
-/* A stage's statistics row by row: (4, O). */
-enum { MT_STAT_MEAN, MT_STAT_INVSTD, MT_STAT_SCALE, MT_STAT_SHIFT, MT_STAT_ROWS };
 
 /* The order of the node's inputs and of its saved tensors. */
 enum { MT_CHAIN_INPUT, MT_CHAIN_RESIDUAL, MT_CHAIN_STAGES };
@@ -48,12 +47,12 @@ static inline bool mt_stage_copies(const mt_chain_plan *plan, int s) {
 }
 /* Floats of one such copy. */
 static inline int64_t mt_stage_copy_count(const mt_chain_plan *plan, int s) {
-  return mt_stage_copies(plan, s) ? mt_block_conv_in_count(&plan->stages[s].conv) : 0;
+  return mt_stage_copies(plan, s) ? mt_conv_in_count(&plan->stages[s].conv) : 0;
 }
 /* From one image of the stage's (padded) input to the next. */
 static inline int64_t mt_stage_in_step(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
-  return mt_stage_copies(plan, s) ? mt_block_conv_in_count(&p->conv) : mt_stage_in_count(p);
+  return mt_stage_copies(plan, s) ? mt_conv_in_count(&p->conv) : mt_stage_in_count(p);
 }
 
 /* Where the stage's input itself begins in its padded image. */
@@ -71,19 +70,26 @@ static inline bool mt_stage_is_kept(const mt_chain_plan *plan, int s) {
 int mt_chain_threads(const mt_chain_plan *plan);
 
 /* How many images a thread takes at a time: as many as suit the convolution, but no more than its share. */
-int64_t mt_chain_group(const mt_chain_plan *plan, int64_t suitable);
+int64_t mt_chain_lot(const mt_chain_plan *plan, int64_t suitable);
+
+/* The stage's normalisation and ReLU of one image (residual: NULL where there is none), and its pooling; index: of the
+ * maxima, where they are wanted (kernels/pool.h). */
+void mt_stage_activate(const mt_stage_plan *p, const float *z, const float *statistics, const float *residual,
+                       float *out, int64_t out_row);
+void mt_stage_pool(const mt_stage_plan *p, const float *activation, float *out, int64_t out_row, void *index);
+mt_pool_shape mt_stage_pool_shape(const mt_stage_plan *p);
 
 /* Stage s's input for one image: padded where the stage pads (the border must be zero already). `before` is the image
  * of the previous stage's convolution output (or, for the first stage, of the chain's input); statistics are the
- * previous stage's. `activation` receives the previous stage's activation where it pools, else is not touched.
+ * previous stage's. Where that one pools, `activation` receives its activation and `index` (if not NULL) its maxima.
  * Returns where the (padded) input lies: in `padded`, or `before` itself where nothing has to be done. */
 const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
-                            float *padded, float *activation);
+                            float *padded, float *activation, void *index);
 
 mt_tensor *mt_chain_new_output(const mt_chain_plan *plan);
 
-mt_tensor *mt_conv_chain_evaluate(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
-                                  const mt_tensor *residual);
-int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads);
+mt_tensor *mt_chain_evaluate(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
+                             const mt_tensor *residual);
+int mt_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads);
 
 #endif

@@ -1,13 +1,13 @@
-#include "ops/conv_chain.h"
+#include "conv/chain.h"
 
-#include <math.h>
+#include <assert.h>
 #include <string.h>
 
 #include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/conv_chain_plan.h"
+#include "conv/chain_plan.h"
 
 /* A convolution that sums over at most this many values is cheaper to repeat than its output is to keep: it costs
  * ResNet-50 3 % more arithmetic and saves a quarter of its memory. */
@@ -17,12 +17,13 @@
  */
 #define BLOCKS_MAX_WEIGHT_BYTES ((int64_t)16 << 20)
 
-static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_conv_chain_backward};
+static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_chain_backward};
 
 /* ---- the plan ---- */
 
-static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t h, int64_t w, int64_t c) {
+static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, int64_t h, int64_t w, int64_t c) {
   if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->weight->shape[2] != c) return -1;
+  if (!mt_conv2d_is_plain(&s->conv)) return -1;
   const int64_t *kernel = s->weight->shape, *stride = s->conv.stride, *padding = s->conv.padding;
   const int64_t padded[2] = {h + 2 * padding[0], w + 2 * padding[1]};
   if (padded[0] < kernel[0] || padded[1] < kernel[1]) return -1;
@@ -38,9 +39,10 @@ static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t h, int64
                        .pooled_h = out[0] / s->pool,
                        .pooled_w = out[1] / s->pool,
                        .relu = s->relu,
-                       .block = s->block};
+                       .limit = s->limit,
+                       .block_stages = s->block_stages};
   if (p->pooled_h < 1 || p->pooled_w < 1 || p->out_c < 1 || c < 1) return -1;
-  p->conv = mt_block_conv_plan(kernel, stride, padded, c, out, p->out_c);
+  p->conv = mt_conv_plan(images, kernel, stride, padded, c, out, p->out_c);
   return 0;
 }
 
@@ -49,14 +51,15 @@ static bool is_vector(const mt_tensor *t, int64_t size) {
 }
 
 static bool parameters_fit(const mt_conv_stage *s, int64_t channels) {
-  return (!s->bias || is_vector(s->bias, channels)) && is_vector(s->gamma, channels) && is_vector(s->beta, channels) &&
-         is_vector(s->running_mean, channels) && is_vector(s->running_var, channels);
+  const mt_norm *n = &s->norm;
+  return (!s->bias || is_vector(s->bias, channels)) && is_vector(n->gamma, channels) && is_vector(n->beta, channels) &&
+         is_vector(n->running_mean, channels) && is_vector(n->running_var, channels);
 }
 
 /* Whether the residual block that ends with stage s begins with an input of the size of its output. */
 static bool block_fits(const mt_chain_plan *plan, int s) {
-  const mt_stage_plan *last = &plan->stages[s], *first = last - last->block + 1;
-  return last->block <= s + 1 && last->pool == 1 && first->in_h == last->out_h && first->in_w == last->out_w &&
+  const mt_stage_plan *last = &plan->stages[s], *first = last - last->block_stages + 1;
+  return last->block_stages <= s + 1 && last->pool == 1 && first->in_h == last->out_h && first->in_w == last->out_w &&
          first->in_c == last->out_c;
 }
 
@@ -69,8 +72,8 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   int64_t h = input->shape[1], w = input->shape[2], c = input->shape[3];
   for (int i = 0; i < count; i++) {
     mt_stage_plan *p = &plan->stages[i];
-    if (plan_stage(p, &stages[i], h, w, c) < 0 || !parameters_fit(&stages[i], p->out_c)) return -1;
-    if (p->block && !block_fits(plan, i)) return -1;
+    if (plan_stage(p, &stages[i], plan->images, h, w, c) < 0 || !parameters_fit(&stages[i], p->out_c)) return -1;
+    if (p->block_stages && !block_fits(plan, i)) return -1;
     h = p->pooled_h;
     w = p->pooled_w;
     c = p->out_c;
@@ -78,7 +81,7 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   const mt_stage_plan *last = &plan->stages[count - 1];
   if (residual) {
     const int64_t shape[4] = {plan->images, last->out_h, last->out_w, last->out_c};
-    if (last->block || last->pool != 1 || !last->relu || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
+    if (last->block_stages || last->pool != 1 || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
         memcmp(residual->shape, shape, sizeof shape) != 0)
       return -1;
     const int64_t taps = last->conv.kernel[0] * last->conv.kernel[1] * last->in_c;
@@ -93,28 +96,23 @@ static int first_wanted(const mt_tensor *input, const mt_conv_stage *stages, int
   int first = 0;
   if (mt_needs_grad(input)) return 0;
   while (first < count && !mt_needs_grad(stages[first].weight) && !mt_needs_grad(stages[first].bias) &&
-         !mt_needs_grad(stages[first].gamma) && !mt_needs_grad(stages[first].beta))
+         !mt_needs_grad(stages[first].norm.gamma) && !mt_needs_grad(stages[first].norm.beta))
     first++;
   return first;
-}
-
-/* The way back knows no padding beyond which a kernel sees nothing but zeros. */
-static bool can_go_back(const mt_stage_plan *p) {
-  return p->padding[0] < p->conv.kernel[0] && p->padding[1] < p->conv.kernel[1];
 }
 
 static bool blocks_belong_together(const mt_chain_plan *plan) {
   int64_t floats = 0;
   int blocks = 0;
   for (int i = 0; i < plan->count; i++) {
-    floats += mt_block_conv_weight_floats(&plan->stages[i].conv);
-    blocks += plan->stages[i].block > 0;
+    floats += mt_conv_weight_floats(&plan->stages[i].conv);
+    blocks += plan->stages[i].block_stages > 0;
   }
   return blocks < 2 || floats * (int64_t)sizeof(float) <= BLOCKS_MAX_WEIGHT_BYTES;
 }
 
-bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
-                        bool training) {
+bool mt_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
+                   bool training) {
   /* First what is quickly known: callers ask again and again, with fewer and fewer stages. */
   const bool gradients = first_wanted(input, stages, count) < count || mt_needs_grad(residual);
   if ((gradients && !training) || input->ndim != 4 || input->shape[0] < mt_num_threads()) return false;
@@ -123,8 +121,7 @@ bool mt_conv_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int
   if (!training) return blocks_belong_together(&plan);
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
-    if (p->block || (plan.images * p->out_h * p->out_w < 2 && !mt_batch_sum()) || (gradients && !can_go_back(p)))
-      return false;
+    if (p->block_stages || (plan.images * p->out_h * p->out_w < 2 && !mt_batch_sum())) return false;
   }
   return true;
 }
@@ -134,29 +131,55 @@ int mt_chain_threads(const mt_chain_plan *plan) {
   return plan->images < threads ? (int)plan->images : threads;
 }
 
-int64_t mt_chain_group(const mt_chain_plan *plan, int64_t suitable) {
+int64_t mt_chain_lot(const mt_chain_plan *plan, int64_t suitable) {
   const int64_t threads = mt_chain_threads(plan), share = (plan->images + threads - 1) / threads;
   return suitable < share ? suitable : share;
 }
 
 /* ---- one image ---- */
 
+void mt_stage_activate(const mt_stage_plan *p, const float *z, const float *statistics, const float *residual,
+                       float *out, int64_t out_row) {
+  const mt_norm_image image = {.z = z,
+                               .scale = statistics + MT_STAT_SCALE * p->out_c,
+                               .shift = statistics + MT_STAT_SHIFT * p->out_c,
+                               .residual = residual,
+                               .relu = p->relu,
+                               .limit = p->limit,
+                               .rows = p->out_h,
+                               .width = p->out_w,
+                               .channels = p->out_c};
+  mt_kernels->norm_forward(&image, out, out_row);
+}
+
+mt_pool_shape mt_stage_pool_shape(const mt_stage_plan *p) {
+  return (mt_pool_shape){.in_size = {p->out_h, p->out_w},
+                         .out_size = {p->pooled_h, p->pooled_w},
+                         .channels = p->out_c,
+                         .kernel = {p->pool, p->pool},
+                         .stride = {p->pool, p->pool},
+                         .dilation = {1, 1}};
+}
+
+void mt_stage_pool(const mt_stage_plan *p, const float *activation, float *out, int64_t out_row, void *index) {
+  const mt_pool_shape shape = mt_stage_pool_shape(p);
+  for (int64_t y = 0; y < p->pooled_h; y++) mt_kernels->max_pool_row(&shape, activation, y, out, out_row, index);
+}
+
 const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
-                            float *padded, float *activation) {
-  const mt_stage_plan *p = &plan->stages[s];
-  const int64_t row = p->conv.in_w * p->in_c;
+                            float *padded, float *activation, void *index) {
+  const mt_stage_plan *p = &plan->stages[s], *previous = p - 1;
+  const int64_t row = p->conv.in_w * p->in_c, count = p->in_w * p->in_c;
   float *inside = padded + mt_stage_inside(p);
   if (!mt_stage_copies(plan, s)) return before;
   if (s == 0) {
-    mt_kernels->stage_copy(before, p->in_h, p->in_w * p->in_c, p->in_w * p->in_c, inside, row);
-    return padded;
+    for (int64_t y = 0; y < p->in_h; y++) memcpy(inside + y * row, before + y * count, (size_t)count * sizeof(float));
+  } else if (previous->pool > 1) {
+    mt_stage_activate(previous, before, statistics, NULL, activation, previous->out_w * p->in_c);
+    mt_stage_pool(previous, activation, inside, row, index);
+  } else {
+    mt_stage_activate(previous, before, statistics, NULL, inside, row);
   }
-  const mt_stage_plan *previous = &plan->stages[s - 1];
-  const float *scale = statistics + MT_STAT_SCALE * p->in_c, *shift = statistics + MT_STAT_SHIFT * p->in_c;
-  const bool pools = previous->pool > 1;
-  mt_kernels->stage_activate(before, previous->out_h, previous->out_w, p->in_c, scale, shift, NULL, previous->relu,
-                             pools ? activation : inside, pools ? previous->out_w * p->in_c : row);
-  if (pools) mt_kernels->stage_pool(activation, previous->out_h, previous->out_w, p->in_c, previous->pool, inside, row);
   return padded;
 }
 
@@ -171,9 +194,9 @@ static forward_scratch lay_out_forward(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *p = &plan->stages[s];
   const int64_t activation = s > 0 && plan->stages[s - 1].pool > 1 ? mt_stage_out_count(&plan->stages[s - 1]) : 0;
   forward_scratch at = {0};
-  at.conv = at.padded + mt_block_conv_rounded(p->conv.group * mt_stage_copy_count(plan, s));
-  at.activation = at.conv + mt_block_conv_rounded(mt_block_conv_scratch_floats(&p->conv));
-  at.count = at.activation + mt_block_conv_rounded(activation);
+  at.conv = at.padded + mt_rounded_floats(p->conv.lot * mt_stage_copy_count(plan, s));
+  at.activation = at.conv + mt_rounded_floats(mt_conv_scratch_floats(&p->conv));
+  at.count = at.activation + mt_rounded_floats(activation);
   return at;
 }
 
@@ -187,9 +210,9 @@ typedef struct {
   float *moments; /* of each image: means, then sums of squared distances from them; 2 x channels */
 } forward_pass;
 
-/* A group of images from `first` on. */
-static void forward_group(const forward_pass *f, int64_t first, int64_t images, const forward_scratch *at,
-                          float *scratch) {
+/* A lot of images from `first` on. */
+static void forward_lot(const forward_pass *f, int64_t first, int64_t images, const forward_scratch *at,
+                        float *scratch) {
   const mt_chain_plan *plan = f->plan;
   const int s = f->s;
   const mt_stage_plan *p = &plan->stages[s];
@@ -199,82 +222,40 @@ static void forward_group(const forward_pass *f, int64_t first, int64_t images, 
   const float *in = NULL;
   for (int64_t i = images - 1; i >= 0; i--)
     in = mt_stage_input(plan, s, f->before + (first + i) * before_count, f->statistics,
-                        scratch + at->padded + i * in_step, scratch + at->activation);
-  const mt_block_conv_call call = {.images = images,
-                                   .in = in,
-                                   .in_image = in_step,
-                                   .weights = f->weights,
-                                   .bias = f->bias,
-                                   .out = out,
-                                   .out_row = p->out_w * p->out_c,
-                                   .out_image = out_count,
-                                   .scratch = scratch + at->conv};
-  mt_block_conv_run(&p->conv, &call);
+                        scratch + at->padded + i * in_step, scratch + at->activation, NULL);
+  const mt_conv_call call = {.images = images,
+                             .rows = p->out_h,
+                             .in = in,
+                             .in_row = p->conv.in_w * p->in_c,
+                             .in_image = in_step,
+                             .weights = f->weights,
+                             .bias = f->bias,
+                             .out = out,
+                             .out_pixel = p->out_c,
+                             .out_row = p->out_w * p->out_c,
+                             .out_image = out_count,
+                             .scratch = scratch + at->conv};
+  mt_conv_run(&p->conv, &call);
   for (int64_t i = 0; i < images; i++) {
     float *mean = f->moments + (first + i) * 2 * p->out_c;
-    mt_kernels->stage_moments(out + i * out_count, p->out_h * p->out_w, p->out_c, mean, mean + p->out_c);
+    mt_kernels->norm_moments(out + i * out_count, p->out_h * p->out_w, p->out_c, mean, mean + p->out_c);
   }
 }
 
 typedef struct {
   const forward_pass *pass;
-  int64_t group;
+  int64_t lot;
   const forward_scratch *at;
   float *scratch; /* at->count of each worker */
 } forward_run;
 
-static void forward_groups(const void *context, int64_t begin, int64_t end) {
+static void forward_lots(const void *context, int64_t begin, int64_t end) {
   const forward_run *r = context;
   const int64_t images = r->pass->plan->images;
   float *own = r->scratch + mt_worker() * r->at->count;
   if (mt_worker_begins()) memset(own, 0, (size_t)(r->at->conv - r->at->padded) * sizeof(float));
-  for (int64_t first = begin * r->group; first < end * r->group && first < images; first += r->group)
-    forward_group(r->pass, first, images - first < r->group ? images - first : r->group, r->at, own);
-}
-
-/* Mean and sum of squared distances over the images, one after the other, in double (Chan, Golub and LeVeque 1979). */
-static void merge_moments(const float *moments, int64_t images, int64_t pixels, int64_t channels, double *mean,
-                          double *squares) {
-  for (int64_t c = 0; c < channels; c++) mean[c] = squares[c] = 0;
-  for (int64_t n = 0; n < images; n++, moments += 2 * channels) {
-    const double share = 1.0 / (double)(n + 1), weight = (double)(n * pixels) * share;
-    for (int64_t c = 0; c < channels; c++) {
-      const double delta = moments[c] - mean[c];
-      mean[c] += delta * share;
-      squares[c] += moments[channels + c] + delta * delta * weight;
-    }
-  }
-}
-
-/* From the images' moments to the stage's statistics; moves the running ones. */
-static int finish_statistics(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const float *moments,
-                             float *statistics) {
-  const mt_stage_plan *p = &plan->stages[s];
-  const int64_t pixels = p->out_h * p->out_w;
-  int64_t total = plan->images * pixels;
-  float *running_mean = mt_f32(stage->running_mean), *running_var = mt_f32(stage->running_var);
-  double *mean = mt_alloc((size_t)(2 * p->out_c) * sizeof *mean);
-  if (!mean) return -1;
-  double *squares = mean + p->out_c;
-  merge_moments(moments, plan->images, pixels, p->out_c, mean, squares);
-  if (mt_batch_moments(&total, mean, squares, p->out_c) < 0) {
-    mt_free(mean);
-    return -1;
-  }
-  for (int64_t c = 0; c < p->out_c; c++) {
-    const double invstd = 1.0 / sqrt(squares[c] / (double)total + (double)stage->eps);
-    const double scale = invstd * (double)mt_f32(stage->gamma)[c];
-    statistics[MT_STAT_MEAN * p->out_c + c] = (float)mean[c];
-    statistics[MT_STAT_INVSTD * p->out_c + c] = (float)invstd;
-    statistics[MT_STAT_SCALE * p->out_c + c] = (float)scale;
-    statistics[MT_STAT_SHIFT * p->out_c + c] = (float)((double)mt_f32(stage->beta)[c] - mean[c] * scale);
-    running_mean[c] += stage->momentum * ((float)mean[c] - running_mean[c]);
-    running_var[c] += stage->momentum * ((float)(squares[c] / (double)(total - 1)) - running_var[c]);
-  }
-  mt_free(mean);
-  mt_touch(stage->running_mean);
-  mt_touch(stage->running_var);
-  return 0;
+  for (int64_t first = begin * r->lot; first < end * r->lot && first < images; first += r->lot)
+    forward_lot(r->pass, first, images - first < r->lot ? images - first : r->lot, r->at, own);
 }
 
 static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const mt_tensor *before,
@@ -282,12 +263,13 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
   const mt_stage_plan *p = &plan->stages[s];
   const int threads = mt_chain_threads(plan);
   const forward_scratch at = lay_out_forward(plan, s);
-  const int64_t group = mt_chain_group(plan, p->conv.group);
+  const int64_t lot = mt_chain_lot(plan, p->conv.lot), pixels = p->out_h * p->out_w;
   float *moments = mt_alloc((size_t)(plan->images * 2 * p->out_c) * sizeof(float));
   float *scratch = mt_alloc((size_t)(threads * at.count) * sizeof(float));
-  float *weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float));
+  float *weights = mt_alloc((size_t)mt_conv_weight_floats(&p->conv) * sizeof(float));
   int status = moments && scratch && weights ? 0 : -1;
-  if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(stage->weight), false, weights);
+  const mt_taps taps = mt_conv_own_taps(&p->conv, mt_f32(stage->weight));
+  if (status == 0) status = mt_conv_prepare(&p->conv, &taps, weights);
   if (status == 0) {
     const forward_pass f = {.plan = plan,
                             .s = s,
@@ -297,8 +279,9 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
                             .bias = stage->bias ? mt_f32(stage->bias) : NULL,
                             .z = mt_f32(z),
                             .moments = moments};
-    mt_parallel((plan->images + group - 1) / group, 1, forward_groups, &(forward_run){&f, group, &at, scratch});
-    status = finish_statistics(plan, s, stage, moments, mt_f32(statistics));
+    mt_parallel((plan->images + lot - 1) / lot, 1, forward_lots, &(forward_run){&f, lot, &at, scratch});
+    status =
+        mt_batch_statistics(&stage->norm, &(mt_moments){moments, pixels, plan->images * pixels}, mt_f32(statistics));
   }
   mt_free(moments);
   mt_free(scratch);
@@ -308,7 +291,7 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
 
 typedef struct {
   const mt_stage_plan *stage;
-  const float *z, *scale, *shift, *residual; /* residual: NULL where there is none */
+  const float *z, *statistics, *residual; /* residual: NULL where there is none */
   float *out;
   float *scratch; /* one activation of each worker; NULL where nothing is pooled */
 } materialisation;
@@ -319,10 +302,9 @@ static void materialise_images(const void *context, int64_t begin, int64_t end) 
   const int64_t count = mt_stage_out_count(p), pooled = mt_stage_pooled_count(p);
   for (int64_t n = begin; n < end; n++) {
     float *to = m->out + n * pooled, *activation = m->scratch ? m->scratch + mt_worker() * count : to;
-    mt_kernels->stage_activate(m->z + n * count, p->out_h, p->out_w, p->out_c, m->scale, m->shift,
-                               m->residual ? m->residual + n * count : NULL, p->relu, activation, p->out_w * p->out_c);
-    if (m->scratch)
-      mt_kernels->stage_pool(activation, p->out_h, p->out_w, p->out_c, p->pool, to, p->pooled_w * p->out_c);
+    mt_stage_activate(p, m->z + n * count, m->statistics, m->residual ? m->residual + n * count : NULL, activation,
+                      p->out_w * p->out_c);
+    if (m->scratch) mt_stage_pool(p, activation, to, p->pooled_w * p->out_c, NULL);
   }
 }
 
@@ -330,17 +312,11 @@ static void materialise_images(const void *context, int64_t begin, int64_t end) 
 static int materialise(const mt_chain_plan *plan, const mt_tensor *z, const mt_tensor *statistics,
                        const mt_tensor *residual, mt_tensor *out) {
   const mt_stage_plan *p = &plan->stages[plan->count - 1];
-  const int threads = mt_chain_threads(plan);
   const int64_t count = mt_stage_out_count(p);
-  float *scratch = p->pool > 1 ? mt_alloc((size_t)(threads * count) * sizeof(float)) : NULL;
+  float *scratch = p->pool > 1 ? mt_alloc((size_t)(mt_chain_threads(plan) * count) * sizeof(float)) : NULL;
   if (p->pool > 1 && !scratch) return -1;
-  const materialisation m = {.stage = p,
-                             .z = mt_f32(z),
-                             .scale = mt_f32(statistics) + MT_STAT_SCALE * p->out_c,
-                             .shift = mt_f32(statistics) + MT_STAT_SHIFT * p->out_c,
-                             .residual = residual ? mt_f32(residual) : NULL,
-                             .out = mt_f32(out),
-                             .scratch = scratch};
+  const materialisation m = {p,           mt_f32(z), mt_f32(statistics), residual ? mt_f32(residual) : NULL,
+                             mt_f32(out), scratch};
   mt_parallel(plan->images, mt_chunk(plan->images, count, 1 << 14), materialise_images, &m);
   mt_free(scratch);
   return 0;
@@ -356,14 +332,14 @@ static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *i
                          mt_tensor *residual, mt_tensor *const *z, mt_tensor *const *statistics) {
   mt_tensor *inputs[MT_CHAIN_STAGES + MT_STAGE_INPUTS * MT_CHAIN_MAX_STAGES] = {input,
                                                                                 plan->adds_input ? NULL : residual};
-  mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {plan->first == 0 ? input : NULL,
-                                                                              residual ? out : NULL};
+  mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {
+      plan->first == 0 ? input : NULL, residual && stages[plan->count - 1].relu ? out : NULL};
   for (int s = 0; s < plan->count; s++) {
     mt_tensor **in = inputs + MT_CHAIN_STAGES + s * MT_STAGE_INPUTS;
     in[MT_STAGE_WEIGHT] = stages[s].weight;
     in[MT_STAGE_BIAS] = stages[s].bias;
-    in[MT_STAGE_GAMMA] = stages[s].gamma;
-    in[MT_STAGE_BETA] = stages[s].beta;
+    in[MT_STAGE_GAMMA] = stages[s].norm.gamma;
+    in[MT_STAGE_BETA] = stages[s].norm.beta;
     mt_tensor **keep = saved + MT_SAVED_STAGES + s * MT_STAGE_SAVED;
     if (!mt_stage_is_kept(plan, s)) continue;
     keep[MT_SAVED_Z] = plan->recomputes && s == plan->count - 1 ? NULL : z[s];
@@ -409,11 +385,10 @@ static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const
   return out;
 }
 
-mt_tensor *mt_conv_chain(mt_tensor *input, const mt_conv_stage *stages, int count, mt_tensor *residual, bool training) {
+mt_tensor *mt_chain(mt_tensor *input, const mt_conv_stage *stages, int count, mt_tensor *residual, bool training) {
   mt_chain_plan plan;
   if (make_plan(&plan, input, stages, count, residual) < 0 || plan.images == 0)
     return mt_fail_null(MT_ERROR_ARGUMENT, "conv_chain: the stages' shapes do not fit together");
   plan.first = first_wanted(input, stages, count);
-  return training ? train_chain(&plan, input, stages, residual)
-                  : mt_conv_chain_evaluate(&plan, input, stages, residual);
+  return training ? train_chain(&plan, input, stages, residual) : mt_chain_evaluate(&plan, input, stages, residual);
 }

@@ -4,15 +4,14 @@
  * has one parallel region that finishes the stage (its sums are known): per image, the gradient of the convolution's
  * output goes into a padded scratch image; from it come the weights' gradient and the gradient of the stage's input,
  * and right away, while both are in cache, the sums of the stage before. */
-#include "ops/conv_chain_plan.h"
+#include "conv/chain_plan.h"
 
 #include <string.h>
 
-#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/block_conv_back.h"
+#include "conv/input_grad.h"
 
 typedef struct {
   const mt_chain_plan *plan;
@@ -21,14 +20,14 @@ typedef struct {
   const float *grad;        /* of stage s's (pooled) output */
   int s, threads;
   double *sums;   /* threads x 2 x channels: of the stage whose sums are being gathered */
-  float *factors; /* 2 x channels: z_factor and constant of stage s */
+  float *factors; /* 2 x channels: slope and offset of stage s */
   float *scratch;
   int64_t scratch_count;
-  mt_block_conv_back back; /* from the gradient of stage s's convolution to that of its input */
-  float *flipped;          /* weights prepared for it; NULL when the stage's input needs no gradient */
-  float *weight_sums;      /* of each thread; NULL when the weight needs no gradient */
-  float *grad_input;       /* receives the gradient of the stage's input */
-  float *last_z;           /* the last convolution's output, where it was not kept */
+  mt_input_grad back; /* from the gradient of stage s's convolution to that of its input */
+  float *flipped;     /* weights prepared for it; NULL when the stage's input needs no gradient */
+  float *weight_sums; /* of each thread; NULL when the weight needs no gradient */
+  float *grad_input;  /* receives the gradient of the stage's input */
+  float *last_z;      /* the last convolution's output, where it was not kept */
 } backward_pass;
 
 /* ---- what the node saved ---- */
@@ -57,157 +56,183 @@ static void share_of(const backward_pass *b, int thread, int64_t *begin, int64_t
 typedef struct {
   float *padded;      /* the inputs of a group of images */
   float *grad_padded; /* the gradients of their convolutions' outputs */
-  float *activation;  /* of each image, before pooling: of this stage, later of the one before */
-  int64_t activation_step;
-  float *unpooled;   /* its gradient, of one image */
+  float *activation;  /* of one image, before pooling: of this stage, then of the one before */
+  float *unpooled;    /* its gradient */
+  float *index;       /* of each image's maxima: of this stage, then of the one before */
+  int64_t index_step;
   float *image_sums; /* 2 x channels */
   float *conv;       /* the convolutions' own scratch */
 } scratch_parts;
 
-static mt_block_conv_back plan_back(const mt_stage_plan *p, bool input_needed) {
-  return mt_block_conv_back_plan(&p->conv, (const int64_t[2]){p->in_h, p->in_w}, p->padding, input_needed);
+static mt_input_grad plan_back(const backward_pass *b, bool input_needed) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  return mt_input_grad_plan(&p->conv, b->plan->images, (const int64_t[2]){p->in_h, p->in_w}, p->padding, input_needed);
 }
 
 static int64_t grad_row(const backward_pass *b) { return b->back.grad_w * b->back.grad_c; }
-static int64_t grad_step(const backward_pass *b) { return mt_block_conv_back_count(&b->back); }
+static int64_t grad_step(const backward_pass *b) { return mt_input_grad_count(&b->back); }
 
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-static int64_t group_of(const backward_pass *b) {
-  return max64(b->plan->stages[b->s].conv.group, mt_block_conv_back_group(&b->back));
-}
+static int64_t lot_of(const backward_pass *b) { return max64(b->plan->stages[b->s].conv.lot, b->back.lot); }
+
+static int64_t pooled_count(const mt_stage_plan *p) { return p->pool > 1 ? mt_stage_pooled_count(p) : 0; }
+static int64_t unpooled_count(const mt_stage_plan *p) { return p->pool > 1 ? mt_stage_out_count(p) : 0; }
 
 /* Sizes for the current stage and the one before; parts may be NULL to learn the total alone. */
 static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[b->s], *before = b->s > 0 ? p - 1 : p;
-  const int64_t group = group_of(b), unpooled = max64(p->pool > 1 ? mt_stage_out_count(p) : 0,
-                                                      before->pool > 1 ? mt_stage_out_count(before) : 0);
-  const int64_t conv = max64(mt_block_conv_scratch_floats(&p->conv), mt_block_conv_back_scratch_floats(&b->back));
-  const int64_t sizes[] = {group * mt_stage_copy_count(b->plan, b->s),
-                           group * grad_step(b),
-                           group * unpooled,
+  const int64_t lot = lot_of(b), unpooled = max64(unpooled_count(p), unpooled_count(before));
+  const int64_t index = mt_rounded_floats(max64(pooled_count(p), pooled_count(before)));
+  const int64_t sizes[] = {lot * mt_stage_copy_count(b->plan, b->s),
+                           lot * grad_step(b),
                            unpooled,
+                           unpooled,
+                           lot * index,
                            2 * max64(p->out_c, before->out_c),
-                           conv};
+                           max64(mt_conv_scratch_floats(&p->conv), b->back.scratch)};
   enum { PARTS = sizeof sizes / sizeof sizes[0] };
   int64_t at[PARTS + 1] = {0};
-  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + mt_block_conv_rounded(sizes[i]);
+  for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + mt_rounded_floats(sizes[i]);
   if (parts)
     *parts = (scratch_parts){.padded = base + at[0],
                              .grad_padded = base + at[1],
                              .activation = base + at[2],
-                             .activation_step = unpooled,
                              .unpooled = base + at[3],
-                             .image_sums = base + at[4],
-                             .conv = base + at[5]};
+                             .index = base + at[4],
+                             .index_step = index,
+                             .image_sums = base + at[5],
+                             .conv = base + at[6]};
   return at[PARTS];
 }
 
 /* ---- ReLU and batch normalisation of one stage, one image ---- */
 
-/* The gradient of stage s's activation: `grad` itself, or spread over the pooling windows. `activation` has room for
- * the activation that was pooled. */
-static mt_stage_backward stage_backward(const backward_pass *b, int s, int64_t n, const float *grad,
-                                        const scratch_parts *parts, float *activation, bool have_activation) {
+/* Stage s's image n on its way back; `grad` is of its output, before the windows of its pooling are spread into
+ * parts->unpooled by the maxima at `index`. */
+static mt_norm_grad_image grad_image(const backward_pass *b, int s, int64_t n, const float *grad,
+                                     const scratch_parts *parts, const float *index) {
   const mt_stage_plan *p = &b->plan->stages[s];
-  mt_stage_backward r = {.grad = grad,
-                         .z = z_image(b, s, n),
-                         .relu = p->relu,
-                         .rows = p->out_h,
-                         .width = p->out_w,
-                         .channels = p->out_c,
-                         .scale = statistic(b, s, MT_STAT_SCALE),
-                         .shift = statistic(b, s, MT_STAT_SHIFT),
-                         .mean = statistic(b, s, MT_STAT_MEAN)};
-  if (b->plan->has_residual && s == b->plan->count - 1)
+  mt_norm_grad_image r = {.grad = grad,
+                          .z = z_image(b, s, n),
+                          .relu = p->relu,
+                          .limit = p->limit,
+                          .rows = p->out_h,
+                          .width = p->out_w,
+                          .channels = p->out_c,
+                          .scale = statistic(b, s, MT_STAT_SCALE),
+                          .shift = statistic(b, s, MT_STAT_SHIFT),
+                          .mean = statistic(b, s, MT_STAT_MEAN)};
+  if (b->plan->has_residual && p->relu && s == b->plan->count - 1)
     r.mask = mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + n * mt_stage_out_count(p);
   if (p->pool > 1) {
-    if (!have_activation)
-      mt_kernels->stage_activate(r.z, p->out_h, p->out_w, p->out_c, r.scale, r.shift, NULL, p->relu, activation,
-                                 p->out_w * p->out_c);
-    mt_kernels->stage_unpool(grad, activation, p->out_h, p->out_w, p->out_c, p->pool, parts->unpooled);
+    const mt_pool_shape shape = mt_stage_pool_shape(p);
+    for (int64_t y = 0; y < p->out_h; y++) mt_kernels->max_pool_grad_row(&shape, grad, index, y, parts->unpooled);
     r.grad = parts->unpooled;
   }
   return r;
 }
 
-static void add_gradient_sums(const mt_stage_backward *r, float *image_sums, double *sums) {
-  memset(image_sums, 0, (size_t)(2 * r->channels) * sizeof(float));
-  mt_kernels->stage_gradient_sums(r, image_sums, image_sums + r->channels);
+/* The same of the current stage, whose maxima are found first. */
+static mt_norm_grad_image own_grad_image(const backward_pass *b, int64_t n, const scratch_parts *parts, float *index) {
+  const mt_stage_plan *p = &b->plan->stages[b->s];
+  if (p->pool > 1) {
+    mt_stage_activate(p, z_image(b, b->s, n), mt_f32(saved(b, b->s, MT_SAVED_STATISTICS)), NULL, parts->activation,
+                      p->out_w * p->out_c);
+    mt_stage_pool(p, parts->activation, parts->unpooled, p->pooled_w * p->out_c, index); /* only the maxima matter */
+  }
+  return grad_image(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), parts, index);
+}
+
+static void add_gradient_sums(const mt_norm_grad_image *r, float *image_sums, double *sums) {
+  mt_kernels->norm_grad_sums(r, image_sums, image_sums + r->channels);
   for (int64_t i = 0; i < 2 * r->channels; i++) sums[i] += image_sums[i];
 }
 
 /* ---- one thread's images of one stage ---- */
 
 /* The current stage's input of image n, as mt_stage_input says. */
-static const float *stage_input(const backward_pass *b, int64_t n, float *padded, float *activation) {
+static const float *stage_input(const backward_pass *b, int64_t n, float *padded, const scratch_parts *parts,
+                                float *index) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   if (b->s == 0) {
     const float *image = mt_f32(b->node->saved[MT_SAVED_INPUT]) + n * mt_stage_in_count(p);
-    return mt_stage_input(b->plan, 0, image, NULL, padded, activation);
+    return mt_stage_input(b->plan, 0, image, NULL, padded, NULL, NULL);
   }
   const float *statistics = mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS));
-  return mt_stage_input(b->plan, b->s, z_image(b, b->s - 1, n), statistics, padded, activation);
+  return mt_stage_input(b->plan, b->s, z_image(b, b->s - 1, n), statistics, padded, parts->activation, index);
 }
 
 /* The gradients of the convolutions' outputs, and their inputs, of `images` images from `first` on; returns the inputs.
- * Each image's own activation stays in parts->activation where the stage before pools. */
+ * Where the stage before pools, the maxima of each image stay in parts->index. */
 static const float *prepare_images(const backward_pass *b, const scratch_parts *parts, int64_t border, int64_t first,
                                    int64_t images) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   const float *in = NULL;
   for (int64_t i = images - 1; i >= 0; i--) {
-    float *activation = parts->activation + i * parts->activation_step;
-    const int64_t n = first + i;
-    const mt_stage_backward r =
-        stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), parts, activation, false);
-    mt_kernels->stage_gradient(&r, b->factors, b->factors + p->out_c, parts->grad_padded + i * grad_step(b) + border,
-                               grad_row(b));
-    in = stage_input(b, n, parts->padded + i * mt_stage_in_step(b->plan, b->s), activation);
+    float *index = parts->index + i * parts->index_step;
+    const mt_norm_grad_image r = own_grad_image(b, first + i, parts, index);
+    mt_kernels->norm_grad(&r, b->factors, b->factors + p->out_c, parts->grad_padded + i * grad_step(b) + border,
+                          grad_row(b));
+    in = stage_input(b, first + i, parts->padded + i * mt_stage_in_step(b->plan, b->s), parts, index);
   }
   return in;
 }
 
 /* The gradient of what was added to the chain's output, of some images, in place of `out` or added to it. */
 static void shortcut_gradients(const backward_pass *b, int64_t first, int64_t images, bool add, float *out) {
-  const int64_t count = mt_stage_out_count(&b->plan->stages[b->plan->count - 1]), at = first * count;
-  mt_kernels->stage_masked(b->grad_output + at, mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + at, images * count, add,
-                           out + at);
+  const mt_stage_plan *last = &b->plan->stages[b->plan->count - 1];
+  const int64_t per_image = mt_stage_out_count(last), count = images * per_image, at = first * per_image;
+  const float *grad = b->grad_output + at;
+  if (last->relu)
+    mt_kernels->relu_grad(grad, mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + at, last->limit, count, add, out + at);
+  else if (add)
+    mt_kernels->add(out + at, out + at, 1, grad, 1, count);
+  else
+    memcpy(out + at, grad, (size_t)count * sizeof(float));
 }
 
 static void input_gradients(const backward_pass *b, const scratch_parts *parts, int64_t first, int64_t images,
                             double *sums) {
   const int64_t in_count = mt_stage_in_count(&b->plan->stages[b->s]);
   float *out = b->grad_input + first * in_count;
-  mt_block_conv_back_run(&b->back, images, parts->grad_padded, b->flipped, out, parts->conv);
+  mt_input_grad_run(&b->back, images, parts->grad_padded, b->flipped, out, parts->conv);
   if (b->s == 0 && b->plan->adds_input) shortcut_gradients(b, first, images, true, b->grad_input);
   for (int64_t i = 0; b->s > 0 && i < images; i++) {
-    const mt_stage_backward earlier = stage_backward(b, b->s - 1, first + i, out + i * in_count, parts,
-                                                     parts->activation + i * parts->activation_step, true);
+    const mt_norm_grad_image earlier =
+        grad_image(b, b->s - 1, first + i, out + i * in_count, parts, parts->index + i * parts->index_step);
     add_gradient_sums(&earlier, parts->image_sums, sums);
   }
 }
 
 static void backward_share(const backward_pass *b, int thread) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const int64_t group = group_of(b);
+  const int64_t lot = lot_of(b);
   scratch_parts parts;
   lay_out_scratch(b, b->scratch + thread * b->scratch_count, &parts);
-  memset(parts.padded, 0, (size_t)(group * mt_stage_copy_count(b->plan, b->s)) * sizeof(float));
-  memset(parts.grad_padded, 0, (size_t)(group * grad_step(b)) * sizeof(float));
+  memset(parts.padded, 0, (size_t)(lot * mt_stage_copy_count(b->plan, b->s)) * sizeof(float));
+  memset(parts.grad_padded, 0, (size_t)(lot * grad_step(b)) * sizeof(float));
   const int64_t border = b->back.border[0] * grad_row(b) + b->back.border[1] * p->out_c;
-  const int64_t sum_floats = mt_block_conv_sum_floats(&p->conv);
+  const int64_t sum_floats = mt_conv_sum_floats(&p->conv);
   float *weight_sums = b->weight_sums ? b->weight_sums + thread * sum_floats : NULL;
   if (weight_sums) memset(weight_sums, 0, (size_t)sum_floats * sizeof(float));
   double *sums = b->s > 0 ? b->sums + thread * 2 * (p - 1)->out_c : NULL;
   int64_t begin, end;
   share_of(b, thread, &begin, &end);
-  for (int64_t first = begin; first < end; first += group) {
-    const int64_t images = end - first < group ? end - first : group;
+  for (int64_t first = begin; first < end; first += lot) {
+    const int64_t images = end - first < lot ? end - first : lot;
     const float *in = prepare_images(b, &parts, border, first, images);
     if (weight_sums)
-      mt_block_conv_weight_grad(&p->conv, images, in, mt_stage_in_step(b->plan, b->s), parts.grad_padded + border,
-                                grad_row(b), grad_step(b), weight_sums, parts.conv);
+      mt_conv_weight_grad(&p->conv, &(mt_conv_grad_call){.images = images,
+                                                         .rows = p->out_h,
+                                                         .in = in,
+                                                         .in_row = p->conv.in_w * p->in_c,
+                                                         .in_image = mt_stage_in_step(b->plan, b->s),
+                                                         .grad = parts.grad_padded + border,
+                                                         .grad_row = grad_row(b),
+                                                         .grad_image = grad_step(b),
+                                                         .sums = weight_sums,
+                                                         .scratch = parts.conv});
     if (b->flipped) input_gradients(b, &parts, first, images, sums);
   }
 }
@@ -221,14 +246,17 @@ static void backward_shares(const void *context, int64_t begin, int64_t end) {
 /* The last convolution's output once more, of image n. */
 static void recompute_z(const backward_pass *b, const scratch_parts *parts, const float *weights, int64_t n) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const float *in = stage_input(b, n, parts->padded, parts->activation);
-  const mt_block_conv_call call = {.images = 1,
-                                   .in = in,
-                                   .weights = weights,
-                                   .out = b->last_z + n * mt_stage_out_count(p),
-                                   .out_row = p->out_w * p->out_c,
-                                   .scratch = parts->conv};
-  mt_block_conv_run(&p->conv, &call);
+  const float *in = stage_input(b, n, parts->padded, parts, NULL);
+  const mt_conv_call call = {.images = 1,
+                             .rows = p->out_h,
+                             .in = in,
+                             .in_row = p->conv.in_w * p->in_c,
+                             .weights = weights,
+                             .out = b->last_z + n * mt_stage_out_count(p),
+                             .out_pixel = p->out_c,
+                             .out_row = p->out_w * p->out_c,
+                             .scratch = parts->conv};
+  mt_conv_run(&p->conv, &call);
 }
 
 typedef struct {
@@ -245,8 +273,7 @@ static void last_stage_share(const backward_pass *b, const float *weights, int t
   if (weights) memset(parts.padded, 0, (size_t)mt_stage_copy_count(b->plan, b->s) * sizeof(float));
   for (int64_t n = begin; n < end; n++) {
     if (weights) recompute_z(b, &parts, weights, n);
-    const mt_stage_backward r =
-        stage_backward(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts, parts.activation, false);
+    const mt_norm_grad_image r = own_grad_image(b, n, &parts, parts.index);
     add_gradient_sums(&r, parts.image_sums, b->sums + thread * 2 * p->out_c);
   }
 }
@@ -262,15 +289,16 @@ static int last_stage_sums(backward_pass *b) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   const bool recomputes = b->plan->recomputes;
   float *weights = NULL;
-  b->back = plan_back(p, false);
+  b->back = plan_back(b, false);
   b->scratch_count = lay_out_scratch(b, NULL, NULL);
   b->scratch = mt_alloc((size_t)(b->threads * b->scratch_count) * sizeof(float));
   int status = b->scratch ? 0 : -1;
   if (status == 0 && recomputes) {
     b->last_z = mt_alloc((size_t)(b->plan->images * mt_stage_out_count(p)) * sizeof(float));
-    weights = mt_alloc((size_t)mt_block_conv_weight_floats(&p->conv) * sizeof(float));
+    weights = mt_alloc((size_t)mt_conv_weight_floats(&p->conv) * sizeof(float));
     status = b->last_z && weights ? 0 : -1;
-    if (status == 0) status = mt_block_conv_prepare(&p->conv, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), false, weights);
+    const mt_taps taps = mt_conv_own_taps(&p->conv, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)));
+    if (status == 0) status = mt_conv_prepare(&p->conv, &taps, weights);
   }
   if (status == 0) mt_parallel(b->threads, 1, last_stage_shares, &(last_stage){b, weights});
   mt_free(weights);
@@ -289,37 +317,24 @@ static int finish_sums(backward_pass *b, mt_tensor **grads) {
   const int wanted[] = {MT_STAGE_BIAS, MT_STAGE_GAMMA, MT_STAGE_BETA};
   for (int i = 0; i < 3; i++)
     if (needs[wanted[i]] && !(grads[wanted[i]] = channel_vector(p->out_c))) return -1;
-  double *sum_g = b->sums, *sum_gz = b->sums + p->out_c; /* the first thread's, and then those of all */
-  for (int t = 1; t < b->threads; t++)
-    for (int64_t i = 0; i < 2 * p->out_c; i++) b->sums[i] += b->sums[t * 2 * p->out_c + i];
-  for (int64_t c = 0; c < p->out_c; c++) {
-    if (grads[MT_STAGE_GAMMA])
-      mt_f32(grads[MT_STAGE_GAMMA])[c] = (float)(sum_gz[c] * (double)statistic(b, b->s, MT_STAT_INVSTD)[c]);
-    if (grads[MT_STAGE_BETA]) mt_f32(grads[MT_STAGE_BETA])[c] = (float)sum_g[c];
-  }
-  int64_t total = b->plan->images * p->out_h * p->out_w;
-  if (mt_batch_gradient_sums(&total, b->sums, 2 * p->out_c) < 0) return -1;
-  for (int64_t c = 0; c < p->out_c; c++) {
-    const double invstd = statistic(b, b->s, MT_STAT_INVSTD)[c], scale = statistic(b, b->s, MT_STAT_SCALE)[c];
-    const double z_factor = -scale * invstd * invstd * sum_gz[c] / (double)total;
-    b->factors[c] = (float)z_factor;
-    b->factors[p->out_c + c] =
-        (float)(-scale * sum_g[c] / (double)total - z_factor * statistic(b, b->s, MT_STAT_MEAN)[c]);
-  }
-  return 0;
+  for (int64_t i = 0; i < 2 * p->out_c; i++)
+    for (int t = 1; t < b->threads; t++) b->sums[i] += b->sums[t * 2 * p->out_c + i];
+  const float *statistics = mt_f32(saved(b, b->s, MT_SAVED_STATISTICS));
+  mt_norm_grads(statistics, p->out_c, b->sums, grads[MT_STAGE_GAMMA], grads[MT_STAGE_BETA]);
+  return mt_norm_factors(statistics, p->out_c, b->sums, b->plan->images * p->out_h * p->out_w, b->factors);
 }
 
 static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   b->flipped = b->weight_sums = NULL;
-  b->back = plan_back(p, input_needed);
+  b->back = plan_back(b, input_needed);
   if (input_needed) {
-    b->flipped = mt_alloc((size_t)mt_block_conv_back_weight_floats(&b->back) * sizeof(float));
-    if (!b->flipped || mt_block_conv_back_prepare(&b->back, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), b->flipped) < 0)
+    b->flipped = mt_alloc((size_t)(mt_input_grad_phases(&b->back) * b->back.weights) * sizeof(float));
+    if (!b->flipped || mt_input_grad_prepare(&b->back, mt_f32(saved(b, b->s, MT_SAVED_WEIGHT)), b->flipped) < 0)
       return -1;
   }
   if (weight_needed) {
-    const size_t bytes = (size_t)(b->threads * mt_block_conv_sum_floats(&p->conv)) * sizeof(float);
+    const size_t bytes = (size_t)(b->threads * mt_conv_sum_floats(&p->conv)) * sizeof(float);
     b->weight_sums = mt_alloc(bytes);
     if (!b->weight_sums) return -1;
   }
@@ -338,7 +353,7 @@ static void clean_up_stage(backward_pass *b) {
 static int weight_result(const backward_pass *b, mt_tensor **grad) {
   *grad = mt_tensor_like(saved(b, b->s, MT_SAVED_WEIGHT));
   if (!*grad) return -1;
-  return mt_block_conv_weight_result(&b->plan->stages[b->s].conv, b->weight_sums, b->threads, mt_f32(*grad));
+  return mt_conv_weight_result(&b->plan->stages[b->s].conv, b->weight_sums, b->threads, mt_f32(*grad));
 }
 
 /* Stage b->s; *grad_input receives the gradient of its input where that is needed. */
@@ -390,7 +405,7 @@ static int64_t most_channels(const mt_chain_plan *plan) {
   return most;
 }
 
-int mt_conv_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+int mt_chain_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
   const mt_chain_plan *plan = node->context;
   backward_pass b = {.plan = plan,
                      .node = node,

@@ -1,0 +1,193 @@
+#include "conv/conv.h"
+
+#include <assert.h>
+#include <stddef.h>
+
+#include "conv/packing.h"
+#include "kernels/kernels.h"
+
+/* Below this many channels the transforms of Winograd's tiles cost more than the products they save. */
+#define WINOGRAD_MIN_CHANNELS 8
+/* With fewer tiles in all, the matrix products are too narrow to be faster. */
+#define WINOGRAD_MIN_TOTAL_TILES 4
+/* Transformed tiles in flight: many enough for the matrix products, few enough to stay in the second-level cache. */
+#define WINOGRAD_MIN_TILES 14
+#define WINOGRAD_MAX_TILES 84
+#define WINOGRAD_CHUNK_BYTES ((int64_t)384 << 10)
+/* A thread's sums of transformed weights' gradients: more would be read and written from main memory at every chunk. */
+#define WINOGRAD_MAX_SUMS_BYTES ((int64_t)12 << 20)
+
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+/* ---- the plan ---- */
+
+static int64_t tiles_along(int64_t pixels) { return (pixels + MT_WINOGRAD_TILE - 1) / MT_WINOGRAD_TILE; }
+
+static bool winograd_pays(const mt_conv *c, int64_t images) {
+  if (c->kernel[0] != 3 || c->kernel[1] != 3 || c->stride[0] != 1 || c->stride[1] != 1) return false;
+  if (c->in_c < WINOGRAD_MIN_CHANNELS || c->out_c < WINOGRAD_MIN_CHANNELS) return false;
+  const int64_t tiles = tiles_along(c->out_h) * tiles_along(c->out_w);
+  if (images * tiles < WINOGRAD_MIN_TOTAL_TILES) return false;
+  return tiles * MT_WINOGRAD_TILE * MT_WINOGRAD_TILE <= 2 * c->out_h * c->out_w;
+}
+
+static int64_t tiles_at_a_time(const mt_conv *c) {
+  const int64_t tile_bytes = MT_WINOGRAD_PLACES * (c->in_c + c->out_c) * (int64_t)sizeof(float);
+  const int64_t tiles = WINOGRAD_CHUNK_BYTES / tile_bytes / WINOGRAD_MIN_TILES * WINOGRAD_MIN_TILES;
+  return min64(max64(tiles, 2 * WINOGRAD_MIN_TILES), WINOGRAD_MAX_TILES);
+}
+
+mt_conv mt_conv_plan(int64_t images, const int64_t kernel[2], const int64_t stride[2], const int64_t in_size[2],
+                     int64_t in_c, const int64_t out_size[2], int64_t out_c) {
+  mt_conv c = {.kernel = {kernel[0], kernel[1]},
+               .stride = {stride[0], stride[1]},
+               .in_h = in_size[0],
+               .in_w = in_size[1],
+               .in_c = in_c,
+               .out_h = out_size[0],
+               .out_w = out_size[1],
+               .out_c = out_c,
+               .lot = 1};
+  c.winograd = winograd_pays(&c, images);
+  if (c.winograd) {
+    const int64_t sum_bytes = mt_winograd_floats(in_c, out_c) * (int64_t)sizeof(float);
+    c.tiles = tiles_along(c.out_h) * tiles_along(c.out_w);
+    c.in_h = max64(c.in_h, mt_conv_reach(&c, 0, c.out_h));
+    c.in_w = max64(c.in_w, mt_conv_reach(&c, 1, c.out_w));
+    c.lot = (WINOGRAD_MIN_TILES + c.tiles - 1) / c.tiles;
+    c.winograd_grad = sum_bytes <= WINOGRAD_MAX_SUMS_BYTES;
+    c.chunk = min64(tiles_at_a_time(&c), c.lot * c.tiles);
+  }
+  return c;
+}
+
+int64_t mt_conv_reach(const mt_conv *c, int axis, int64_t outputs) {
+  if (c->winograd) return tiles_along(outputs) * MT_WINOGRAD_TILE + 2;
+  return (outputs - 1) * c->stride[axis] + c->kernel[axis];
+}
+
+int64_t mt_conv_grad_reach(const mt_conv *c, int64_t outputs) {
+  return c->winograd_grad ? tiles_along(outputs) * MT_WINOGRAD_TILE : outputs;
+}
+
+int64_t mt_conv_scratch_floats(const mt_conv *c) {
+  return c->winograd ? mt_winograd_scratch(c->chunk, c->in_c, c->out_c) : 0;
+}
+
+/* ---- forward ---- */
+
+static void run_winograd(const mt_conv *c, const mt_conv_call *call) {
+  const mt_winograd_block block = {.in = call->in,
+                                   .in_row = call->in_row,
+                                   .in_image = call->in_image,
+                                   .in_channels = c->in_c,
+                                   .images = call->images,
+                                   .rows = call->rows,
+                                   .width = c->out_w,
+                                   .channels = c->out_c,
+                                   .chunk = c->chunk,
+                                   .scratch = call->scratch,
+                                   .weights = call->weights,
+                                   .bias = call->bias,
+                                   .residual = call->residual,
+                                   .residual_row = call->residual_row,
+                                   .residual_image = call->residual_image,
+                                   .relu = call->relu,
+                                   .limit = call->limit,
+                                   .out = call->out,
+                                   .out_pixel = call->out_pixel,
+                                   .out_row = call->out_row,
+                                   .out_image = call->out_image};
+  mt_kernels->winograd_forward(&block);
+}
+
+static void run_direct(const mt_conv *c, const mt_conv_call *call) {
+  mt_conv2d_block block = {.in_kernel_row = call->in_row,
+                           .in_pixel = c->stride[1] * c->in_c,
+                           .in_row = c->stride[0] * call->in_row,
+                           .kernel_rows = c->kernel[0],
+                           .run = c->kernel[1] * c->in_c,
+                           .weights = call->weights,
+                           .bias = call->bias,
+                           .residual_row = call->residual_row,
+                           .relu = call->relu,
+                           .limit = call->limit,
+                           .out_pixel = call->out_pixel,
+                           .out_row = call->out_row,
+                           .rows = call->rows,
+                           .width = c->out_w,
+                           .channels = c->out_c};
+  /* Pixels that follow each other in and out, as under a 1x1 kernel, make one long row: tiles of pixels stay full. */
+  const int64_t whole_row = block.out_pixel * c->out_w;
+  if (block.in_row == block.in_pixel * c->out_w && block.out_row == whole_row &&
+      (!call->residual || block.residual_row == whole_row)) {
+    block.width *= block.rows;
+    block.rows = 1;
+  }
+  for (int64_t n = 0; n < call->images; n++) {
+    block.in = call->in + n * call->in_image;
+    block.out = call->out + n * call->out_image;
+    block.residual = call->residual ? call->residual + n * call->residual_image : NULL;
+    mt_kernels->conv2d_forward(&block);
+  }
+}
+
+void mt_conv_run(const mt_conv *c, const mt_conv_call *call) {
+  assert(call->images > 0 && call->rows > 0 && call->rows <= c->out_h);
+  assert(call->out_pixel >= c->out_c);
+  assert(!call->limit || call->relu);
+  if (c->winograd)
+    run_winograd(c, call);
+  else
+    run_direct(c, call);
+}
+
+/* ---- the weights' gradient ---- */
+
+static void grad_winograd(const mt_conv *c, const mt_conv_grad_call *call) {
+  const mt_winograd_grad_block block = {.in = call->in,
+                                        .in_row = call->in_row,
+                                        .in_image = call->in_image,
+                                        .in_channels = c->in_c,
+                                        .images = call->images,
+                                        .rows = call->rows,
+                                        .width = c->out_w,
+                                        .channels = c->out_c,
+                                        .chunk = c->chunk,
+                                        .scratch = call->scratch,
+                                        .grad = call->grad,
+                                        .grad_row = call->grad_row,
+                                        .grad_image = call->grad_image,
+                                        .sums = call->sums};
+  mt_kernels->winograd_grad_weight(&block);
+}
+
+static void grad_direct(const mt_conv *c, const mt_conv_grad_call *call) {
+  const mt_conv2d_grad_block block = {.in = call->in,
+                                      .in_kernel_row = call->in_row,
+                                      .in_pixel = c->stride[1] * c->in_c,
+                                      .in_row = c->stride[0] * call->in_row,
+                                      .in_image = call->in_image,
+                                      .kernel_rows = c->kernel[0],
+                                      .run = c->kernel[1] * c->in_c,
+                                      .grad = call->grad,
+                                      .grad_pixel = c->out_c,
+                                      .grad_row = call->grad_row,
+                                      .grad_image = call->grad_image,
+                                      .sums = call->sums,
+                                      .images = call->images,
+                                      .rows = call->rows,
+                                      .width = c->out_w,
+                                      .channels = c->out_c,
+                                      .last_panel = mt_conv_panels(c)};
+  mt_kernels->conv2d_grad_weight(&block);
+}
+
+void mt_conv_weight_grad(const mt_conv *c, const mt_conv_grad_call *call) {
+  assert(call->images > 0 && call->rows > 0 && call->rows <= c->out_h);
+  if (c->winograd_grad)
+    grad_winograd(c, call);
+  else
+    grad_direct(c, call);
+}
