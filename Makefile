@@ -36,11 +36,17 @@ ISA_avx512 := -DMT_ISA=avx512 -DMT_VECTOR_BYTES=64 -mavx512f -mavx512bw -mavx512
 
 KERNEL_SRC := $(filter-out csrc/kernels/dispatch.c,$(wildcard csrc/kernels/*.c))
 LUA_SRC    := $(wildcard csrc/lua/*.c)
-CORE_SRC   := $(filter-out $(KERNEL_SRC) $(LUA_SRC),$(wildcard csrc/*/*.c))
+CORE_SRC   := $(filter-out $(KERNEL_SRC) $(LUA_SRC) $(wildcard csrc/mpi/*.c csrc/mpi_lua/*.c),$(wildcard csrc/*/*.c))
 OBJECTS    := $(CORE_SRC:csrc/%.c=$(BUILD)/obj/%.o) $(LUA_SRC:csrc/%.c=$(BUILD)/obj/%.o) \
               $(foreach isa,$(ISAS),$(KERNEL_SRC:csrc/%.c=$(BUILD)/obj/%.$(isa).o))
 MODULE     := $(BUILD)/masktune/core.so
 DOCS       := $(BUILD)/masktune/native_docs.lua
+
+# Data-parallel runs go over MPI where its compiler is found (MPICC= leaves it out): a second module, which alone links it.
+MPICC      ?= $(shell command -v mpicc 2>/dev/null)
+MPI_SRC    := $(wildcard csrc/mpi/*.c csrc/mpi_lua/*.c)
+MPI_OBJECTS := $(if $(MPICC),$(MPI_SRC:csrc/%.c=$(BUILD)/obj/%.o))
+MPI_MODULE := $(if $(MPICC),$(BUILD)/masktune/mpi.so)
 
 # V=1 shows the commands.
 ifndef V
@@ -48,12 +54,21 @@ SAY         = @echo "  $(@:$(BUILD)/%=%)";
 endif
 
 .PHONY: all
-all: $(MODULE) $(DOCS) ## build the C core (the default)
+all: $(MODULE) $(MPI_MODULE) $(DOCS) ## build the C core (the default)
 
 # nodelete: Lua unloads the module when its state closes, while the pool's threads (core/threads.h) still live in it.
 $(MODULE): $(OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY)$(CC) -shared -pthread -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# nodelete: it acts when the process ends, after Lua has closed.
+$(MPI_MODULE): $(MPI_OBJECTS)
+	@mkdir -p $(@D)
+	$(SAY)$(MPICC) -shared -pthread -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^
+
+$(MPI_OBJECTS): $(BUILD)/obj/%.o: csrc/%.c
+	@mkdir -p $(@D)
+	$(SAY)$(MPICC) $(ALL_CFLAGS) $(LUA_INC) -c -o $@ $<
 
 # The core's documentation, for mt.help.
 $(DOCS): $(LUA_SRC) lua/masktune/help/native.lua lua/masktune/help/comments.lua
@@ -80,7 +95,7 @@ $(BUILD)/obj/kernels/%.$(1).o: csrc/kernels/%.c
 endef
 $(foreach isa,$(ISAS),$(eval $(call isa_rule,$(isa))))
 
--include $(OBJECTS:.o=.d)
+-include $(OBJECTS:.o=.d) $(MPI_OBJECTS:.o=.d)
 
 # ---- work in the checkout ----
 
@@ -183,7 +198,9 @@ install: all ## into PREFIX (LUADIR, LIBDIR and BINDIR name the folders, DESTDIR
 	@install -D -m 644 $(DOCS) "$(DESTDIR)$(LUADIR)/masktune/native_docs.lua"
 	@$(RUN) $(LUA) lua/masktune/help/pages.lua luals $(BUILD)/masktune/annotations.lua
 	@install -D -m 644 $(BUILD)/masktune/annotations.lua "$(DESTDIR)$(LUADIR)/masktune/annotations.lua"
-	@install -D -m 755 $(MODULE) "$(DESTDIR)$(LIBDIR)/masktune/core.so"
+	@set -e; for module in $(MODULE) $(MPI_MODULE); do \
+	  install -D -m 755 "$$module" "$(DESTDIR)$(LIBDIR)/masktune/$${module##*/}"; \
+	done
 	@mkdir -p "$(DESTDIR)$(BINDIR)"
 	@sed '1s|lua5.4|$(LUA)|' bin/masktune >"$(DESTDIR)$(BINDIR)/masktune"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/masktune"

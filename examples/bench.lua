@@ -14,6 +14,7 @@ usage: bench.lua [--quick] [--net NAME] [--work train|eval|latency|masks] [--thr
                  [--no-torch] [--json FILE]
        bench.lua --company [--quick] [--json FILE]
        bench.lua --ops ...     (single operations: bench_ops.lua)
+       bench.lua --dist ...    (several processes: bench_dist.lua)
        bench.lua --loader ...  (JPEG files to batches: bench_loader.lua)
 Rivals, where installed: PyTorch eager (the better of its two layouts), torch.compile (frozen for inference), ONNX
 Runtime and OpenVINO, all in float32 with the same threads, looked for in $MASKTUNE_PYTHON, else python3.
@@ -670,7 +671,7 @@ local function parse(arguments)
 end
 
 local function main()
-  for _, part in ipairs { "ops", "loader" } do
+  for _, part in ipairs { "ops", "loader", "dist" } do
     for _, word in ipairs(arg) do
       if word == "--" .. part then
         local run = dofile((arg[0]:gsub("bench%.lua$", ("bench_%s.lua"):format(part))))

@@ -287,6 +287,47 @@ static int distribute(mt_node *node, mt_tensor **grads, node_list *heap) {
   return status;
 }
 
+/* ---- leaves that somebody watches ---- */
+
+static struct {
+  void (*complete)(void *context, mt_tensor *leaf);
+  void *context;
+} watcher;
+
+void mt_watch_leaves(void (*complete)(void *context, mt_tensor *leaf), void *context) {
+  watcher.complete = complete;
+  watcher.context = context;
+}
+
+static int count_later(mt_node *node, node_list *nodes) {
+  if (node->counted) return 0;
+  node->counted = true;
+  return list_push(nodes, node);
+}
+
+/* How often each leaf is an input in the graph that ends with `root`. */
+static int count_uses(mt_node *root) {
+  node_list nodes = {0};
+  int status = count_later(root, &nodes);
+  while (status == 0 && nodes.count > 0) {
+    const mt_node *node = nodes.items[--nodes.count];
+    for (int i = 0; status == 0 && i < node->n_inputs; i++) {
+      if (node->input_leaves[i]) node->input_leaves[i]->uses++;
+      if (node->input_nodes[i]) status = count_later(node->input_nodes[i], &nodes);
+    }
+  }
+  free(nodes.items);
+  return status;
+}
+
+/* After a node's gradients were handed on. */
+static void count_down(const mt_node *node) {
+  for (int i = 0; i < node->n_inputs; i++) {
+    mt_tensor *leaf = node->input_leaves[i];
+    if (leaf && --leaf->uses == 0 && watcher.complete) watcher.complete(watcher.context, leaf);
+  }
+}
+
 static int visit(mt_node *node, node_list *heap) {
   if (check_saved(node) < 0) return -1;
   mt_tensor *on_stack[4] = {NULL};
@@ -303,6 +344,7 @@ static int visit(mt_node *node, node_list *heap) {
     node->spent = true;
     node_drop_saved(node);
     status = distribute(node, grads, heap);
+    if (status == 0 && node->counted) count_down(node);
     node_drop_edges(node);
     node_drop_context(node);
   } else {
@@ -336,6 +378,10 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
     return mt_fail(MT_ERROR_ARGUMENT, "backward: the graph through %s is being walked already", root->node->op->name);
   }
 
+  if (watcher.complete && count_uses(root->node) < 0) {
+    mt_release(seed);
+    return -1;
+  }
   const mt_grad_mode mode = grad_mode;
   grad_mode = MT_GRAD_OFF; /* backward functions may use operations; nothing of theirs is recorded */
   node_list heap = {0};

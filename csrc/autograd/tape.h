@@ -40,6 +40,7 @@ struct mt_node {
   uint32_t *saved_versions;
   void *context;   /* a copy of the bytes given to mt_recorded */
   mt_tensor *grad; /* gradient of the output, gathered during backward */
+  bool counted;    /* its leaves' uses were */
   bool spent;      /* backward ran, and what it needed was freed: saved values, context and edges */
 };
 
@@ -66,6 +67,10 @@ mt_tensor *mt_recorded(mt_tensor *output, const mt_op *op, int n_inputs, mt_tens
 /* From a scalar (grad_output NULL means 1) or any tensor with a grad_output of its shape. Gradients
  * are added to the `grad` of every leaf reached. The graph can be walked once; its saved values are freed. */
 int mt_backward(mt_tensor *root, mt_tensor *grad_output);
+
+/* From now on backward calls complete(context, leaf) as soon as nothing of the graph can add to the leaf's gradient any
+ * more (but for leaves that no gradient reaches). NULL: no longer. */
+void mt_watch_leaves(void (*complete)(void *context, mt_tensor *leaf), void *context);
 
 void mt_node_release(mt_node *node);
 

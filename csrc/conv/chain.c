@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -131,7 +132,7 @@ bool mt_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int coun
   if (!training) return blocks_belong_together(&plan);
   for (int i = 0; i < count; i++) {
     const mt_stage_plan *p = &plan.stages[i];
-    if (p->block_stages || plan.images * p->out_h * p->out_w < 2) return false;
+    if (p->block_stages || (plan.images * p->out_h * p->out_w < 2 && !mt_batch_sum())) return false;
   }
   return true;
 }

@@ -302,8 +302,7 @@ static int finish_sums(backward_pass *b, mt_tensor **grads) {
     for (int t = 1; t < b->threads; t++) b->sums[i] += b->sums[t * 2 * p->out_c + i];
   const float *statistics = mt_f32(saved(b, b->s, MT_SAVED_STATISTICS));
   mt_norm_grads(statistics, p->out_c, b->sums, grads[MT_STAGE_GAMMA], grads[MT_STAGE_BETA]);
-  mt_norm_factors(statistics, p->out_c, b->sums, b->plan->images * p->out_h * p->out_w, b->factors);
-  return 0;
+  return mt_norm_factors(statistics, p->out_c, b->sums, b->plan->images * p->out_h * p->out_w, b->factors);
 }
 
 static int prepare_stage(backward_pass *b, bool input_needed, bool weight_needed) {

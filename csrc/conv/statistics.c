@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <math.h>
 
+#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 
@@ -35,12 +36,17 @@ static void move_towards(float *running, double value, float momentum) {
 }
 
 int mt_batch_statistics(const mt_norm *n, const mt_moments *moments, float *statistics) {
-  const int64_t channels = n->gamma->count, pixels = moments->pixels;
-  assert(pixels > 1);
+  const int64_t channels = n->gamma->count;
+  int64_t pixels = moments->pixels;
   double *mean = mt_alloc((size_t)(2 * channels) * sizeof *mean);
   if (!mean) return -1;
   double *squares = mean + channels;
   merge_moments(moments, channels, mean, squares);
+  if (mt_batch_moments(&pixels, mean, squares, channels) < 0) {
+    mt_free(mean);
+    return -1;
+  }
+  assert(pixels > 1);
   for (int64_t c = 0; c < channels; c++) {
     assert(!(squares[c] < 0));
     set_channel(n, c, mean[c], squares[c] / (double)pixels, statistics);
@@ -90,13 +96,15 @@ void mt_fold(const mt_norm *n, const float *weight, int64_t rows, const float *b
 
 /* ---- the way back ---- */
 
-void mt_norm_factors(const float *statistics, int64_t channels, const double *sums, int64_t values, float *factors) {
+int mt_norm_factors(const float *statistics, int64_t channels, double *sums, int64_t values, float *factors) {
+  if (mt_batch_gradient_sums(&values, sums, 2 * channels) < 0) return -1;
   for (int64_t c = 0; c < channels; c++) {
     const double factor = -(double)statistics[MT_STAT_SCALE * channels + c] / (double)values;
     const double invstd = statistics[MT_STAT_INVSTD * channels + c];
     factors[c] = (float)(factor * invstd * invstd * sums[channels + c]);
     factors[channels + c] = (float)(factor * sums[c]);
   }
+  return 0;
 }
 
 void mt_norm_grads(const float *statistics, int64_t channels, const double *sums, mt_tensor *grad_gamma,

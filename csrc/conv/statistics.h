@@ -30,7 +30,8 @@ typedef struct {
 } mt_moments;
 
 /* Training: the batch's statistics from its moments; moves the running ones. Needs more than one pixel. Returns -1
- * where there is no memory, and then nothing has moved. */
+ * where there is no memory, and then nothing has moved. Where the batch is dealt over processes (core/batch.h), the
+ * statistics are those of all its parts. */
 int mt_batch_statistics(const mt_norm *n, const mt_moments *moments, float *statistics);
 
 /* Evaluation: the statistics from the running ones. */
@@ -40,8 +41,10 @@ void mt_running_statistics(const mt_norm *n, float *statistics);
  * threads. */
 void mt_fold(const mt_norm *n, const float *weight, int64_t rows, const float *bias, float *folded, float *folded_bias);
 
-/* sums (2, C): of g, and of g (z - mean), over `values` pixels. factors (2, C): slope, offset. */
-void mt_norm_factors(const float *statistics, int64_t channels, const double *sums, int64_t values, float *factors);
+/* sums (2, C): of g, and of g (z - mean), over `values` pixels. factors (2, C): slope, offset. Where the batch is dealt
+ * over processes, the sums are then those over all of them: the parameters' gradients, which are a process's own, come
+ * first. -1 on an error. */
+int mt_norm_factors(const float *statistics, int64_t channels, double *sums, int64_t values, float *factors);
 /* The parameters' gradients, each (C) or NULL. */
 void mt_norm_grads(const float *statistics, int64_t channels, const double *sums, mt_tensor *grad_gamma,
                    mt_tensor *grad_beta);

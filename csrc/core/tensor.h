@@ -42,6 +42,7 @@ typedef struct mt_tensor {
   bool is_parameter;      /* a module's weight: not differentiated where only activations are (CAM) */
   struct mt_node *node;   /* the operation that made it; NULL for leaves */
   struct mt_tensor *grad; /* leaves only, after backward */
+  int uses;               /* of a leaf, in the graph that is being walked; only where leaves are watched */
 } mt_tensor;
 
 /* Creation. Values are uninitialised with _new. NULL on error. */

@@ -106,10 +106,10 @@ static bool is_begun(const mt_row_file *f) {
          memcmp(first, none, 8) != 0;
 }
 
-static int open_partial(mt_row_file *f, const void *header) {
+static int open_partial(mt_row_file *f, const void *header, bool shared) {
   f->descriptor = open(f->partial, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0666);
   if (f->descriptor < 0) return mt_fail(MT_ERROR_IO, "cannot write '%s': %s", f->partial, strerror(errno));
-  if (flock(f->descriptor, LOCK_EX | LOCK_NB) != 0)
+  if (flock(f->descriptor, (shared ? LOCK_SH : LOCK_EX) | LOCK_NB) != 0)
     return mt_fail(MT_ERROR_IO, "cannot write '%s': it is in use, by another process or twice by this one", f->partial);
   if (!is_begun(f)) return begin(f, header);
   return check_header(f, f->partial, header) < 0 ? -1 : read_checks(f, f->partial);
@@ -142,8 +142,8 @@ static mt_row_file *new_file(const char *path, size_t header_size, int64_t count
   return f;
 }
 
-mt_row_file *mt_row_file_open(const char *path, const void *header, size_t header_size, int64_t count,
-                              size_t row_bytes) {
+mt_row_file *mt_row_file_open(const char *path, const void *header, size_t header_size, int64_t count, size_t row_bytes,
+                              bool shared) {
   mt_row_file *f = new_file(path, header_size, count, row_bytes);
   if (!f) return NULL;
   f->descriptor = open(path, O_RDONLY | O_CLOEXEC);
@@ -151,7 +151,7 @@ mt_row_file *mt_row_file_open(const char *path, const void *header, size_t heade
   if (f->descriptor >= 0)
     status = open_whole(f, header);
   else if (errno == ENOENT)
-    status = open_partial(f, header);
+    status = open_partial(f, header, shared);
   else
     status = mt_fail(MT_ERROR_IO, "cannot open '%s': %s", path, strerror(errno));
   if (status == 0) return f;

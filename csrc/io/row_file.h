@@ -19,9 +19,10 @@
 typedef struct mt_row_file mt_row_file;
 
 /* header: what a safetensors file of these rows begins with, length included; it says all that the rows depend on, and
- * a file that begins otherwise is an error. Folders must exist. */
-mt_row_file *mt_row_file_open(const char *path, const void *header, size_t header_size, int64_t count,
-                              size_t row_bytes);
+ * a file that begins otherwise is an error. Folders must exist. shared: other processes may have it open so, who put
+ * other rows; it is made whole by a process that has it alone. */
+mt_row_file *mt_row_file_open(const char *path, const void *header, size_t header_size, int64_t count, size_t row_bytes,
+                              bool shared);
 mt_row_file *mt_row_file_retain(mt_row_file *file);
 void mt_row_file_release(mt_row_file *file); /* NULL is allowed */
 

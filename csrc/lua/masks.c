@@ -303,6 +303,7 @@ static int close_file(lua_State *L) {
 @tparam string header
 @tparam integer count rows
 @tparam integer row_bytes
+@tparam[opt=false] boolean shared other processes may have it open so, who put other rows
 @treturn RowFile */
 static int row_file(lua_State *L) {
   const char *path = mtl_check_path(L, 1);
@@ -310,9 +311,10 @@ static int row_file(lua_State *L) {
   const size_t header_size = lua_rawlen(L, 2);
   const int64_t count = mtl_check_integer(L, 3, 1, (int64_t)1 << 32);
   const int64_t row_bytes = mtl_check_integer(L, 4, 1, (int64_t)1 << 30);
+  const bool shared = !lua_isnoneornil(L, 5) && mtl_check_boolean(L, 5);
   if (header_size < 8) luaL_argerror(L, 2, "8 bytes or more expected");
   mt_row_file *file;
-  MTL_NEW(L, file, mt_row_file_open(path, lua_tostring(L, 2), header_size, count, (size_t)row_bytes));
+  MTL_NEW(L, file, mt_row_file_open(path, lua_tostring(L, 2), header_size, count, (size_t)row_bytes, shared));
   mtl_push_owner(L, file, release_file, ROW_FILE, 0);
   return 1;
 }

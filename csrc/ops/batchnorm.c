@@ -8,6 +8,7 @@
 
 #include "autograd/tape.h"
 #include "conv/statistics.h"
+#include "core/batch.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
@@ -35,7 +36,7 @@ int mt_batch_norm_check(int ndim, const int64_t *shape, const mt_tensor *weight,
     return -1;
   int64_t values = 1;
   for (int i = 0; i < ndim - 1; i++) values *= shape[i];
-  if (p->training && values < 2)
+  if (p->training && values < 2 && !mt_batch_sum())
     return mt_fail(MT_ERROR_ARGUMENT,
                    "batch_norm: input has shape %s, expected more than 1 value per channel when training",
                    mt_shape_text(ndim, shape, text));
@@ -221,9 +222,10 @@ static int batch_norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor 
   memset(factors, 0, (size_t)(2 * plan.channels) * sizeof(float));
   if (node->needs[WEIGHT] || node->needs[BIAS] || (context->training && node->needs[INPUT]))
     status = backward_sums(walk, sums);
-  if (context->training && plan.pixels > 0) mt_norm_factors(statistics, plan.channels, sums, plan.pixels, factors);
-  if (status == 0) status = write_grads(node, walk, grad_output, grads);
   if (status == 0) status = fill_channel_grads(node, statistics, sums, plan.channels, grads);
+  if (status == 0 && context->training && plan.pixels > 0)
+    status = mt_norm_factors(statistics, plan.channels, sums, plan.pixels, factors);
+  if (status == 0) status = write_grads(node, walk, grad_output, grads);
   mt_free(sums);
   return status;
 }

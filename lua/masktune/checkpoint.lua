@@ -56,6 +56,27 @@ local function put_tensor(tree, path, tensor)
   tree[math.tointeger(tonumber(name:match("^#(.+)"))) or name] = tensor
 end
 
+--- A state as a text and tensors by their paths.
+-- @tparam table state tables of tables; leaves are tensors, numbers, strings, booleans
+-- @treturn string
+-- @treturn table name -> tensor
+function checkpoint.pack(state)
+  local tensors = {}
+  return json.encode(take_tensors(state, "", tensors)), tensors
+end
+
+--- The state that was packed.
+-- @string text
+-- @tparam table tensors
+-- @treturn table
+function checkpoint.unpack(text, tensors)
+  local state = json.decode(text)
+  for name, tensor in pairs(tensors) do
+    put_tensor(state, name, tensor)
+  end
+  return state
+end
+
 --- Writes a state.
 -- @string path
 -- @tparam table state tables of tables; leaves are tensors, numbers, strings, booleans
@@ -99,11 +120,7 @@ end
 -- @raise when the file is damaged, and as checkpoint.check does
 function checkpoint.load(path, settings)
   local saved, metadata = checkpoint.check(path, settings)
-  local state = json.decode(metadata.state)
-  for name, tensor in pairs(core.load(path)) do
-    put_tensor(state, name, tensor)
-  end
-  return state, saved
+  return checkpoint.unpack(metadata.state, core.load(path)), saved
 end
 
 local CHUNK = 4096

@@ -1,6 +1,7 @@
 --- Command lines of programs: options described once give the parser, the checks and the help.
 -- @module masktune.cli
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 local interrupt = require "masktune.interrupt"
 local registry = require "masktune.registry"
 local suggestion = require("masktune.words").suggestion
@@ -16,7 +17,9 @@ local function fail(...) error(setmetatable({ message = (...):format(select(2, .
 --- Tells the user something on standard error, in a line.
 -- @string format as in string.format
 -- @param ...
-function cli.say(format, ...) io.stderr:write(format:format(...), "\n") end
+function cli.say(format, ...)
+  if dist.rank() == 0 then io.stderr:write(format:format(...), "\n") end
+end
 
 --- Kinds of values: text -> value, or nil and what was expected.
 cli.kinds = {}
@@ -263,12 +266,7 @@ local function names_in(folder)
   return names
 end
 
---- Makes the folder of a run and locks it against a second process. What is there already stays: a run goes on with it
--- (`resume`), or takes its place (`overwrite`), or is refused.
--- @string folder
--- @tparam table o `resume`, `overwrite`
--- @tparam function clear removes what an earlier run left there; called where `overwrite` says so
-function cli.open_out(folder, o, clear)
+local function take_folder(folder, o, clear)
   if o.resume and o.overwrite then error("--resume goes on with a run, --overwrite removes it: one of them", 0) end
   local kind = core.path_kind(folder)
   if kind and kind ~= "folder" then error(("--out: '%s' is no folder"):format(folder), 0) end
@@ -282,6 +280,13 @@ function cli.open_out(folder, o, clear)
   end
   clear()
 end
+
+--- Makes the folder of a run and locks it against a second process (of several ranks, rank 0 does). What is there
+-- already stays: a run goes on with it (`resume`), or takes its place (`overwrite`), or is refused.
+-- @string folder
+-- @tparam table o `resume`, `overwrite`
+-- @tparam function clear removes what an earlier run left there; called where `overwrite` says so
+function cli.open_out(folder, o, clear) dist.on_first(take_folder, folder, o, clear) end
 
 -- ---- running ----
 
@@ -313,6 +318,7 @@ end
 -- Ctrl-C and SIGTERM end it between two batches, with everything that is finished saved; a second one ends it at once.
 -- @tparam table program as in parse; `main` is called with the values
 -- @tparam {string,...} arguments
+-- On several ranks (masktune.dist) all run it, with the same results, and rank 0 alone prints and writes files.
 -- @treturn integer exit status: 0, 1 where main failed, 2 where the command line is wrong, 128 + the signal's number
 -- where one ended it
 function cli.run(program, arguments)
@@ -325,11 +331,13 @@ function cli.run(program, arguments)
   end
   local read, values = pcall(cli.parse, program, arguments)
   if not read then
-    io.stderr:write(("%s: %s\n"):format(program.name, values))
+    cli.say("%s: %s", program.name, values)
     return 2
   end
+  dist.mute()
   core.catch_signals()
   local done, problem = pcall(program.main, values)
+  if not done and dist.world() > 1 then dist.fail(("%s: %s"):format(program.name, problem)) end
   return done and 0 or failed(program, problem)
 end
 

@@ -3,6 +3,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local inference = require "masktune.inference"
 local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
@@ -18,32 +19,61 @@ local schema = {
   label = { type = "string", default = "evaluate" },
 }
 
-local function append(list, tensor)
-  table.move(tensor:totable(), 1, #tensor, #list + 1, list)
+local function sum(values)
+  local total = 0
+  for _, value in ipairs(values) do
+    total = total + value
+  end
+  return total
 end
 
---- Runs the model over all images that can be read: `loss` and `brier` (sums), and for each image its `indices`
--- (position in the set), `predictions`, `labels`, `confidence` (of the predicted class), and with two classes `second`:
--- the probability of class 2.
+--- What is kept of every batch, in the order in which the ranks exchange it, and its type.
+local COLUMNS = {
+  "loss", "brier", "classes", "indices", "labels", "predictions", "confidence", "second",
+  loss = "float32", brier = "float32", classes = "int32", indices = "int32", labels = "int32", predictions = "int32",
+  confidence = "float32", second = "float32",
+}
+
+--- Of one batch.
+local function measure(logits, batch)
+  local labels, p, classes = batch.labels, logits:softmax(2), logits:size(2)
+  local truth = labels:reshape(-1, 1):eq(core.arange(1, classes + 1, "int32"):reshape(1, classes))
+  return {
+    loss = core.cross_entropy(logits, labels, { reduction = "sum" }):reshape(1),
+    brier = ((p - truth:to("float32")) ^ 2):sum():reshape(1),
+    classes = core.tensor({ classes }, { dtype = "int32" }),
+    indices = batch.indices,
+    labels = labels,
+    predictions = logits:argmax(2),
+    confidence = p:max(2),
+    second = classes == 2 and p:narrow(2, 2, 1):reshape(-1) or nil,
+  }
+end
+
+--- Runs the model over all images that can be read: `loss` and `brier` (sums), the number of `classes`, and for each
+-- image its `indices` (position in the set), `predictions`, `labels`, `confidence` (of the predicted class), and with
+-- two classes `second`: the probability of class 2. Ranks take a run of batches each.
 local function run(model, set, o)
-  local found = { indices = {}, predictions = {}, labels = {}, confidence = {}, second = {}, loss = 0, brier = 0 }
-  local bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" }
-  for batch in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
-    local logits = model(batch[batch.input])
-    found.loss = found.loss + core.cross_entropy(logits, batch.labels, { reduction = "sum" }):item()
-    append(found.predictions, logits:argmax(2))
-    append(found.labels, batch.labels)
-    append(found.indices, batch.indices)
-    local p, classes = logits:softmax(2), logits:size(2)
-    append(found.confidence, p:max(2))
-    if classes == 2 then append(found.second, p:narrow(2, 2, 1):reshape(-1)) end
-    local truth = batch.labels:reshape(-1, 1):eq(core.arange(1, classes + 1, "int32"):reshape(1, classes))
-    found.brier = found.brier + ((p - truth:to("float32")) ^ 2):sum():item()
-    found.classes = classes
+  local found = {}
+  for _, name in ipairs(COLUMNS) do
+    found[name] = {}
+  end
+  local bar = progress.of_ranks(o.progress, { total = dataset.count(set), label = o.label, unit = "images" })
+  local seen, loss_sum = 0, 0
+  for batch in loader { dataset = set, batch = o.batch, shuffle = false, deal = "batches" }:epoch(1) do
+    local measured = measure(model(batch[batch.input]), batch)
+    for name, values in pairs(measured) do
+      table.insert(found[name], values)
+    end
+    seen, loss_sum = seen + #batch.labels, loss_sum + measured.loss[1]:item()
     interrupt.check("the evaluation")
-    if bar then bar:update(#found.labels, { loss = found.loss / #found.labels }) end
+    if bar then bar:update(seen, { loss = loss_sum / seen }) end
   end
   if bar then bar:finish() end
+  for _, name in ipairs(COLUMNS) do
+    found[name] = dist.gather_all(found[name], COLUMNS[name]):totable()
+  end
+  found.loss, found.brier, found.classes = sum(found.loss), sum(found.brier), found.classes[1]
   return found
 end
 

@@ -3,6 +3,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 
 local inference = {}
 
@@ -33,10 +34,7 @@ local function modes_of(model)
   return modes
 end
 
---- Calls run(model, ...) with the model in eval mode and without recording gradients; the modes of all its parts are
--- put back afterwards, whatever happens.
--- @return what run returns
-function inference.run(run, model, ...)
+local function in_eval_mode(run, model, ...)
   local modes = modes_of(model)
   model:eval()
   local results = table.pack(pcall(core.no_grad, run, model, ...))
@@ -46,5 +44,10 @@ function inference.run(run, model, ...)
   if not results[1] then error(results[2], 0) end
   return table.unpack(results, 2, results.n)
 end
+
+--- Calls run(model, ...) with the model in eval mode and without recording gradients; the modes of all its parts are
+-- put back afterwards, whatever happens.
+-- @return what run returns
+function inference.run(run, model, ...) return dist.guarded(in_eval_mode, run, model, ...) end
 
 return inference

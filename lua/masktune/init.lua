@@ -10,6 +10,7 @@ local masktune = { _VERSION = "masktune scm-1" }
 local parts = {
   models = "masktune.models",
   data = "masktune.data",
+  dist = "masktune.dist",
   schedule = "masktune.schedule",
   train = "masktune.train",
   evaluate = "masktune.evaluate",
@@ -43,9 +44,13 @@ local parts = {
 }
 masktune._modules = parts -- for masktune.help
 
+local launched = require "masktune.launched"
+
 for name, value in pairs(core) do
   if not parts[name] then masktune[name] = value end
 end
+
+if launched() then require("masktune.dist").start() end
 
 --- All names, sorted.
 local function names_of(self)

@@ -1,13 +1,16 @@
 --- What a user should know though nothing failed: what was left out, guessed, or looks wrong. One line each on standard
--- error, and each text once in a process.
+-- error, and each text once in a process; of several ranks (masktune.dist), who all have the same to say, rank 0 does.
 -- @usage mt.notice.to(function(line) log[#log + 1] = line end)   -- elsewhere than on standard error
 -- @module masktune.notice
 local check = require "masktune.check"
+local dist = require "masktune.dist"
 
 local notice = {}
 
 local said = {}
-local function standard_error(line) io.stderr:write("masktune: ", line, "\n") end
+local function standard_error(line)
+  if dist.rank() == 0 then io.stderr:write("masktune: ", line, "\n") end
+end
 local receiver = standard_error
 
 --- Says something.

@@ -4,6 +4,7 @@
 -- @module masktune.progress
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 
 local Progress = {}
 Progress.__index = Progress
@@ -150,12 +151,26 @@ function progress.new(options)
   return setmetatable(o, Progress)
 end
 
---- Says something about the work on standard error, in a line.
+--- The progress of work that the ranks of masktune.dist do a part each of: rank 0's, which is taken to be that of all.
+-- @param wanted whether there is to be one
+-- @tparam table options as of progress.new; `total` is that of all ranks
+-- @treturn ?table with `update` (which is told what this rank has done) and `finish`; nil on the other ranks
+function progress.of_ranks(wanted, options)
+  if not wanted or dist.rank() > 0 then return nil end
+  local bar, world = progress.new(options), dist.world()
+  if world == 1 then return bar end
+  return {
+    update = function(_, done, metrics) bar:update(math.min(done * world, options.total), metrics) end,
+    finish = function() bar:finish() end,
+  }
+end
+
+--- Says something about the work on standard error, in a line; of several ranks, the first does.
 -- @string format as in string.format
 -- @param ...
 function progress.note(format, ...)
   check.argument("mt.progress.note", "format", format, { type = "string" })
-  io.stderr:write(format:format(...), "\n")
+  if dist.rank() == 0 then io.stderr:write(format:format(...), "\n") end
 end
 
 return setmetatable(progress, { __call = function(_, options) return progress.new(options) end })

@@ -6,6 +6,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local notice = require "masktune.notice"
 local samplers = require "masktune.data.samplers"
 local streamed = require "masktune.data.streamed"
@@ -50,6 +51,38 @@ local function record(set, indices, inputs)
   return batch
 end
 
+--- This rank's part of an epoch: positions in their order, and how many make a batch.
+--
+-- * Of "batches" a run of them, so that the ranks' parts follow each other.
+-- * Of "images" every world-th place of each batch: the parts have no place in common, are the batch together, and
+--   differ by one image at most.
+local function own_part(self, order)
+  local size, mine, world = self:images(), dist.rank(), dist.world()
+  if self.deal == "batches" then
+    local first, last = dist.part(self:batches())
+    local before, behind = (first - 1) * self.batch, math.min(last * self.batch, size)
+    return order:narrow(1, behind > before and before + 1 or 1, math.max(0, behind - before)), self.batch
+  elseif self.deal ~= "images" or world == 1 then
+    return order:narrow(1, 1, size), self.batch
+  end
+  local places = {}
+  for before = 0, size - 1, self.batch do
+    for place = before + mine + 1, math.min(before + self.batch, size), world do
+      places[#places + 1] = place
+    end
+  end
+  return order:index(core.tensor(places, { dtype = "int32" })), (self.batch - mine - 1) // world + 1
+end
+
+--- How many images a batch has on all ranks, where its images are dealt; `own` are this one's.
+local function total_of(self, number, own)
+  if self.deal ~= "images" then return nil end
+  if dist.world() == 1 then return own end
+  -- Files may be unreadable.
+  if streamed.is(dataset.inputs(self.dataset)) then return math.tointeger((dist.sums(own))) end
+  return math.min(self.batch, self:images() - (number - 1) * self.batch)
+end
+
 --- What becomes of the inputs of a record after they were read, but for what is `done` already.
 local function finished(self, made, epoch, done)
   local set, input = self.dataset, made.input
@@ -61,15 +94,15 @@ local function finished(self, made, epoch, done)
 end
 
 --- Batches of inputs that are in memory, each made when it is asked for, by the pool's threads.
-local function batches_at_once(self, order, epoch)
+local function batches_at_once(self, order, size, epoch)
   local set = self.dataset
-  local batch, batches = 0, self:batches()
+  local done, number = 0, 0
   return function()
-    if batch == batches then return nil end
-    local first = batch * self.batch + 1
-    local indices = order:narrow(1, first, math.min(self.batch, #order - first + 1))
+    if done == #order then return nil end
+    local indices = order:narrow(1, done + 1, math.min(size, #order - done))
     local made = record(set, indices, float_batch(dataset.inputs(set), indices))
-    batch = batch + 1
+    done, number = done + #indices, number + 1
+    made.total = total_of(self, number, #indices)
     dataset.check_finite(set, made[made.input], indices)
     return finished(self, made, epoch, {})
   end
@@ -106,21 +139,24 @@ local function without_problems(self, images, indices, problems)
       notice.say("%s: left out of epoch and batch: %s", set.name or "data set", problems[place])
     end
   end
-  if #good == 0 then return nil end
+  if #good == 0 then
+    if self.deal == "images" and dist.world() > 1 then error(streamed.describe(problems), 0) end
+    return nil
+  end
   good = core.tensor(good, { dtype = "int32" })
   return images:index(good), indices:index(good)
 end
 
 --- Batches of images that have to be read, made ahead by threads of their own.
-local function batches_ahead(self, order, epoch)
+local function batches_ahead(self, order, size, epoch)
   local set = self.dataset
   local images = dataset.inputs(set)
   local steps, seed, done = core_steps(self)
   local source = images:batches(order, {
-    batch = self.batch, drop_last = self.drop_last, ahead = AHEAD, threads = core.get_num_threads(), seed = seed,
+    batch = size, ahead = AHEAD, threads = core.get_num_threads(), seed = seed,
     epoch = epoch, steps = steps,
   })
-  local first, is_over = 1, false
+  local first, number, is_over = 1, 0, false
   local function next_batch()
     if is_over then return nil end
     local floats, problems = source:next()
@@ -135,7 +171,10 @@ local function batches_ahead(self, order, epoch)
     first = first + #floats
     if problems then floats, indices = without_problems(self, floats, indices, problems) end
     if not floats then return next_batch() end
-    return finished(self, record(set, indices, floats), epoch, done)
+    local made = record(set, indices, floats)
+    number = number + 1
+    made.total = total_of(self, number, #indices)
+    return finished(self, made, epoch, done)
   end
   return next_batch, source
 end
@@ -152,16 +191,19 @@ end
 -- @tparam integer epoch from 1; only the order and the augmentation depend on it
 -- @treturn function giving records: `images` float32 {B,H,W,C} (uint8 divided by 255, augmented and preprocessed; under
 -- the name of the set's `input`), `labels` int32 {B}, `indices` int32 {B} from 1, `input` (the inputs' name), and the
--- set's other per-image tensors; for a `for` loop
+-- set's other per-image tensors, `total`: the images of the batch on all ranks, where its images are dealt over them;
+-- for a `for` loop
 -- @raise where an image holds NaN or an infinity: which one, and its file
 function Loader:epoch(epoch)
   epoch = check.argument("loader:epoch", "epoch", epoch, { type = "integer", min = 0 })
   local set = self.dataset
-  local order = self.sampler:order(set, self.seed, epoch)
+  local order, size = own_part(self, self.sampler:order(set, self.seed, epoch))
   self.left_out, self.waited = 0, 0
   local images = dataset.inputs(set)
-  if not streamed.is(images) or images:is_in_memory() then return batches_at_once(self, order, epoch) end
-  local next_batch, source = batches_ahead(self, order, epoch)
+  if not streamed.is(images) or images:is_in_memory() then
+    return batches_at_once(self, order, size, epoch)
+  end
+  local next_batch, source = batches_ahead(self, order, size, epoch)
   return next_batch, nil, nil, source
 end
 
@@ -176,7 +218,8 @@ end
 -- `preprocess`; `transform` sees the whole record last.
 -- @tparam table options `dataset`; `batch` (128); `sampler` (as from mt.data.samplers), or `shuffle` (true; false: in
 -- order); `seed` (0); `drop_last` (false: the last batch may be smaller); `augment`: as from mt.data.augment, or a
--- function (images, batch, epoch, seed) -> images; `transform`: a function (batch) -> batch
+-- function (images, batch, epoch, seed) -> images; `transform`: a function (batch) -> batch; `deal`: what the ranks of
+-- masktune.dist share out, the "images" of each batch or whole "batches" (runs of them, in order; left out: nothing)
 -- @treturn Loader
 local function loader(options)
   local o = check.options("mt.data.loader", options, {
@@ -188,6 +231,7 @@ local function loader(options)
     drop_last = { type = "boolean", default = false },
     augment = { type = "function", optional = true },
     transform = { type = "function", optional = true },
+    deal = { choices = { "images", "batches" }, optional = true },
   })
   dataset.check("mt.data.loader", "option 'dataset'", o.dataset)
   o.sampler = sampler_of(o)

@@ -3,6 +3,7 @@
 -- something else is refused. Until all rows are there it is called PATH.partial, and the next run goes on with it.
 -- @module masktune.data.row_file
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 local json = require "masktune.json"
 local tables = require "masktune.tables"
 
@@ -53,8 +54,9 @@ end
 -- @tparam table o `name` of the rows' tensor; `dtype` ("uint8", "float32"); `shape` {N,...}; `settings`: name ->
 -- number, string or boolean: all that the rows depend on
 -- @treturn userdata with `put(first, rows)`, `get(first, rows)`, `present()`, `close()`
+-- @tparam[opt=false] boolean shared whether other processes may have it open in this way
 -- @raise where the file depends on something else: on what
-function row_file.open(where, path, o)
+function row_file.open(where, path, o, shared)
   for _, name in ipairs { path, path .. ".partial" } do
     local there = settings_in(name)
     local difference = there and tables.differences(there, o.settings) or ""
@@ -63,7 +65,51 @@ function row_file.open(where, path, o)
         difference), 0)
     end
   end
-  return core.data.row_file(path, header_of(o), o.shape[1], product(o.shape, 2) * item_bytes[o.dtype])
+  return core.data.row_file(path, header_of(o), o.shape[1], product(o.shape, 2) * item_bytes[o.dtype],
+    shared or false)
+end
+
+--- Makes a file whole: the last row is put again, which makes the core look whether all are there.
+local function complete(where, path, o)
+  local file = row_file.open(where, path, o)
+  local count = o.shape[1]
+  local last = core.zeros({ 1, table.unpack(o.shape, 2) }, o.dtype)
+  if file:present() == count and core.file_exists(path .. ".partial") then
+    file:get(count, last)
+    file:put(count, last)
+  end
+  local there = file:present()
+  file:close()
+  if there < count then
+    error(("%s: '%s' has %d of %d rows after all ranks have put theirs: it must lie in a folder that all of them share")
+      :format(where, path, there, count), 0)
+  end
+end
+
+--- Opens a file and has it filled where it is not whole. Ranks (masktune.dist) put different rows into the one file.
+-- @string where the public function, for messages
+-- @string path
+-- @tparam table o as in open
+-- @tparam function fill (file): puts this rank's rows
+-- @treturn userdata the whole file
+function row_file.filled(where, path, o, fill)
+  if dist.world() == 1 then
+    local file = row_file.open(where, path, o)
+    if file:present() < o.shape[1] then fill(file) end
+    return file
+  end
+  if not dist.from_first(core.file_exists, path) then
+    local file = dist.rank() == 0 and row_file.open(where, path, o, true)
+    dist.barrier("the beginning of a file") -- which rank 0 has made
+    file = file or row_file.open(where, path, o, true)
+    dist.barrier("the opening of a file") -- before anyone completes it
+    fill(file)
+    file:close()
+    dist.barrier("the filling of a file")
+    dist.on_first(complete, where, path, o)
+  end
+  dist.barrier("the completion of a file")
+  return row_file.open(where, path, o)
 end
 
 --- The shape of the rows' tensor in a file that was begun; nil where there is none.

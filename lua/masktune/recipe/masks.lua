@@ -7,6 +7,7 @@ local check = require "masktune.check"
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local explain = require "masktune.explain"
 local fill = require "masktune.data.fill"
 local interrupt = require "masktune.interrupt"
@@ -102,13 +103,18 @@ function masks.cam_options(method, model, o)
   return own
 end
 
---- What an explanation works with: `method`, its options `own`, how many images at once.
+--- What an explanation works with: `method`, its options `own`, how many images at once, and the run of images that is
+-- this rank's. Where the method draws random numbers, all ranks explain all: those of an image depend on the images
+-- before it.
 local function explanation(model, set, o)
-  local method = explain.method(o.cam, "mt.masktune.explain")
-  return {
+  local method, count = explain.method(o.cam, "mt.masktune.explain"), dataset.count(set)
+  local e = {
     method = method, own = masks.cam_options(method, model, o), step = images_per_call(dataset.inputs(set)),
-    bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" },
+    bar = progress.of_ranks(o.progress, { total = count, label = o.label, unit = "images" }), first = 1, last = count,
   }
+  e.dealt = dist.world() > 1 and not e.own.generator
+  if e.dealt then e.first, e.last = dist.part(count) end
+  return e
 end
 
 --- The heat of some images, and the predicted classes.
@@ -117,14 +123,14 @@ local function heat_of(e, model, set, images, first)
   check_heat(set, heat, first)
   if first == 1 then say_if_coarse(set, heat, e.method, e.own.layer or e.own.layers and e.own.layers[1]) end
   interrupt.check("the heatmaps")
-  if e.bar then e.bar:update(first + #heat - 1) end
+  if e.bar then e.bar:update(first + #heat - e.first) end
   return heat, predicted
 end
 
 --- Images that have to be read are read ahead. What cannot be read is black where it may be left out, so that every
 -- image has a heatmap.
 local function parts_ahead(set, e, from)
-  local rest = samplers.subset { indices = core.arange(from, dataset.count(set) + 1, "int32"), shuffle = false }
+  local rest = samplers.subset { indices = core.arange(from, e.last + 1, "int32"), shuffle = false }
   local following, _, _, closing = loader { dataset = set, batch = e.step, sampler = rest }:epoch(1)
   return function()
     local batch = following()
@@ -135,17 +141,28 @@ local function parts_ahead(set, e, from)
   end, nil, nil, closing
 end
 
---- Iterates over the images from position `from` on, some at a time: images as a net takes them, and the first's
--- position.
+--- Iterates over this rank's images from position `from` on, some at a time: images as a net takes them, and the
+-- first's position.
 local function parts_of(set, e, from)
   local images = dataset.inputs(set)
-  if from <= #images and streamed.is(images) and images:has_to_be_read() then return parts_ahead(set, e, from) end
+  if from <= e.last and streamed.is(images) and images:has_to_be_read() then return parts_ahead(set, e, from) end
   return function()
     local first = from
-    if first > #images then return nil end
+    if first > e.last then return nil end
     from = from + e.step
-    return prepared(set, first, math.min(e.step, #images - first + 1)), first
+    return prepared(set, first, math.min(e.step, e.last - first + 1)), first
   end
+end
+
+local function explain_all(model, set, o)
+  local heats, predictions = {}, {}
+  local e = explanation(model, set, o)
+  for images, first in parts_of(set, e, e.first) do
+    heats[#heats + 1], predictions[#predictions + 1] = heat_of(e, model, set, images, first)
+  end
+  if e.bar then e.bar:finish() end
+  if not e.dealt then return core.cat(heats, 1), core.cat(predictions, 1) end
+  return dist.gather_all(heats, "float32"), dist.gather_all(predictions, "int32")
 end
 
 --- Heatmaps of all images, with the most probable class as the target.
@@ -163,35 +180,64 @@ function masks.explain(model, set, options)
   if dataset.count(set) == 0 then
     check.fail("mt.masktune.explain: argument 'dataset': 1 image or more expected, got 0")
   end
-  local heats, predictions = {}, {}
-  local e = explanation(model, set, o)
-  for images, first in parts_of(set, e, 1) do
-    heats[#heats + 1], predictions[#predictions + 1] = heat_of(e, model, set, images, first)
-  end
-  if e.bar then e.bar:finish() end
-  return core.cat(heats, 1), core.cat(predictions, 1)
+  return dist.guarded(explain_all, model, set, o)
 end
 
---- What an earlier run has left of the heatmaps: the file, and how many there are from the first on. A method that
--- draws random numbers image after image has to begin with the first.
-local function heat_file(e, path, settings)
+--- The shape of the heatmaps that an earlier run has left; nil where there are none. A method that draws random numbers
+-- image after image has to begin with the first: what is there is removed.
+local function heat_shape(e, path)
   if e.own.generator then
     core.remove_file(path)
     core.remove_file(path .. ".partial")
   end
-  local shape = row_file.shape(path, "heat")
-  if not shape then return nil, 0 end
-  local file = row_file.open("mt.masktune", path, {
-    name = "heat", dtype = "float32", shape = shape, settings = settings,
-  })
+  return row_file.shape(path, "heat")
+end
+
+--- Explains this rank's first images, which tells the size of heatmaps: the first one's position and the heat (nil
+-- where the rank has no images), and the shape of all.
+local function first_heat(e, model, set)
+  local following, _, _, closing = parts_of(set, e, e.first)
+  local reader <close> = closing -- luacheck: ignore 211
+  local images, position = following()
+  local heat = images and heat_of(e, model, set, images, position)
+  local size = core.tensor({ heat and heat:size(2) or 0, heat and heat:size(3) or 0 }, { dtype = "int32" })
+  dist.all_reduce(size, "max")
+  return position, heat, { dataset.count(set), size[1]:item(), size[2]:item() }
+end
+
+--- How many heatmaps of this rank's are there already, from its first on.
+local function heat_there(e, file, shape)
   local one, there = core.zeros(1, shape[2], shape[3]), 0
-  while there < shape[1] and file:get(there + 1, one) == 1 do
+  while e.first + there <= e.last and file:get(e.first + there, one) == 1 do
     there = there + 1
   end
-  return file, there
+  return there
+end
+
+local function explain_all_into(model, set, o, path, settings)
+  local e = explanation(model, set, o)
+  local shape, first, heat = dist.from_first(heat_shape, e, path), nil, nil
+  if not shape then
+    first, heat, shape = first_heat(e, model, set)
+  end
+  local puts = e.dealt or dist.rank() == 0
+  local rows = { name = "heat", dtype = "float32", shape = shape, settings = settings }
+  local file = row_file.filled("mt.masktune", path, rows, function(file)
+    if heat and puts then file:put(first, heat) end
+    for images, position in parts_of(set, e, e.first + (heat and #heat or heat_there(e, file, shape))) do
+      local some = heat_of(e, model, set, images, position)
+      if puts then file:put(position, some) end
+    end
+  end)
+  if e.bar then e.bar:finish() end
+  local all = core.zeros(shape)
+  file:get(1, all)
+  file:close()
+  return all
 end
 
 --- The heatmaps as from explain, put into a file as they come; what an earlier run has put there is not made again.
+-- Ranks fill a part of it each, so it must be where all of them see it.
 -- @tparam Module model
 -- @tparam table set data set
 -- @tparam table options as of explain
@@ -200,23 +246,7 @@ end
 -- @treturn Tensor heat
 function masks.explain_into(model, set, options, path, settings)
   local o = check.options("mt.masktune.explain", options, explain_schema)
-  set = dataset.for_model(set, model)
-  local e = explanation(model, set, o)
-  local there
-  local held <close> = setmetatable({}, { __close = function(self) if self.file then self.file:close() end end })
-  held.file, there = heat_file(e, path, settings)
-  for images, first in parts_of(set, e, there + 1) do
-    local heat = heat_of(e, model, set, images, first)
-    held.file = held.file or row_file.open("mt.masktune", path, {
-      name = "heat", dtype = "float32", shape = { dataset.count(set), heat:size(2), heat:size(3) },
-      settings = settings,
-    })
-    held.file:put(first, heat)
-  end
-  if e.bar then e.bar:finish() end
-  local heat = core.zeros(row_file.shape(path, "heat"))
-  held.file:get(1, heat)
-  return heat
+  return dist.guarded(explain_all_into, model, dataset.for_model(set, model), o, path, settings)
 end
 
 -- ---- masks ----
@@ -262,15 +292,26 @@ end
 
 --- Makes masks some images at a time, so that only their bits are there for all: make(first, count) -> keep
 -- {count,H,W}. Bits go into the file of rows, where one is given. Soft masks have no bits, and stay as they are.
-local function made_in_parts(set, file, make)
+--
+-- Where the masks of an image do not depend on those of others (`dealt`), ranks make a run of them each.
+local function made_in_parts(set, file, dealt, make)
   local size, count, parts, soft = image_size(set), dataset.count(set), {}, false
-  for first = 1, math.max(count, 1), MOST_IMAGES do
-    local keep = make(first, math.min(MOST_IMAGES, count - first + 1))
+  local from, to = 1, math.max(count, 1)
+  dealt = dealt and dist.world() > 1
+  if dealt then from, to = dist.part(count) end
+  for first = from, to, MOST_IMAGES do
+    local keep = make(first, math.min(MOST_IMAGES, to - first + 1, count - first + 1))
     soft = keep:dtype() ~= "uint8"
     local rows = soft and keep or core.data.pack(keep)
-    if file then file:put(first, rows) else parts[#parts + 1] = rows end
+    if not file then
+      parts[#parts + 1] = rows
+    elseif dealt or dist.rank() == 0 then
+      file:put(first, rows)
+    end
   end
-  local all = file or core.cat(parts, 1)
+  if file then return nil end
+  if dealt then soft = dist.sums(soft and 1 or 0) > 0 end
+  local all = dealt and dist.gather_all(parts, soft and "float32" or "uint8") or core.cat(parts, 1)
   return soft and all or core.data.masks(all, size[1], size[2])
 end
 
@@ -313,14 +354,14 @@ end
 -- that lies in a single spot has no value above its own mean and two deviations.
 local function by_heat(set, o, heat, mean, _, file)
   local empty, uses_paper = 0, o.empty == "paper" and o.protocol ~= "paper"
-  local keep = made_in_parts(set, file, function(first, count)
+  local keep = made_in_parts(set, file, true, function(first, count)
     local some = heat:narrow(1, first, count)
     local part = threshold(set, o, some, mean)
     local without = empty_ones(part)
     empty = empty + #without
     return uses_paper and #without > 0 and by_paper(set, o, some, mean, part, without) or part
   end)
-  say_empty(set, o, empty, uses_paper)
+  say_empty(set, o, math.tointeger((dist.sums(empty))), uses_paper)
   return keep
 end
 
@@ -342,7 +383,7 @@ local kinds = {
   square = {
     keep = function(set, _, _, _, generator, file)
       local size = image_size(set)
-      return made_in_parts(set, file, function(_, count)
+      return made_in_parts(set, file, false, function(_, count)
         return core.mask.random(count, { kind = "square", size = size, generator = generator })
       end)
     end,
@@ -351,7 +392,7 @@ local kinds = {
     heat = true,
     keep = function(set, o, heat, mean, generator, file)
       local keep = by_heat(set, o, heat, mean)
-      return made_in_parts(set, file, function(first, count)
+      return made_in_parts(set, file, false, function(first, count)
         local part = keep:narrow(1, first, count)
         if part:dtype() ~= "uint8" then part = hardened(part) end
         return core.mask.random(count, { kind = "area", keep = part, generator = generator })
@@ -367,14 +408,14 @@ masks.kind_rule = { choices = { "cam", "square", "area", "none" }, default = "ca
 --- Whether masks of this kind follow from heatmaps.
 function masks.need_heat(kind) return kinds[kind].heat == true end
 
---- The file for the masks of a data set; nil for masks that have no bits.
-local function mask_file(where, set, kind, o, path, settings)
+--- The rows of the file for the masks of a data set; nil for masks that have no bits.
+local function mask_rows(set, kind, o, settings)
   local size, count = image_size(set), dataset.count(set)
   if kind == "none" or kind == "cam" and o.rule == "soft" or count == 0 then return nil end
-  return row_file.open(where, path, {
+  return {
     name = "masks", dtype = "uint8", shape = { count, (size[1] * size[2] + 7) // 8 },
     settings = tables.merged(settings, { height = size[1], width = size[2] }),
-  })
+  }
 end
 
 --- Masks of a data set.
@@ -400,13 +441,13 @@ end
 -- @tparam integer seed
 -- @raise where the file was made with other settings: which
 function masks.keep_in(where, path, settings, set, kind, o, heat, seed)
-  local file <close> = mask_file(where, set, kind, o, path, settings)
-  if not file or file:present() < dataset.count(set) then
+  local rows, size = mask_rows(set, kind, o, settings), image_size(set)
+  local function make(file)
     local values, mean = heat()
     return kinds[kind].keep(set, o, values, mean, core.generator(seed), file)
   end
-  local size = image_size(set)
-  return core.data.masks(file, size[1], size[2])
+  if not rows then return make(nil) end
+  return core.data.masks(row_file.filled(where, path, rows, make), size[1], size[2])
 end
 
 --- Masked images that are filled from their surroundings, as a tensor of their own; where they stay in files the masks

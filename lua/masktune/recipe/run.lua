@@ -2,6 +2,7 @@
 -- @module masktune.recipe.run
 local check = require "masktune.check"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local erm = require "masktune.recipe.erm"
 local optimizers = require "masktune.train.optimizer"
 local schedules = require "masktune.schedule"
@@ -105,7 +106,7 @@ return function(method, where, model, options)
   o.train, o.val = dataset.for_model(o.train, model), o.val and dataset.for_model(o.val, model)
   optimizers.refuse_made(where, o)
   model:clone() -- what cannot be copied is refused now, not after the training
-  local result = method.run(model, o, context_of(where, model, o))
+  local result = dist.guarded(method.run, model, o, context_of(where, model, o))
   result.final = model
   return setmetatable(result, Result)
 end

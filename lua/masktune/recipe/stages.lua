@@ -5,6 +5,7 @@
 -- @module masktune.recipe.stages
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 
 local Stages = {}
 Stages.__index = Stages
@@ -17,9 +18,7 @@ local patterns = {
   "^masks%-%d+%-%l+%-%x+%.safetensors$", "^heat%-%d+%-%l+%-%x+%.safetensors$",
 }
 
---- Removes the stages in a folder (a folder that is not there has none).
--- @string folder
-local function clear(folder)
+local function remove_stages(folder)
   if not core.file_exists(folder) then return end
   for _, name in ipairs(core.list_directory(folder)) do
     for _, pattern in ipairs(patterns) do
@@ -27,6 +26,10 @@ local function clear(folder)
     end
   end
 end
+
+--- Removes the stages in a folder (a folder that is not there has none).
+-- @string folder
+local function clear(folder) dist.on_first(remove_stages, folder) end
 
 local function digest(settings)
   local texts = {}
@@ -45,21 +48,24 @@ function Stages:path(name, settings)
   return self.folder and ("%s/%s%s.safetensors"):format(self.folder, name, suffix)
 end
 
---- The state of a stage that was saved, nil where there is none.
+local function saved(path, settings)
+  if core.file_exists(path) then return (checkpoint.load(path, settings)) end
+end
+
+--- The state of a stage that was saved, nil where there is none. (Rank 0 reads and writes, for all.)
 -- @string name
 -- @tparam table settings
 function Stages:load(name, settings)
-  local path = self.folder and self:path(name, settings)
-  if path and core.file_exists(path) then return (checkpoint.load(path, settings)) end
+  if self.folder then return dist.from_first(saved, self:path(name, settings), settings) end
 end
 
 function Stages:save(name, state, settings)
-  if self.folder then checkpoint.save(self:path(name, settings), state, settings) end
+  if self.folder then dist.on_first(checkpoint.save, self:path(name, settings), state, settings) end
 end
 
 --- Removes what a stage leaves behind on its way.
 function Stages:remove(name, settings)
-  if self.folder then core.remove_file(self:path(name, settings)) end
+  if self.folder then dist.on_first(core.remove_file, self:path(name, settings)) end
 end
 
 --- Opens a folder of stages.
@@ -67,7 +73,7 @@ end
 -- @tparam boolean resume whether what is there counts
 local function open(folder, resume)
   if folder then
-    core.make_directory(folder)
+    dist.on_first(core.make_directory, folder)
     if not resume then clear(folder) end
   end
   return setmetatable({ folder = folder }, Stages)

@@ -2,6 +2,7 @@
 -- @module masktune.selective.predict
 local check = require "masktune.check"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local inference = require "masktune.inference"
 local loader = require "masktune.data.loader"
 local progress = require "masktune.progress"
@@ -32,14 +33,16 @@ local function refuse_unread(set, position)
 end
 
 local function run(model, set, o)
-  local rows = {}
-  local bar = o.progress and progress { total = dataset.count(set), label = o.label, unit = "images" }
-  for batch in loader { dataset = set, batch = o.batch, shuffle = false }:epoch(1) do
-    local positions = batch.indices:totable()
-    for i, logits in ipairs(model(batch[batch.input]):totable()) do
-      rows[positions[i]] = softmax(logits)
-    end
-    if bar then bar:update(positions[#positions]) end
+  local parts, positions, seen, rows = {}, {}, 0, {}
+  local bar = progress.of_ranks(o.progress, { total = dataset.count(set), label = o.label, unit = "images" })
+  for batch in loader { dataset = set, batch = o.batch, shuffle = false, deal = "batches" }:epoch(1) do
+    parts[#parts + 1], positions[#positions + 1] = model(batch[batch.input]), batch.indices
+    seen = seen + #batch.indices
+    if bar then bar:update(seen) end
+  end
+  positions = dist.gather_all(positions, "int32"):totable()
+  for i, logits in ipairs(dist.gather_all(parts, "float32"):totable()) do
+    rows[positions[i]] = softmax(logits)
   end
   if bar then bar:finish() end
   for i = 1, dataset.count(set) do

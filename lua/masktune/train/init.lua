@@ -7,6 +7,7 @@ local check = require "masktune.check"
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
+local dist = require "masktune.dist"
 local evaluate = require "masktune.evaluate"
 local history = require "masktune.train.history"
 local interrupt = require "masktune.interrupt"
@@ -15,6 +16,7 @@ local losses = require "masktune.losses"
 local notice = require "masktune.notice"
 local optimizers = require "masktune.train.optimizer"
 local progress = require "masktune.progress"
+local ranks = require "masktune.train.ranks"
 local registry = require "masktune.registry"
 local samplers = require "masktune.data.samplers"
 local schedules = require "masktune.schedule"
@@ -23,7 +25,7 @@ local step = require "masktune.train.step"
 local tables = require "masktune.tables"
 
 --- The options of training, once: whatever trains takes these, and passes them on (masktune.recipe).
-local schema = tables.merged(optimizers.schema, losses.cross_entropy.schema, {
+local schema = tables.merged(optimizers.schema, losses.cross_entropy.schema, ranks.schema, {
   train = { type = "table" },
   val = { type = "table", optional = true },
   epochs = { type = "integer", min = 1 },
@@ -110,10 +112,13 @@ local function check_content(o)
   end
 end
 
---- Whether an epoch would end in a batch of one image, over which batch normalisation cannot normalise.
-local function leaves_one(o)
+--- How many images an epoch would leave for a last batch that is too small: of one image, over which batch
+-- normalisation cannot normalise, or too few for the ranks. 0: none.
+local function left_over(o)
   local size = o.sampler:size(o.train)
-  return o.batch > 1 and size > 1 and size % o.batch == 1
+  local rest = size % o.batch
+  local few = dist.world() == 1 and rest == 1 or dist.world() > 1 and rest < ranks.least_batch(o)
+  return o.batch > 1 and size > 1 and few and rest or 0
 end
 
 -- ---- a run ----
@@ -188,7 +193,7 @@ end
 
 --- One epoch of gradient steps: mean loss, accuracy over the images as they were seen, and the progress bar.
 local function train_epoch(run, model, batches, o)
-  local bar = o.progress and progress {
+  local bar = o.progress and dist.rank() == 0 and progress {
     total = batches:images(), label = ("%s %d/%d"):format(o.label, run.epoch, o.epochs), unit = "images",
   }
   local loss_sum, right, seen, steps = 0, 0, 0, batches:batches()
@@ -197,8 +202,8 @@ local function train_epoch(run, model, batches, o)
   for batch in batches:epoch(run.epoch) do
     run.step, run.total_steps = run.step + 1, run.total_steps + 1
     set_rate(run, o, steps)
-    local loss, good = step(run, model, batch, o, run.lr)
-    local count = #batch.labels
+    local loss, good = step(run, model, batch, o, run.lr, run.exchange)
+    local count = batch.total
     seen = seen + count
     loss_sum = loss_sum + loss * count
     right = good and right and right + good
@@ -250,7 +255,7 @@ local function run_epoch(run, model, batches, o)
   run.epoch = run.epoch + 1
   run.lr = o.schedule:lr(run.epoch)
   o.optimizer:set_lr(run.lr)
-  local loss, accuracy, bar = train_epoch(run, model, batches, o)
+  local loss, accuracy, bar = ranks.epoch(model, o, run.epoch, train_epoch, run, model, batches, o)
   local row = { epoch = run.epoch, train_loss = loss, train_accuracy = accuracy }
   row.lr = run.lr
   local last = { model = model:state_dict(), optimizer = o.optimizer:state_dict() }
@@ -265,6 +270,12 @@ local function run_epoch(run, model, batches, o)
   return row, last
 end
 
+--- The state to go on from; where there is none to be, the file is removed.
+local function saved_or_removed(o, settings)
+  if o.resume and core.file_exists(o.checkpoint) then return (checkpoint.load(o.checkpoint, settings)) end
+  core.remove_file(o.checkpoint)
+end
+
 --- Whether the best epoch is as long ago as `patience` allows.
 local function out_of_patience(run, o)
   return o.patience and run.epoch > 0 and run.epoch - run.best.epoch >= o.patience
@@ -276,23 +287,49 @@ local function start(model, o, settings)
   local run = new_run()
   run.total_steps = 0
   if not o.checkpoint then return run end
-  if o.resume and core.file_exists(o.checkpoint) then
-    run = restored_run(checkpoint.load(o.checkpoint, settings), model, o)
-    if o.progress then progress.note("%s: resumed from epoch %d of %d", o.label, run.epoch, o.epochs) end
-    return run
-  end
-  core.remove_file(o.checkpoint)
+  local saved = dist.from_first(saved_or_removed, o, settings)
+  if not saved then return run end
+  run = restored_run(saved, model, o)
+  if o.progress then progress.note("%s: resumed from epoch %d of %d", o.label, run.epoch, o.epochs) end
   return run
 end
 
 local function loader_of(o)
-  local short = leaves_one(o)
-  if short then
+  local left = left_over(o)
+  if left > 0 and dist.world() == 1 then
     notice.say("%s: 1 of %d images is left out of each epoch (batches of %d would leave it alone, and batch "
       .. "normalisation needs two)", o.label, o.sampler:size(o.train), o.batch)
+  elseif left > 0 then
+    notice.say("%s: %d of %d images are left out of each epoch (too few for a last batch over %d ranks)", o.label, left,
+      o.sampler:size(o.train), dist.world())
   end
   return loader {
-    dataset = o.train, batch = o.batch, sampler = o.sampler, seed = o.seed, drop_last = short, augment = o.augment,
+    dataset = o.train, batch = o.batch, sampler = o.sampler, seed = o.seed, drop_last = left > 0, augment = o.augment,
+    deal = "images",
+  }
+end
+
+--- Trains, from checked options.
+local function run_epochs(model, o)
+  ranks.check(o)
+  o.optimizer = optimizers.new(model, o, o.schedule:lr(1))
+  local settings = o.checkpoint and run_settings(o)
+  local run = start(model, o, settings)
+  run.exchange = ranks.start(model, o)
+  local batches, last = loader_of(o), nil
+  while run.epoch < o.epochs and not out_of_patience(run, o) do
+    local row
+    row, last = run_epoch(run, model, batches, o)
+    if o.checkpoint then dist.on_first(checkpoint.save, o.checkpoint, saved_state(run, last, o), settings) end
+    if o.on_epoch then o.on_epoch(row, run.history) end
+  end
+  return {
+    history = history.named(run.history),
+    best = run.best,
+    last = last or { model = model:state_dict(), optimizer = o.optimizer:state_dict() },
+    state = run.state,
+    lr = run.history[run.epoch].lr,
+    waited = run.exchange and run.exchange.waited,
   }
 end
 
@@ -332,11 +369,17 @@ local train = { schema = schema }
 --   (what the model is, say); `attached`: name -> further objects with state_dict and load_state_dict (a second net,
 --   its optimiser) that the checkpoint keeps
 -- * `progress` (true), `label` of the progress bar
+-- * on several ranks (masktune.dist) each takes its part of every batch: `batch` is that of all together, so that the
+--   same options mean the same training (a larger batch may want a larger rate: that is yours to say), `micro_batch`
+--   is a rank's. `sync_batch_norm` (false): batch norm's statistics are those of the whole batch, and the result is one
+--   process's but for rounding; else each rank's own, and the running ones are averaged after an epoch. `bucket_mb`
+--   (4): gradients are summed in parts of so many MiB
 -- @treturn table `history`: per epoch `epoch`, `lr`, `train_loss`, `train_accuracy`, `val_loss`, `val_accuracy`,
 -- `val_worst_class`, `val_worst_group` (accuracies in [0, 1]; those of the training set as seen during the epoch),
 -- `seconds`; `best`: `epoch`, `score`, `accuracy`, `model` and `optimizer` (state dicts) of the epoch that `select`
 -- prefers (the first of equals; the last epoch where there is no validation set); `last`: `model` and `optimizer`;
--- `state`: the run's; `lr`: the last rate
+-- `state`: the run's; `lr`: the last rate; on several ranks `waited`: seconds that this one has stood still for
+-- gradients of others
 -- @raise when a loss is NaN or infinite, naming epoch and step; when an image is, naming it, before anything changed;
 -- when weights are after an epoch; when the checkpoint belongs to other settings
 function train.run(model, options)
@@ -345,23 +388,7 @@ function train.run(model, options)
   check_sets(model, o)
   resolve(o)
   check_content(o)
-  o.optimizer = optimizers.new(model, o, o.schedule:lr(1))
-  local settings = o.checkpoint and run_settings(o)
-  local run = start(model, o, settings)
-  local batches, last = loader_of(o), nil
-  while run.epoch < o.epochs and not out_of_patience(run, o) do
-    local row
-    row, last = run_epoch(run, model, batches, o)
-    if o.checkpoint then checkpoint.save(o.checkpoint, saved_state(run, last, o), settings) end
-    if o.on_epoch then o.on_epoch(row, run.history) end
-  end
-  return {
-    history = history.named(run.history),
-    best = run.best,
-    last = last or { model = model:state_dict(), optimizer = o.optimizer:state_dict() },
-    state = run.state,
-    lr = run.history[run.epoch].lr,
-  }
+  return dist.guarded(run_epochs, model, o)
 end
 
 return setmetatable(train, { __call = function(_, model, options) return train.run(model, options) end })

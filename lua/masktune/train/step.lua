@@ -2,6 +2,8 @@
 -- @module masktune.train.step
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dist = require "masktune.dist"
+local ranks = require "masktune.train.ranks"
 
 local function refuse(value, run, lr)
   error(("mt.train: the loss is %s in epoch %d, step %d (learning rate %.6g): training stopped before this step "
@@ -30,11 +32,13 @@ local function part_of(batch, first, count)
   return part
 end
 
---- A batch in parts of at most `most` images, as even as can be: no part is a single image unless the batch is.
+--- A batch in parts of at most `most` images, as even as can be: no part is a single image unless the batch is. All
+-- ranks make as many parts as the one with most images needs.
 local function parts_of(batch, most)
   local size = #batch.labels
-  if not most or most >= size then return { batch } end
-  local count, parts, first = (size + most - 1) // most, {}, 1
+  local largest = (batch.total + dist.world() - 1) // dist.world()
+  if not most or most >= largest then return { batch } end
+  local count, parts, first = (largest + most - 1) // most, {}, 1
   for i = 1, count do
     local rows = (size * i) // count - (size * (i - 1)) // count
     parts[i] = part_of(batch, first, rows)
@@ -54,22 +58,27 @@ end
 -- @tparam table batch record
 -- @tparam table o options of mt.train
 -- @number lr
+-- @tparam ?table exchange as from masktune.train.ranks
 -- @treturn number mean loss
 -- @treturn ?number right answers; nil where the objective gives no logits
-local function step(run, model, batch, o, lr)
-  local optimizer, size = o.optimizer, #batch.labels
+local function step(run, model, batch, o, lr, exchange)
+  local optimizer, size = o.optimizer, batch.total
   optimizer:zero_grad()
   local mean, right = 0, 0
-  for _, part in ipairs(parts_of(batch, o.micro_batch)) do
+  local parts = parts_of(batch, o.micro_batch)
+  for i, part in ipairs(parts) do
     local share = #part.labels / size
     local loss, logits = o.objective(model, part, run)
     local value = value_of(loss, run)
     if value - value ~= 0 then refuse(value, run, lr) end
+    if exchange and i == #parts then exchange:begin() end
     if share == 1 then loss:backward() else (loss * share):backward() end
     mean = mean + value * share
     local good = right_answers(logits, part.labels)
     right = good and right and right + good
   end
+  if exchange then exchange:finish() end
+  mean, right = ranks.sums(mean, right)
   if o.clip_grad_norm then core.optim.clip_grad_norm(model:parameters(), o.clip_grad_norm) end
   if o.before_step then o.before_step(model, batch, run) end
   optimizer:step()
