@@ -444,7 +444,7 @@ end
 
 local function run(options, folder)
   local limits = measure_limits(options, folder)
-  local results = { isa = options.isa, limits = limits, cases = {} }
+  local results = { isa = mt.isa(), limits = limits, cases = {} }
   print(head(options))
   for _, net in ipairs(options.nets) do
     for _, work in ipairs(options.works) do

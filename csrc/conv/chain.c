@@ -146,6 +146,29 @@ int64_t mt_chain_lot(const mt_chain_plan *plan, int64_t suitable) {
   return suitable < share ? suitable : share;
 }
 
+/* Of a piece of an image, in and out. */
+#define PIECE_FLOATS ((int64_t)64 << 10)
+
+static bool sees_pixels(const mt_chain_plan *plan, int s) {
+  const mt_stage_plan *p = &plan->stages[s];
+  return p->conv.kernel[0] == 1 && p->conv.kernel[1] == 1 && p->conv.stride[0] == 1 && p->conv.stride[1] == 1 &&
+         p->conv.in_h == p->in_h && p->conv.in_w == p->in_w && p->pool == 1 && (s == 0 || (p - 1)->pool == 1);
+}
+
+mt_chain_plan mt_chain_cut(const mt_chain_plan *plan, int s) {
+  mt_chain_plan cut = *plan;
+  mt_stage_plan *p = &cut.stages[s], *last = &cut.stages[cut.count - 1];
+  if (!sees_pixels(plan, s)) return cut;
+  int64_t rows = p->in_h;
+  for (int64_t i = rows; i > 1 && rows * p->in_w * (p->in_c + p->out_c) > PIECE_FLOATS; i--)
+    if (p->in_h % i == 0) rows = i;
+  cut.images *= p->in_h / rows;
+  if (s == 0 && cut.adds_input) last->out_h = last->pooled_h = rows; /* as high as the input */
+  if (s > 0) (p - 1)->out_h = (p - 1)->pooled_h = rows;
+  p->in_h = p->out_h = p->pooled_h = p->conv.in_h = p->conv.out_h = rows;
+  return cut;
+}
+
 /* ---- one image ---- */
 
 void mt_stage_activate(const mt_stage_plan *p, const float *z, const float *statistics, const float *residual,
@@ -268,8 +291,9 @@ static void forward_lots(const void *context, int64_t begin, int64_t end) {
     forward_lot(r->pass, first, images - first < r->lot ? images - first : r->lot, r->at, own);
 }
 
-static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const mt_tensor *before,
+static int train_stage(const mt_chain_plan *whole, int s, const mt_conv_stage *stage, const mt_tensor *before,
                        const mt_tensor *statistics_before, mt_tensor *z, mt_tensor *statistics) {
+  const mt_chain_plan cut = mt_chain_cut(whole, s), *plan = &cut;
   const mt_stage_plan *p = &plan->stages[s];
   const int threads = mt_chain_threads(plan);
   const forward_scratch at = lay_out_forward(plan, s);

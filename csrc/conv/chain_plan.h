@@ -79,6 +79,10 @@ void mt_stage_activate(const mt_stage_plan *p, const float *z, const float *stat
 void mt_stage_pool(const mt_stage_plan *p, const float *activation, float *out, int64_t out_row, void *index);
 mt_pool_shape mt_stage_pool_shape(const mt_stage_plan *p);
 
+/* The plan for stage s alone, and for the normalisation before it: where the convolution sees pixels one by one, every
+ * image is cut into several of fewer rows, so that what lies between two kernels stays in a core's own cache. */
+mt_chain_plan mt_chain_cut(const mt_chain_plan *plan, int s);
+
 /* Stage s's input for one image: padded where the stage pads (the border must be zero already). `before` is the image
  * of the previous stage's convolution output (or, for the first stage, of the chain's input); statistics are the
  * previous stage's. Where that one pools, `activation` receives its activation and `index` (if not NULL) its maxima.
