@@ -1,5 +1,6 @@
 #include "conv/packing.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -83,6 +84,8 @@ int mt_conv_prepare(const mt_conv *c, const mt_taps *taps, float *prepared) {
     return 0;
   }
   const int64_t panels = mt_conv_panels(c);
+  assert(c->in_c == (taps->exchanged ? taps->out_c : taps->in_c));
+  assert(c->out_c == (taps->exchanged ? taps->in_c : taps->out_c));
   float *packed = c->winograd ? mt_alloc((size_t)direct_floats(c) * sizeof(float)) : prepared;
   if (!packed) return -1;
   mt_parallel(panels, mt_chunk(panels, panels > 0 ? direct_floats(c) / panels : 0, WEIGHTS_GRAIN), prepare_panels,

@@ -1,11 +1,14 @@
 /* Walks a plan. Convolutions in a row, with what stands behind each, run as one operation as far as their modes and the
  * input allow (conv/chain.h): in training up to the end of a residual block, whose shortcut they add, in evaluation
  * across whole residual blocks. What does not run so runs step by step. */
+#include <assert.h>
+
+#include "conv/chain.h"
 #include "nn/layers.h"
 #include "nn/norm.h"
 #include "nn/plan.h"
+#include "ops/activation.h"
 #include "ops/binary.h"
-#include "conv/chain.h"
 #include "ops/elementwise.h"
 
 typedef struct {
@@ -16,7 +19,10 @@ typedef struct {
   int depth;
 } run;
 
-static mt_tensor *pop_shortcut(run *r) { return r->shortcuts[--r->depth]; }
+static mt_tensor *pop_shortcut(run *r) {
+  assert(r->depth > 0);
+  return r->shortcuts[--r->depth];
+}
 
 /* `y` takes the place of x. */
 static void go_on_with(run *r, mt_tensor *y) {
@@ -111,7 +117,8 @@ static bool takes_join(const run *r, stage_list *list) {
   if (end == r->count || r->steps[end].kind != MT_STEP_JOIN || !ends_openly(last)) return false;
   last->relu = r->steps[end].relu;
   if (mt_chain_fits(r->x, list->stages, list->count, r->shortcuts[r->depth - 1], list->training)) return true;
-  return last->relu = false;
+  last->relu = false;
+  return false;
 }
 
 /* Runs the steps that make one operation; false: none do. */
@@ -156,7 +163,7 @@ static void run_layer(run *r, const mt_step *s) {
   mt_module *norm = s->kind == MT_STEP_NORM ? s->module : s->norm;
   const mt_step *next = r->at < r->count ? &r->steps[r->at] : NULL;
   mt_tensor *shortcut = NULL, *y;
-  bool relu = s->relu && s->limit == 0;
+  bool relu = s->relu && !s->limit;
   if (norm && !s->relu && s->pool == 1 && next && next->kind == MT_STEP_JOIN) {
     shortcut = pop_shortcut(r);
     relu = next->relu;
@@ -174,6 +181,7 @@ static void run_layer(run *r, const mt_step *s) {
 
 static void begin_block(run *r, const mt_step *s) {
   mt_tensor *shortcut = s->module ? mt_module_forward(s->module, r->x) : mt_retain(r->x);
+  assert(r->depth < MT_MODULE_HEIGHT);
   if (shortcut)
     r->shortcuts[r->depth++] = shortcut;
   else

@@ -43,7 +43,12 @@ local function stage(list, inputs, outputs, options)
   local window = { padding = options.padding or 0, stride = options.stride or 1, bias = options.bias ~= false }
   list[#list + 1] = nn.Conv2d(inputs, outputs, options.kernel or 3, window)
   list[#list + 1] = nn.BatchNorm2d(outputs)
-  if options.relu ~= false then list[#list + 1] = nn.ReLU() end
+  if options.relu6 then
+    list[#list].weight = mt.rand(outputs) * 4 + 3 -- many values beyond 6
+    list[#list + 1] = nn.ReLU6()
+  elseif options.relu ~= false then
+    list[#list + 1] = nn.ReLU()
+  end
   if options.pool then list[#list + 1] = nn.MaxPool2d(options.pool) end
 end
 
@@ -58,12 +63,77 @@ local cases = {
     size = { 13, 10 }, stages = { { padding = 1 }, { padding = 2, pool = 2 }, {} } },
   { name = "Winograd on images smaller than a tile and on long ones", channels = { 8, 16, 40 }, size = { 4, 61 },
     stages = { { padding = 1 }, { padding = 1 } } },
+  { name = "ReLU6, directly and by Winograd", channels = { 3, 9, 16, 8 }, size = { 12, 13 },
+    stages = { { relu6 = true }, { relu6 = true, padding = 1, pool = 2 }, { relu6 = true, kernel = 1 } } },
   { name = "strides, in front, between and where pixels meet no tap", channels = { 4, 8, 8, 5 }, size = { 13, 14 },
     stages = { { padding = 1, stride = { 2, 1 } }, { kernel = 5, stride = { 2, 3 }, padding = 2 },
       { kernel = 1, stride = 2 } } },
-  { name = "a padding as wide as the kernel, which runs apart", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
+  { name = "a padding as wide as the kernel", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
     stages = { { padding = 1 }, { padding = 3 }, { padding = 1, pool = 2 } } },
 }
+
+--- Inverted bottlenecks: wider, depthwise, narrower, with ReLU6, beside a shortcut where nothing changes shape.
+local function inverted(inputs, outputs, kernel, stride, padding)
+  local inside = inputs * 3
+  local items = {
+    nn.Conv2d(inputs, inside, 1, { bias = false }), nn.BatchNorm2d(inside), nn.ReLU6(),
+    nn.Conv2d(inside, inside, kernel, { groups = inside, stride = stride, padding = padding, bias = false }),
+    nn.BatchNorm2d(inside), nn.ReLU6(),
+    nn.Conv2d(inside, outputs, 1, { bias = false }), nn.BatchNorm2d(outputs),
+  }
+  if stride > 1 or inputs ~= outputs then return nn.Sequential(items), items end
+  items.relu = false
+  return nn.Residual(items), items
+end
+
+describe("depthwise convolutions in chains", function()
+  local threads, isa = mt.get_num_threads(), mt.isa()
+  after_each(function()
+    mt.set_num_threads(threads)
+    mt.isa(isa)
+  end)
+
+  local shapes = {
+    { 6, 6, 3, 1, "same_upper", { 9, 7 } }, { 16, 16, 5, 1, 2, { 14, 14 } }, { 5, 8, 3, 2, "same_upper", { 10, 11 } },
+    { 16, 12, 5, 2, "same_upper", { 12, 9 } }, { 7, 7, 3, 1, { top = 2, right = 2 }, { 11, 40 } },
+  }
+  for _, name in ipairs { "avx512", "avx2", "plain" } do
+    for _, shape in ipairs(shapes) do
+      local inputs, outputs, kernel, stride, padding, size = table.unpack(shape)
+      it(("give what their parts give one by one: %d to %d channels, kernel %d, stride %d, %dx%d on %s"):format(inputs,
+        outputs, kernel, stride, size[1], size[2], name), function()
+        if not pcall(mt.isa, name) then return pending("not on this processor") end
+        mt.manual_seed(5)
+        mt.set_num_threads(2)
+        local model, items = inverted(inputs, outputs, kernel, stride, padding)
+        mt.no_grad(function()
+          for _, m in ipairs(items) do
+            if m.running_mean then m.weight:copy(mt.rand(m.weight:numel()) * 4) end -- so that some reach 6
+          end
+        end)
+        local apart = model:clone()
+        local function separately(m, x)
+          local y = x
+          for i = 1, #items do
+            y = m[i](y)
+          end
+          return stride == 1 and inputs == outputs and y + x or y
+        end
+        local x = mt.randn(5, size[1], size[2], inputs):requires_grad(true)
+        local weights = mt.randn(table.unpack(model(x):shape()))
+        model:load_state_dict(apart:state_dict())
+        local got = pass(model, model, function(m, images) return m(images) end, x, weights)
+        local expected = pass(apart, apart, separately, x, weights)
+        compare(got, expected)
+        model:eval()
+        mt.no_grad(function()
+          assert.is_true(relative(model(x), separately(model, x)) < 1e-5, "evaluation")
+          assert.is_true(relative(model(x:narrow(1, 1, 1)), separately(model, x:narrow(1, 1, 1))) < 1e-5, "one image")
+        end)
+      end)
+    end
+  end
+end)
 
 describe("a container of convolution stages", function()
   local threads, isa = mt.get_num_threads(), mt.isa()
@@ -111,20 +181,29 @@ describe("a container of convolution stages", function()
     end
   end)
 
-  it("adds the shortcut of a residual block inside the operation", function()
-    local main = {}
-    stage(main, 8, 8, { padding = 1 })
-    stage(main, 8, 8, { padding = 1, relu = false })
-    local block = nn.Residual { { "conv1", main[1] }, { "bn1", main[2] }, { "relu", main[3] }, { "conv2", main[4] },
-      { "bn2", main[5] } }
-    local initial = block:state_dict()
-    local x = mt.randn(4, 9, 7, 8):requires_grad(true)
-    local weights = mt.randn(4, 9, 7, 8)
-    local fused = pass(block, main, function(_, input) return block(input) end, x, weights)
-    block:load_state_dict(initial)
-    local function plain(list, input) return (one_by_one(list, input) + input):relu() end
-    compare(fused, pass(block, main, plain, x, weights))
-  end)
+  for _, relu in ipairs { true, false } do
+    it("adds the shortcut of a residual block inside the operation, ReLU: " .. tostring(relu), function()
+      local main = {}
+      stage(main, 8, 8, { padding = 1 })
+      stage(main, 8, 8, { padding = 1, relu = false })
+      local block = nn.Residual { { "conv1", main[1] }, { "bn1", main[2] }, { "relu", main[3] }, { "conv2", main[4] },
+        { "bn2", main[5] }, relu = relu }
+      local initial = block:state_dict()
+      local x = mt.randn(4, 9, 7, 8):requires_grad(true)
+      local weights = mt.randn(4, 9, 7, 8)
+      local function plain(list, input)
+        local sum = one_by_one(list, input) + input
+        return relu and sum:relu() or sum
+      end
+      -- the block's input as a leaf, and as what something else gave
+      for _, before in ipairs { function(input) return input end, function(input) return input * 2 end } do
+        block:load_state_dict(initial)
+        local fused = pass(block, main, function(_, input) return block(before(input)) end, x, weights)
+        block:load_state_dict(initial)
+        compare(fused, pass(block, main, function(list, input) return plain(list, before(input)) end, x, weights))
+      end
+    end)
+  end
 
   for _, width in ipairs { 4, 16 } do
     it(("makes the last output of a bottleneck again on the way back: %d channels"):format(width), function()
