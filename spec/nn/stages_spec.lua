@@ -108,7 +108,10 @@ describe("depthwise convolutions in chains", function()
         local model, items = inverted(inputs, outputs, kernel, stride, padding)
         mt.no_grad(function()
           for _, m in ipairs(items) do
-            if m.running_mean then m.weight:copy(mt.rand(m.weight:numel()) * 4) end -- so that some reach 6
+            if m.running_mean then -- some reach 6, and scaling a channel is not undone by the next normalisation
+              m.weight:copy(mt.rand(m.weight:numel()) * 4)
+              m.bias:copy(mt.randn(m.weight:numel()))
+            end
           end
         end)
         local apart = model:clone()
