@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <string.h>
 
+#include "conv/chain_plan.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "conv/chain_plan.h"
 
 /* A convolution that sums over at most this many values is cheaper to repeat than its output is to keep: it costs
  * ResNet-50 3 % more arithmetic and saves a quarter of its memory. */
@@ -22,8 +22,7 @@ static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_chain_b
 
 static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, int64_t h, int64_t w, int64_t c) {
   if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->weight->shape[2] != c) return -1;
-  if (!mt_conv2d_is_plain(&s->conv)) return -1;
-  const int64_t *kernel = s->weight->shape, *stride = s->conv.stride, *padding = s->conv.padding;
+  const int64_t *kernel = s->weight->shape, *stride = s->stride, *padding = s->padding;
   const int64_t padded[2] = {h + 2 * padding[0], w + 2 * padding[1]};
   if (padded[0] < kernel[0] || padded[1] < kernel[1]) return -1;
   const int64_t out[2] = {(padded[0] - kernel[0]) / stride[0] + 1, (padded[1] - kernel[1]) / stride[1] + 1};

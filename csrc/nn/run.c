@@ -51,10 +51,12 @@ static bool is_training(const run *r) {
 
 static bool append_stage(stage_list *list, const mt_step *s) {
   if (list->count == MT_CHAIN_MAX_STAGES || mt_module_is_training(s->norm) != list->training) return false;
+  const mt_conv2d_params conv = mt_conv2d_params_of(s->module);
   list->norms[list->count] = s->norm;
   list->stages[list->count++] = (mt_conv_stage){.weight = mt_module_slot(s->module, "weight"),
                                                 .bias = mt_module_slot(s->module, "bias"),
-                                                .conv = mt_conv2d_params_of(s->module),
+                                                .stride = {conv.stride[0], conv.stride[1]},
+                                                .padding = {conv.padding[0], conv.padding[1]},
                                                 .norm = mt_norm_of(s->norm),
                                                 .relu = s->relu,
                                                 .limit = s->limit,
