@@ -32,9 +32,9 @@ local function layers_with_bias(model)
   return names
 end
 
--- Winograd's convolutions leave rounding where a gradient is zero: up to 1e-7 of the layer's largest, which the scaling
+-- Winograd's convolutions leave rounding where a gradient is zero: up to 1e-6 of the layer's largest, which the scaling
 -- would take for the map of a channel.
-local ROUNDING = 2 ^ -22
+local ROUNDING = 2 ^ -20
 
 --- The sizes of a layer's gradients, {n,h,w,C}, zero where they are but rounding.
 local function sizes_of(gradient)
@@ -57,7 +57,7 @@ return {
   input = true,
   layers = layers_with_bias,
   rule = function(tap, context)
-    local sum = scaled_sum((tap.value * tap.gradient):abs())
+    local sum = scaled_sum(sizes_of(tap.gradient) * tap.value:abs())
     local size = { sum:size(2), sum:size(3) }
     for _, layer in ipairs(context.taps) do
       if layer.runs > 1 then
