@@ -311,14 +311,14 @@ describe("the heatmap method", function()
   end)
 
   it("fullgrad takes no rounding of a convolution for a channel's map", function()
-    -- Of the first layer's channels all but one are alive at pixel 1,1 only, and the score is what the second layer makes
-    -- of pixel 4,4: in the same tile of Winograd's but out of reach, so that their gradient is zero. A 5x5 kernel with
-    -- the same 3x3 inside does not go by Winograd.
+    -- Of the first layer's channels all but one are alive at pixel 1,1 only, and the score is what the second layer
+    -- makes of pixel 4,4: in the same tile of Winograd's but out of reach, so that their gradient is zero. A 5x5 kernel
+    -- with the same 3x3 inside does not go by Winograd.
     mt.manual_seed(3)
-    local images, last = mt.zeros(4, 4, 4, 3), mt.zeros(2, 4 * 4 * 8)
+    local corners, last = mt.zeros(4, 4, 4, 3), mt.zeros(2, 4 * 4 * 8)
     for n = 1, 4 do
-      images[n][1][1] = mt.full({ 3 }, 9)
-      images[n][4][4] = mt.ones(3)
+      corners[n][1][1] = mt.full({ 3 }, 9)
+      corners[n][4][4] = mt.ones(3)
     end
     for channel = 1, 8 do last[{ { 1, 2 }, channel * 16 }] = mt.rand(2) end -- Flatten's order: channel, row, column
     local first = nn.Conv2d(3, 8, 1)
@@ -333,7 +333,7 @@ describe("the heatmap method", function()
         for x = 1, 3 do weight[{ border + y, border + x }] = inner[{ y, x }] end
       end
       second.weight, second.bias, linear.weight = weight, bias, last
-      return mt.cam.fullgrad(nn.Sequential{ first, nn.ReLU(), second, nn.Flatten(), linear }:eval(), images)
+      return mt.cam.fullgrad(nn.Sequential{ first, nn.ReLU(), second, nn.Flatten(), linear }:eval(), corners)
     end
     local d = heat(3) - heat(5)
     assert.is_true(d:abs():max():item() < 1e-4)
