@@ -3,10 +3,10 @@
 #include <assert.h>
 #include <string.h>
 
+#include "conv/chain_plan.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "conv/chain_plan.h"
 
 /* A convolution that sums over at most this many values is cheaper to repeat than its output is to keep: it costs
  * ResNet-50 3 % more arithmetic and saves a quarter of its memory. */
@@ -22,19 +22,21 @@ static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_chain_b
 
 /* With one output for each channel. (One channel alone is as well an ordinary convolution.) */
 static bool is_depthwise(const mt_conv_stage *s, int64_t channels) {
-  return channels > 1 && mt_conv2d_groups(&s->conv) == channels && s->weight->shape[2] == 1 &&
-         s->weight->shape[3] == channels;
+  return channels > 1 && s->groups == channels && s->weight->shape[2] == 1 && s->weight->shape[3] == channels;
 }
 
 static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, int64_t h, int64_t w, int64_t c) {
-  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32) return -1;
+  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->dilation[0] != 1 || s->dilation[1] != 1) return -1;
   const bool depthwise = is_depthwise(s, c);
-  if (!depthwise && (s->weight->shape[2] != c || mt_conv2d_groups(&s->conv) != 1)) return -1;
-  if (mt_conv2d_dilation(&s->conv, 0) != 1 || mt_conv2d_dilation(&s->conv, 1) != 1) return -1;
-  mt_conv2d_params params = s->conv;
-  if (s->same) mt_conv2d_pad_same(&params, (const int64_t[2]){h, w}, s->weight->shape);
-  const int64_t *kernel = s->weight->shape, *stride = params.stride, *padding = params.padding;
-  const int64_t padded[2] = {h + 2 * padding[0] + params.surplus[0], w + 2 * padding[1] + params.surplus[1]};
+  if (!depthwise && (s->weight->shape[2] != c || s->groups != 1)) return -1;
+  const int64_t *kernel = s->weight->shape, *stride = s->stride, size[2] = {h, w};
+  int64_t padding[2], padded[2];
+  for (int i = 0; i < 2; i++) {
+    int64_t surplus = s->surplus[i];
+    padding[i] = s->padding[i];
+    if (s->same) mt_conv_pad_same(size[i], kernel[i], stride[i], &padding[i], &surplus);
+    padded[i] = size[i] + 2 * padding[i] + surplus;
+  }
   if (padded[0] < kernel[0] || padded[1] < kernel[1]) return -1;
   const int64_t out[2] = {(padded[0] - kernel[0]) / stride[0] + 1, (padded[1] - kernel[1]) / stride[1] + 1};
   *p = (mt_stage_plan){.in_h = h,
