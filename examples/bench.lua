@@ -3,10 +3,11 @@
 -- Every measurement is a process of its own (this script with --worker, or bench_torch.py with the name of a rival), so
 -- that peak memory and the time from start to the first finished step are its own. Those of one net and work take
 -- turns, whatever their number of threads; ratios are the medians of the rounds' ratios to the best rival's, "scale" is
--- the one to the first number of threads. A worker builds the net, runs one step and prints "first <check> <version>";
--- for each line "<seconds>" on its standard input it repeats the step for that long and prints "rate <images/s>" (as
--- the function `rate` measures it); for the line "end" it prints "peak <MB>" and ends. The check is the loss (masks: the
--- mean of the masked images) on the same weights and images, and must be the same on all sides.
+-- the one to the first number of threads. A worker builds the net, runs one step and prints
+-- "first <check> <version>"; for each line "<seconds>" on its standard input it repeats the step for that long and
+-- prints "rate <images/s>" (as the function `rate` measures it); for the line "end" it prints "peak <MB>" and ends. The
+-- check is the loss (masks: the mean of the masked images) on the same weights and images, and must be the same on all
+-- sides.
 local mt = require "masktune"
 
 local usage = [[
@@ -286,7 +287,8 @@ local function start_workers(net, work, threads, options, folder)
   local case = case_of(net, work, threads, folder)
   local workers = { start_ours(case, folder) }
   for _, rival in ipairs(rivals_of(work, options)) do
-    local command = ("%s %s %s %s 2>%s/stderr"):format(quoted(options.python), quoted(rival_script), case, rival, folder)
+    local command = ("%s %s %s %s 2>%s/stderr"):format(quoted(options.python), quoted(rival_script), case, rival,
+      folder)
     workers[#workers + 1] = start_worker(rival, command, folder)
   end
   return workers
@@ -447,7 +449,7 @@ end
 
 local function run(options, folder)
   local limits = measure_limits(options, folder)
-  local results = { isa = options.isa, limits = limits, cases = {} }
+  local results = { isa = mt.isa(), limits = limits, cases = {} }
   print(head(options))
   for _, net in ipairs(options.nets) do
     for _, work in ipairs(options.works) do

@@ -17,16 +17,16 @@
 #define MT_CONV_CHAIN_H
 
 #include "conv/statistics.h"
-#include "ops/conv2d.h"
 
 #define MT_CHAIN_MAX_STAGES 32
 
 typedef struct {
-  mt_tensor *weight;     /* kH,kW,I,O */
-  mt_tensor *bias;       /* O, or NULL */
-  mt_conv2d_params conv; /* its relu flag is not used */
-  bool same;             /* its padding is what mt_conv2d_pad_same gives for the stage's input */
-  mt_norm norm;          /* over O */
+  mt_tensor *weight;                         /* kH,kW,I/groups,O */
+  mt_tensor *bias;                           /* O, or NULL */
+  int64_t stride[2], padding[2], surplus[2]; /* height, width; surplus: how much more padding on the far side */
+  bool same;                                 /* padding and surplus are what mt_conv_pad_same gives */
+  int64_t dilation[2], groups;
+  mt_norm norm; /* over O */
   bool relu;
   float limit;      /* of the ReLU: 6 for ReLU6; 0: none */
   int64_t pool;     /* window and stride of a max pooling at the stage's end; 1: none */
@@ -34,9 +34,9 @@ typedef struct {
                        evaluation, and without pooling at its end */
 } mt_conv_stage;
 
-/* Whether mt_chain can run this: float32 images with at least one image per thread, plain convolutions
- * (mt_conv2d_is_plain) or depthwise ones with one output for each channel, without dilation, and in evaluation no
- * gradients wanted. Otherwise the caller uses the separate operations. Sets no error. */
+/* Whether mt_chain can run this: float32 images with at least one image per thread, convolutions in one group or with
+ * one output for each channel, without dilation, and in evaluation no gradients wanted. Otherwise the caller uses the
+ * separate operations. Sets no error. */
 bool mt_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
                    bool training);
 

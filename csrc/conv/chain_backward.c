@@ -339,7 +339,8 @@ static int weight_result(const backward_pass *b, mt_tensor **grad) {
 
 /* Stage b->s; *grad_input receives the gradient of its input where that is needed. */
 static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_input) {
-  const mt_stage_plan *p = &b->plan->stages[b->s];
+  const mt_chain_plan *whole = b->plan, cut = mt_chain_cut(whole, b->s);
+  const mt_stage_plan *p = &whole->stages[b->s];
   const bool input_needed = b->s > b->plan->first || b->node->needs[MT_CHAIN_INPUT];
   mt_tensor **mine = grads + MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS;
   const bool weight_needed = b->node->needs[MT_CHAIN_STAGES + b->s * MT_STAGE_INPUTS + MT_STAGE_WEIGHT];
@@ -350,6 +351,7 @@ static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_
     if (!*grad_input) return -1;
     b->grad_input = mt_f32(*grad_input);
   }
+  b->plan = &cut;
   int status = prepare_stage(b, input_needed, weight_needed);
   if (status == 0) {
     if (b->s > 0) memset(b->sums, 0, (size_t)(b->threads * 2 * (p - 1)->out_c) * sizeof(double));
@@ -357,6 +359,7 @@ static int backward_stage(backward_pass *b, mt_tensor **grads, mt_tensor **grad_
     if (weight_needed) status = weight_result(b, &mine[MT_STAGE_WEIGHT]);
   }
   clean_up_stage(b);
+  b->plan = whole;
   return status;
 }
 

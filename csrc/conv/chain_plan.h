@@ -79,6 +79,10 @@ void mt_stage_activate(const mt_stage_plan *p, const float *z, const float *stat
 void mt_stage_pool(const mt_stage_plan *p, const float *activation, float *out, int64_t out_row, void *index);
 mt_pool_shape mt_stage_pool_shape(const mt_stage_plan *p);
 
+/* The plan for stage s alone, and for the normalisation before it: where the convolution sees pixels one by one, every
+ * image is cut into several of fewer rows, so that what lies between two kernels stays in a core's own cache. */
+mt_chain_plan mt_chain_cut(const mt_chain_plan *plan, int s);
+
 /* Image n's part of the maxima that a stage's pooling noted, (N,pooled_h,pooled_w,C) of bytes or int32; NULL passes. */
 static inline void *mt_stage_maxima(const mt_tensor *maxima, int64_t n) {
   return maxima ? (char *)maxima->data + (size_t)(n * (maxima->count / maxima->shape[0])) * mt_dtype_size(maxima->dtype)

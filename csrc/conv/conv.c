@@ -77,6 +77,12 @@ mt_conv mt_conv_plan_depthwise(const int64_t kernel[2], const int64_t stride[2],
                    .lot = 1};
 }
 
+void mt_conv_pad_same(int64_t size, int64_t kernel, int64_t stride, int64_t *padding, int64_t *surplus) {
+  const int64_t outputs = (size + stride - 1) / stride, total = (outputs - 1) * stride + kernel - size;
+  *padding = total > 0 ? total / 2 : 0;
+  *surplus = total > 0 ? total % 2 : 0;
+}
+
 int64_t mt_conv_reach(const mt_conv *c, int axis, int64_t outputs) {
   if (c->winograd) return tiles_along(outputs) * MT_WINOGRAD_TILE + 2;
   return (outputs - 1) * c->stride[axis] + c->kernel[axis];

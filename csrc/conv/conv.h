@@ -49,6 +49,9 @@ static inline int64_t mt_conv_taps(const mt_conv *c) {
   return c->kernel[0] * c->kernel[1] * (c->depthwise ? 1 : c->in_c);
 }
 
+/* The padding along an axis with which outputs are ceil(size / stride): in front, and how much more behind. */
+void mt_conv_pad_same(int64_t size, int64_t kernel, int64_t stride, int64_t *padding, int64_t *surplus);
+
 /* Rows of a padded image under some output rows (along axis 0), or columns under output columns. */
 int64_t mt_conv_reach(const mt_conv *c, int axis, int64_t outputs);
 

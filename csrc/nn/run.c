@@ -9,6 +9,7 @@
 #include "nn/plan.h"
 #include "ops/activation.h"
 #include "ops/binary.h"
+#include "ops/conv2d_batchnorm.h"
 #include "ops/elementwise.h"
 
 typedef struct {
@@ -51,15 +52,15 @@ static bool is_training(const run *r) {
 
 static bool append_stage(stage_list *list, const mt_step *s) {
   if (list->count == MT_CHAIN_MAX_STAGES || mt_module_is_training(s->norm) != list->training) return false;
+  const mt_conv2d_params conv = mt_conv2d_params_of(s->module);
+  mt_conv_stage stage = mt_conv2d_stage(mt_module_slot(s->module, "weight"), mt_module_slot(s->module, "bias"), &conv);
+  stage.same = mt_conv2d_is_same(s->module);
+  stage.norm = mt_norm_of(s->norm);
+  stage.relu = s->relu;
+  stage.limit = s->limit;
+  stage.pool = s->pool;
   list->norms[list->count] = s->norm;
-  list->stages[list->count++] = (mt_conv_stage){.weight = mt_module_slot(s->module, "weight"),
-                                                .bias = mt_module_slot(s->module, "bias"),
-                                                .conv = mt_conv2d_params_of(s->module),
-                                                .same = mt_conv2d_is_same(s->module),
-                                                .norm = mt_norm_of(s->norm),
-                                                .relu = s->relu,
-                                                .limit = s->limit,
-                                                .pool = s->pool};
+  list->stages[list->count++] = stage;
   return true;
 }
 

@@ -18,10 +18,8 @@
 void mt_conv2d_pad_same(mt_conv2d_params *p, const int64_t size[2], const int64_t kernel[2]) {
   for (int i = 0; i < 2; i++) {
     if (p->stride[i] < 1 || p->dilation[i] > MAX_EXTENT || kernel[i] > MAX_EXTENT) continue; /* refused later */
-    const int64_t out = (size[i] + p->stride[i] - 1) / p->stride[i];
-    const int64_t total = (out - 1) * p->stride[i] + (kernel[i] - 1) * mt_conv2d_dilation(p, i) + 1 - size[i];
-    p->padding[i] = total > 0 ? total / 2 : 0;
-    p->surplus[i] = total > 0 ? total % 2 : 0;
+    mt_conv_pad_same(size[i], (kernel[i] - 1) * mt_conv2d_dilation(p, i) + 1, p->stride[i], &p->padding[i],
+                     &p->surplus[i]);
   }
 }
 

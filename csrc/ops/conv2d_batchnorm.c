@@ -7,6 +7,7 @@
 typedef struct {
   mt_tensor *input;
   mt_conv_stage stage;
+  mt_conv2d_params conv;
   mt_tensor *residual;
 } pair;
 
@@ -16,8 +17,8 @@ static bool foldable(const pair *q) {
   const mt_conv_stage *s = &q->stage;
   if (mt_needs_grad(s->weight) || mt_needs_grad(s->bias) || mt_needs_grad(s->norm.gamma) || mt_needs_grad(s->norm.beta))
     return false;
-  if (q->residual && mt_conv2d_is_grouped(&s->conv)) return false;
-  return !q->residual || !(mt_needs_grad(q->input) || mt_needs_grad(q->residual));
+  if (!q->residual) return true;
+  return !mt_conv2d_is_grouped(&q->conv) && !mt_needs_grad(q->input) && !mt_needs_grad(q->residual);
 }
 
 static mt_tensor *folded(const pair *q) {
@@ -27,7 +28,7 @@ static mt_tensor *folded(const pair *q) {
   if (weight && bias) {
     mt_fold(&s->norm, mt_f32(s->weight), channels > 0 ? s->weight->count / channels : 0,
             s->bias ? mt_f32(s->bias) : NULL, mt_f32(weight), mt_f32(bias));
-    mt_conv2d_params p = s->conv;
+    mt_conv2d_params p = q->conv;
     p.relu = s->relu;
     output = mt_conv2d_added(q->input, weight, bias, p, q->residual);
   }
@@ -38,10 +39,21 @@ static mt_tensor *folded(const pair *q) {
 
 static mt_tensor *separately(const pair *q, mt_batch_norm_params p) {
   const mt_norm *n = &q->stage.norm;
-  mt_tensor *z = mt_conv2d(q->input, q->stage.weight, q->stage.bias, q->stage.conv);
+  mt_tensor *z = mt_conv2d(q->input, q->stage.weight, q->stage.bias, q->conv);
   mt_tensor *y = z ? mt_batch_norm(z, n->gamma, n->beta, n->running_mean, n->running_var, p) : NULL;
   mt_release(z);
   return y;
+}
+
+mt_conv_stage mt_conv2d_stage(mt_tensor *weight, mt_tensor *bias, const mt_conv2d_params *p) {
+  mt_conv_stage stage = {.weight = weight, .bias = bias, .groups = mt_conv2d_groups(p), .pool = 1};
+  for (int i = 0; i < 2; i++) {
+    stage.stride[i] = p->stride[i];
+    stage.padding[i] = p->padding[i];
+    stage.surplus[i] = p->surplus[i];
+    stage.dilation[i] = mt_conv2d_dilation(p, i);
+  }
+  return stage;
 }
 
 mt_tensor *mt_conv2d_batch_norm(mt_tensor *input, mt_tensor *conv_weight, mt_tensor *conv_bias, mt_conv2d_params conv,
@@ -51,11 +63,11 @@ mt_tensor *mt_conv2d_batch_norm(mt_tensor *input, mt_tensor *conv_weight, mt_ten
   if (mt_conv2d_check(input, conv_weight, conv_bias, &conv, out_shape) < 0 ||
       mt_batch_norm_check(4, out_shape, weight, bias, running_mean, running_var, &p) < 0)
     return NULL;
-  const mt_norm norm = {weight, bias, running_mean, running_var, p.momentum, p.eps};
-  const pair q = {input,
-                  {.weight = conv_weight, .bias = conv_bias, .conv = conv, .norm = norm, .relu = p.relu, .pool = 1},
-                  p.residual};
-  if (mt_chain_fits(input, &q.stage, 1, p.residual, p.training))
-    return mt_chain(input, &q.stage, 1, p.residual, p.training);
+  mt_conv_stage stage = mt_conv2d_stage(conv_weight, conv_bias, &conv);
+  stage.norm = (mt_norm){weight, bias, running_mean, running_var, p.momentum, p.eps};
+  stage.relu = p.relu;
+  if (mt_chain_fits(input, &stage, 1, p.residual, p.training))
+    return mt_chain(input, &stage, 1, p.residual, p.training);
+  const pair q = {input, stage, conv, p.residual};
   return !p.training && foldable(&q) ? folded(&q) : separately(&q, p);
 }

@@ -6,6 +6,7 @@
 #ifndef MT_OPS_CONV2D_BATCHNORM_H
 #define MT_OPS_CONV2D_BATCHNORM_H
 
+#include "conv/chain.h"
 #include "ops/batchnorm.h"
 #include "ops/conv2d.h"
 
@@ -14,5 +15,8 @@
 mt_tensor *mt_conv2d_batch_norm(mt_tensor *input, mt_tensor *conv_weight, mt_tensor *conv_bias, mt_conv2d_params conv,
                                 mt_tensor *weight, mt_tensor *bias, mt_tensor *running_mean, mt_tensor *running_var,
                                 mt_batch_norm_params norm);
+
+/* The convolution as the stage of a chain; normalisation, ReLU and the rest are the caller's. */
+mt_conv_stage mt_conv2d_stage(mt_tensor *weight, mt_tensor *bias, const mt_conv2d_params *p);
 
 #endif

@@ -310,6 +310,35 @@ describe("the heatmap method", function()
     end
   end)
 
+  it("fullgrad takes no rounding of a convolution for a channel's map", function()
+    -- Of the first layer's channels all but one are alive at pixel 1,1 only, and the score is what the second layer
+    -- makes of pixel 4,4: in the same tile of Winograd's but out of reach, so that their gradient is zero. A 5x5 kernel
+    -- with the same 3x3 inside does not go by Winograd.
+    mt.manual_seed(3)
+    local corners, last = mt.zeros(4, 4, 4, 3), mt.zeros(2, 4 * 4 * 8)
+    for n = 1, 4 do
+      corners[n][1][1] = mt.full({ 3 }, 9)
+      corners[n][4][4] = mt.ones(3)
+    end
+    for channel = 1, 8 do last[{ { 1, 2 }, channel * 16 }] = mt.rand(2) end -- Flatten's order: channel, row, column
+    local first = nn.Conv2d(3, 8, 1)
+    local thresholds = mt.full({ 8 }, -20)
+    thresholds[1] = -0.5
+    first.weight, first.bias = mt.rand(1, 1, 3, 8) + 1, thresholds
+    local inner, bias = mt.randn(3, 3, 8, 8), mt.rand(8)
+    local function heat(kernel)
+      local second, linear = nn.Conv2d(8, 8, kernel, { padding = kernel // 2 }), nn.Linear(4 * 4 * 8, 2)
+      local weight, border = mt.zeros(kernel, kernel, 8, 8), (kernel - 3) // 2
+      for y = 1, 3 do
+        for x = 1, 3 do weight[{ border + y, border + x }] = inner[{ y, x }] end
+      end
+      second.weight, second.bias, linear.weight = weight, bias, last
+      return mt.cam.fullgrad(nn.Sequential{ first, nn.ReLU(), second, nn.Flatten(), linear }:eval(), corners)
+    end
+    local d = heat(3) - heat(5)
+    assert.is_true(d:abs():max():item() < 1e-4)
+  end)
+
   it("fullgrad refuses a layer that runs twice", function()
     local twice = nn.Module{ conv = nn.Conv2d(3, 3, 1), out = nn.Linear(3, 2), forward = function(self, x)
       return self.out(self.conv(self.conv(x)):mean{ 2, 3 })

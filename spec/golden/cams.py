@@ -37,6 +37,8 @@ SEVERAL = ("gradcam", "layercam")  # of several layers
 # A map is only comparable where rounding cannot move an activation across a kink or a threshold (as a share of the
 # layer's root mean square), and where more than this share of its terms is left after they cancelled each other.
 MARGIN, CANCELLATION = 4e-6, 0.025
+# Differences of probabilities keep the rounding of numbers up to 1: smaller ones are not compared.
+SMALLEST_DIFFERENCE = 5e-3
 
 
 def small_cnn(case):
@@ -144,6 +146,7 @@ def road(case, model, images, heat, classes):
             scores = [PerturbationConfidenceMetric(remove(p, imputer))(images, heat, targets, model)
                       for p in case["percentiles"]]
             result[f"road.{kind}.{order}"] = np.float32(scores)
+            demand(np.linalg.norm(scores) >= SMALLEST_DIFFERENCE)
     filled = [RemoveMostRelevantFirst(case["percentiles"][0], imputer)(x, torch.from_numpy(h))
               for x, h in zip(images, heat)]
     result["road.filled"] = torch.stack(filled).permute(0, 2, 3, 1).numpy()

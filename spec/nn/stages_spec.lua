@@ -72,6 +72,72 @@ local cases = {
     stages = { { padding = 1 }, { padding = 3 }, { padding = 1, pool = 2 } } },
 }
 
+--- Inverted bottlenecks: wider, depthwise, narrower, with ReLU6, beside a shortcut where nothing changes shape.
+local function inverted(inputs, outputs, kernel, stride, padding)
+  local inside = inputs * 3
+  local items = {
+    nn.Conv2d(inputs, inside, 1, { bias = false }), nn.BatchNorm2d(inside), nn.ReLU6(),
+    nn.Conv2d(inside, inside, kernel, { groups = inside, stride = stride, padding = padding, bias = false }),
+    nn.BatchNorm2d(inside), nn.ReLU6(),
+    nn.Conv2d(inside, outputs, 1, { bias = false }), nn.BatchNorm2d(outputs),
+  }
+  if stride > 1 or inputs ~= outputs then return nn.Sequential(items), items end
+  items.relu = false
+  return nn.Residual(items), items
+end
+
+describe("depthwise convolutions in chains", function()
+  local threads, isa = mt.get_num_threads(), mt.isa()
+  after_each(function()
+    mt.set_num_threads(threads)
+    mt.isa(isa)
+  end)
+
+  local shapes = {
+    { 6, 6, 3, 1, "same_upper", { 9, 7 } }, { 16, 16, 5, 1, 2, { 14, 14 } }, { 5, 8, 3, 2, "same_upper", { 10, 11 } },
+    { 16, 12, 5, 2, "same_upper", { 12, 9 } }, { 7, 7, 3, 1, { top = 2, right = 2 }, { 11, 40 } },
+  }
+  for _, name in ipairs { "avx512", "avx2", "plain" } do
+    for _, shape in ipairs(shapes) do
+      local inputs, outputs, kernel, stride, padding, size = table.unpack(shape)
+      it(("give what their parts give one by one: %d to %d channels, kernel %d, stride %d, %dx%d on %s"):format(inputs,
+        outputs, kernel, stride, size[1], size[2], name), function()
+        if not pcall(mt.isa, name) then return pending("not on this processor") end
+        mt.manual_seed(5)
+        mt.set_num_threads(2)
+        local model, items = inverted(inputs, outputs, kernel, stride, padding)
+        mt.no_grad(function()
+          for _, m in ipairs(items) do
+            if m.running_mean then -- some reach 6, and scaling a channel is not undone by the next normalisation
+              m.weight:copy(mt.rand(m.weight:numel()) * 4)
+              m.bias:copy(mt.randn(m.weight:numel()))
+            end
+          end
+        end)
+        local apart = model:clone()
+        local function separately(m, x)
+          local y = x
+          for i = 1, #items do
+            y = m[i](y)
+          end
+          return stride == 1 and inputs == outputs and y + x or y
+        end
+        local x = mt.randn(5, size[1], size[2], inputs):requires_grad(true)
+        local weights = mt.randn(table.unpack(model(x):shape()))
+        model:load_state_dict(apart:state_dict())
+        local got = pass(model, model, function(m, images) return m(images) end, x, weights)
+        local expected = pass(apart, apart, separately, x, weights)
+        compare(got, expected)
+        model:eval()
+        mt.no_grad(function()
+          assert.is_true(relative(model(x), separately(model, x)) < 1e-5, "evaluation")
+          assert.is_true(relative(model(x:narrow(1, 1, 1)), separately(model, x:narrow(1, 1, 1))) < 1e-5, "one image")
+        end)
+      end)
+    end
+  end
+end)
+
 describe("a container of convolution stages", function()
   local threads, isa = mt.get_num_threads(), mt.isa()
   before_each(function() mt.manual_seed(11) end)

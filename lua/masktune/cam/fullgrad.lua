@@ -32,6 +32,18 @@ local function layers_with_bias(model)
   return names
 end
 
+-- Winograd's convolutions leave rounding where a gradient is zero: up to 1e-6 of the layer's largest, which the scaling
+-- would take for the map of a channel.
+local ROUNDING = 2 ^ -20
+
+--- The sizes of a layer's gradients, {n,h,w,C}, zero where they are but rounding.
+local function sizes_of(gradient)
+  local sizes = gradient:abs()
+  local n = sizes:size(1)
+  local largest = sizes:reshape(n, sizes:numel() // n):max(2):reshape(n, 1, 1, 1)
+  return sizes:masked_fill(sizes:lt(largest * ROUNDING), 0)
+end
+
 --- The sum of the channels' maps, each scaled: {n,h,w,C} to {n,h,w}.
 local function scaled_sum(maps)
   local n, h, w, channels = table.unpack(maps:shape())
@@ -45,14 +57,14 @@ return {
   input = true,
   layers = layers_with_bias,
   rule = function(tap, context)
-    local sum = scaled_sum((tap.value * tap.gradient):abs())
+    local sum = scaled_sum(sizes_of(tap.gradient) * tap.value:abs())
     local size = { sum:size(2), sum:size(3) }
     for _, layer in ipairs(context.taps) do
       if layer.runs > 1 then
         check.fail("mt.cam.fullgrad: layer '%s' runs %d times, expected once", layer.name, layer.runs)
       end
       if layer.gradient then
-        local share = scaled_sum((layer.gradient * bias_of(layer.module)):abs())
+        local share = scaled_sum(sizes_of(layer.gradient) * bias_of(layer.module):abs())
         sum = sum + core.image.resize(share, { size = size, planes = true })
       end
     end
