@@ -16,7 +16,8 @@ usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2
 --quick: under two minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch in
 channels_last only, which has been its better layout on processors.
 PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
---ops: single operations beside PyTorch's. --company: ours alone, what the speed is beside other busy processes, in percent of that alone.
+--ops: single operations beside PyTorch's.
+--company: ours alone, what the speed is beside other busy processes, in percent of that alone.
 ]]
 
 --- Net -> how to build it and what it costs. macs: multiply-adds of one image's forward pass; first_macs: those of the
