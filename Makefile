@@ -19,7 +19,8 @@ PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(if $(WEB
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
 OPT        ?= -O3 -g -DNDEBUG
-WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+# Unknown pragmas: clang does not know some of GCC's.
+WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wno-unknown-pragmas
 ALL_CFLAGS  = -std=gnu11 -fPIC -pthread -fvisibility=hidden $(OPT) $(WARNINGS) -Icsrc -MMD -MP $(CFLAGS)
 # No signalling and no errno from libm: lets the compiler vectorise; NaN and infinity keep their meaning.
 KERNEL_CFLAGS := -fno-math-errno -fno-trapping-math -ffp-contract=fast

@@ -12,6 +12,12 @@ description = {
 dependencies = {
   "lua ~> 5.4",
 }
+external_dependencies = { -- so that LuaRocks names what is missing; pkg-config finds where it is
+  OPENBLAS = { library = "openblas" },
+  PNG = { header = "png.h", library = "png" },
+  JPEG = { header = "jpeglib.h", library = "jpeg" },
+  ZLIB = { header = "zlib.h", library = "z" },
+}
 build = {
   type = "make",
   variables = {

@@ -25,8 +25,8 @@
 #define PRODUCT(x, y) (x) * (y)
 #define QUOTIENT(x, y) (x) / (y)
 /* x != x: NaN wins on either side. */
-#define LARGER(x, y) ((x) > (y)) | ((x) != (x)) ? (x) : (y)
-#define SMALLER(x, y) ((x) < (y)) | ((x) != (x)) ? (x) : (y)
+#define LARGER(x, y) (((x) > (y)) | ((x) != (x))) ? (x) : (y)
+#define SMALLER(x, y) (((x) < (y)) | ((x) != (x))) ? (x) : (y)
 
 ARITHMETIC(add, SUM)
 ARITHMETIC(subtract, DIFFERENCE)
