@@ -39,6 +39,7 @@ CORE_SRC   := $(filter-out $(KERNEL_SRC) $(LUA_SRC),$(wildcard csrc/*/*.c))
 OBJECTS    := $(CORE_SRC:csrc/%.c=$(BUILD)/obj/%.o) $(LUA_SRC:csrc/%.c=$(BUILD)/obj/%.o) \
               $(foreach isa,$(ISAS),$(KERNEL_SRC:csrc/%.c=$(BUILD)/obj/%.$(isa).o))
 MODULE     := $(BUILD)/masktune/core.so
+DOCS       := $(BUILD)/masktune/native_docs.lua
 
 # V=1 shows the commands.
 ifndef V
@@ -46,12 +47,17 @@ SAY         = @echo "  $(@:$(BUILD)/%=%)";
 endif
 
 .PHONY: all
-all: $(MODULE) ## build the C core (the default)
+all: $(MODULE) $(DOCS) ## build the C core (the default)
 
 # nodelete: Lua unloads the module when its state closes, while the pool's threads (core/threads.h) still live in it.
 $(MODULE): $(OBJECTS)
 	@mkdir -p $(@D)
 	$(SAY)$(CC) -shared -pthread -Wl,-z,nodelete $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+# The core's documentation, for mt.help.
+$(DOCS): $(LUA_SRC) lua/masktune/help/native.lua lua/masktune/help/comments.lua
+	@mkdir -p $(@D)
+	$(SAY)$(LUA) lua/masktune/help/native.lua $(LUA_SRC) > $@.part && mv $@.part $@
 
 $(BUILD)/obj/lua/%.o: csrc/lua/%.c
 	@mkdir -p $(@D)
@@ -82,18 +88,19 @@ JOBS       ?= $(shell nproc 2>/dev/null || echo 2)
 BUILD_ALL   = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(JOBS)) all
 # Lua with the paths of the checkout in front of the user's own.
 RUN         = env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 \
-              LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(CURDIR)/spec/?.lua;$${LUA_PATH_5_4:-$${LUA_PATH:-;}}" \
+              LUA_PATH="$(CURDIR)/lua/?.lua;$(CURDIR)/lua/?/init.lua;$(abspath $(BUILD))/?.lua;$(CURDIR)/spec/?.lua;$${LUA_PATH_5_4:-$${LUA_PATH:-;}}" \
               LUA_CPATH="$(abspath $(BUILD))/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
 SPECS      ?= spec
 
-.PHONY: deps demo test asan fuzz lint bench install uninstall clean help
+.PHONY: deps demo test asan fuzz lint bench doc install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
 	@.ci/setup demo test lint
 
 demo: ## watch a net that cheats become one that reads digits: set-up, build, a few epochs
 	@.ci/setup demo
 	@$(BUILD_ALL)
-	@$(RUN) $(LUA) examples/biased_mnist.lua --epochs 4 --out out/demo $(DEMO_FLAGS)
+	@$(RUN) $(LUA) examples/biased_mnist.lua --epochs 4 --out out/demo \
+	  $(if $(findstring --resume,$(DEMO_FLAGS)),,--overwrite) $(DEMO_FLAGS)
 
 test: ## set-up, build and the spec suite (SPECS=spec/area, BUSTED_FLAGS=--filter=... narrow it)
 	@.ci/setup test
@@ -152,6 +159,13 @@ bench: ## speed and memory, beside PyTorch's where python3 with torch is found (
 	@$(BUILD_ALL)
 	@$(RUN) $(LUA) examples/bench.lua --json bench.json $(BENCH_FLAGS)
 
+doc: ## the API's pages, with LDoc, in $(BUILD)/doc/html
+	@.ci/setup doc
+	@$(BUILD_ALL)
+	@rm -rf $(BUILD)/doc && mkdir -p $(BUILD)/doc/src
+	@$(RUN) $(LUA) lua/masktune/help/pages.lua ldoc $(BUILD)/doc/src
+	ldoc --fatalwarnings -c .ci/doc.ld -d $(BUILD)/doc/html $(BUILD)/doc/src
+
 # ---- elsewhere ----
 
 LUA_FILES   = $(shell cd lua && find masktune -name '*.lua')
@@ -159,6 +173,9 @@ install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in
 	@set -e; for file in $(LUA_FILES); do \
 	  install -D -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file"; \
 	done
+	@install -D -m 644 $(DOCS) "$(DESTDIR)$(LUADIR)/masktune/native_docs.lua"
+	@$(RUN) $(LUA) lua/masktune/help/pages.lua luals $(BUILD)/masktune/annotations.lua
+	@install -D -m 644 $(BUILD)/masktune/annotations.lua "$(DESTDIR)$(LUADIR)/masktune/annotations.lua"
 	@install -D -m 755 $(MODULE) "$(DESTDIR)$(LIBDIR)/masktune/core.so"
 
 uninstall: ## what install put there

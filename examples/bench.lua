@@ -13,10 +13,11 @@ local usage = [[
 usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2] [--no-torch] [--json FILE]
        bench.lua --company [--quick] [--json FILE]
        bench.lua --loader ...  (JPEG files to batches: bench_loader.lua)
+       bench.lua --ops ... (see bench_ops.lua)
 --quick: under two minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch in
 channels_last only, which has been its better layout on processors.
 PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
---company: ours alone, what the speed is beside other busy processes, in percent of that alone.
+--ops: single operations beside PyTorch's. --company: ours alone, what the speed is beside other busy processes, in percent of that alone.
 ]]
 
 --- Net -> how to build it and what it costs. macs: multiply-adds of one image's forward pass; first_macs: those of the
@@ -541,7 +542,10 @@ local function parse(arguments)
 end
 
 local function main()
-  if arg[1] == "--loader" or arg[3] == "--loader" then return dofile((arg[0]:gsub("%.lua$", "_loader.lua"))) end
+  for _, word in ipairs(arg) do
+    if word == "--ops" then return dofile((arg[0]:gsub("bench%.lua$", "bench_ops.lua")))(arg) end
+    if word == "--loader" then return dofile((arg[0]:gsub("bench%.lua$", "bench_loader.lua"))) end
+  end
   if arg[1] == "--worker" then
     local _, net, work, threads, weights, batch = table.unpack(arg)
     return work_for(named(nets, net, "net"), named(works, work, "work"), tonumber(threads), weights, batch)

@@ -29,14 +29,17 @@ local VALIDATION_SHARE = 0.2 -- 12,000 of 60,000
 --- Real digits from disk or from a mirror; drawn ones where neither can be had.
 local function mnist_digits(o)
   local folder = mt.data.find_mnist(o.data)
+  if not folder and o.data then
+    error(("--data: MNIST's four files are not in '%s' (left out: they are looked for, or fetched)"):format(o.data), 0)
+  end
   if not folder then
-    say("MNIST is not on disk (looked in --data, $MASKTUNE_DATA, ./data, the cache folder): fetching it")
-    local fetched, problem = pcall(mt.data.download_mnist, { root = o.data })
+    say("MNIST is not on disk (looked in $MASKTUNE_DATA, ./data, the cache folder): fetching it")
+    local fetched, problem = pcall(mt.data.download_mnist)
     if not fetched then
       say("%s", problem)
       return nil
     end
-    folder = mt.data.find_mnist(o.data)
+    folder = mt.data.find_mnist()
   end
   return {
     train = mt.data.mnist { root = folder, split = "train" },
@@ -341,19 +344,23 @@ end
 
 -- ---- the program ----
 
---- Makes the folders, without what an earlier run left in them unless this one goes on with it.
+--- Makes the folders; what an earlier run left in them goes only where --overwrite says so.
 local function prepare_folders(o)
+  cli.open_out(o.out, o, function()
+    for _, seed in ipairs(o.seeds) do
+      mt.masktune.clear(seed_folder(o, seed))
+    end
+  end)
   for _, seed in ipairs(o.seeds) do
     mt.make_directory(seed_folder(o, seed))
-    if not o.resume then mt.masktune.clear(seed_folder(o, seed)) end
   end
 end
 
 local function main(o)
   local started = mt.clock()
   if o.threads then mt.set_num_threads(o.threads) end
-  prepare_folders(o)
   local digits = load_digits(o)
+  prepare_folders(o)
   o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
   local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do
@@ -422,6 +429,7 @@ local program = {
       default_text = "out/biased_mnist", help = "folder for results and checkpoints" },
     cli.options.export,
     cli.options.resume,
+    cli.options.overwrite,
     cli.options.help,
   },
 }

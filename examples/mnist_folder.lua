@@ -25,7 +25,10 @@ local function write_split(set, count, folder)
 end
 
 local function main(o)
-  local root = mt.data.find_mnist(o.data) or mt.data.download_mnist { root = o.data }
+  local root = mt.data.find_mnist(o.data)
+  if not root and o.data then error(("--data: MNIST's four files are not in '%s'"):format(o.data), 0) end
+  root = root or mt.data.download_mnist()
+  mt.cli.open_out(o.out, o, function() end)
   write_split(mt.data.mnist { root = root, split = "train" }, o.train, o.out .. "/train")
   write_split(mt.data.mnist { root = root, split = "test" }, o.test, o.out .. "/test")
 end
@@ -43,6 +46,7 @@ os.exit(mt.cli.run({
       help = "test images" },
     { name = "out", value = "DIR", kind = kinds.text, default = "out/MNIST", default_text = "out/MNIST",
       help = "folder to write" },
+    { name = "overwrite", help = "write into --out though it is not empty" },
     mt.cli.options.help,
   },
 }, arg), true)

@@ -46,22 +46,22 @@ local function counted(count, what) return ("%d %s%s"):format(count, what, count
 --- Reads a published data set; fetches it where it is nowhere on disk.
 local function published(o, read, download)
   local found, train = pcall(read, { root = o.data, split = "train" })
-  if not found and not tostring(train):find("not found in", 1, true) then error(train, 0) end
+  if not found and (o.data or not tostring(train):find("not found in", 1, true)) then error(train, 0) end
   if found then return train, read { root = o.data, split = "test" } end
   say("%s\nfetching it", train)
-  local folder = download { root = o.data }
+  local folder = download()
   return read { root = folder, split = "train" }, read { root = folder, split = "test" }
 end
 
 --- A name for titles: the folder's own, without the way to it.
 local function folder_title(path) return ("images in %s"):format(path:match("([^/]+)/*$") or path) end
 
-local function same_classes(a, b) return table.concat(a.class_names, "\n") == table.concat(b.class_names, "\n") end
-
---- A folder of images: DIR/train and DIR/test where they are there, else DIR with a random test split.
+--- A folder of images: DIR/train and DIR/test where they are there (and DIR/val), else DIR with a random test split.
 local function image_folder(o)
   if not o.data then error("--data: the folder of the images expected with --dataset folder", 0) end
-  local function read(folder) return mt.data.image_folder { root = folder, size = o.size } end
+  local function read(folder, class_names)
+    return mt.data.image_folder { root = folder, size = o.size, class_names = class_names }
+  end
   if not (mt.file_exists(o.data .. "/train") and mt.file_exists(o.data .. "/test")) then
     local all = read(o.data)
     local count = math.floor(TEST_SHARE * mt.data.size(all) + 0.5)
@@ -71,16 +71,17 @@ local function image_folder(o)
       mt.data.size(all), TEST_SEED)
     return train, test, { share = TEST_SHARE, seed = TEST_SEED }
   end
-  local train, test = read(o.data .. "/train"), read(o.data .. "/test")
-  if not same_classes(train, test) then
-    error(("'%s': train has the classes %s, test has %s"):format(o.data, table.concat(train.class_names, ", "),
-      table.concat(test.class_names, ", ")), 0)
+  local train = read(o.data .. "/train")
+  local test = read(o.data .. "/test", train.class_names)
+  local val = mt.file_exists(o.data .. "/val") and read(o.data .. "/val", train.class_names) or nil
+  for _, set in pairs { train, test, val } do
+    set.name = folder_title(o.data)
   end
-  train.name, test.name = folder_title(o.data), folder_title(o.data)
-  return train, test
+  return train, test, nil, val
 end
 
---- Name -> reader: training set, test set, and how the test set was split off where that was done here.
+--- Name -> reader: training set, test set, how the test set was split off where that was done here, and the validation
+-- set where there is one.
 local READERS = {
   cifar10 = function(o) return published(o, mt.data.cifar10, mt.data.download_cifar10) end,
   svhn = function(o) return published(o, mt.data.svhn, mt.data.download_svhn) end,
@@ -98,11 +99,24 @@ local function limited(set, limit)
   return select(2, mt.data.split(set, { count = limit, seed = 0 }))
 end
 
+--- How many images validate: the set's own, or a share of those for training.
+local function validation_count(data)
+  return data.val and mt.data.size(data.val) or math.floor(VALIDATION_SHARE * mt.data.size(data.train) + 0.5)
+end
+
+--- Training and validation images of a seed.
+local function split_off(data, seed)
+  if data.val then return data.train, data.val end
+  return mt.data.split(data.train, { count = validation_count(data), seed = seed })
+end
+
 local function load_data(o)
-  local train, test, split = READERS[o.dataset](o)
-  local data = { train = limited(train, o.limit), test = limited(test, o.limit), split = split }
-  local held_out = math.floor(VALIDATION_SHARE * mt.data.size(data.train) + 0.5)
-  if held_out < 1 or mt.data.size(data.train) - held_out < 2 or mt.data.size(data.test) < 1 then
+  local train, test, split, val = READERS[o.dataset](o)
+  local data = {
+    train = limited(train, o.limit), test = limited(test, o.limit), split = split, val = val and limited(val, o.limit),
+  }
+  local held_out = validation_count(data)
+  if held_out < 1 or mt.data.size(data.train) - (val and 0 or held_out) < 2 or mt.data.size(data.test) < 1 then
     error(("%d training and %d test images are too few: 3 and 1 or more expected"):format(mt.data.size(data.train),
       mt.data.size(data.test)), 0)
   end
@@ -146,8 +160,7 @@ local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) en
 
 --- What ERM and MaskTune share.
 local function training_options(o, data, seed)
-  local count = math.floor(VALIDATION_SHARE * mt.data.size(data.train) + 0.5)
-  local train, val = mt.data.split(data.train, { count = count, seed = seed })
+  local train, val = split_off(data, seed)
   return {
     train = train,
     val = val,
@@ -165,8 +178,8 @@ local function training_options(o, data, seed)
       net = o.net,
       limit = o.limit or "none",
       init = o.init and mt.checkpoint.digest(o.initial_weights) or "none",
-      validation_share = VALIDATION_SHARE,
-      validation_split_seed = seed,
+      validation_share = data.val and "its own" or VALIDATION_SHARE,
+      validation_split_seed = data.val and "none" or seed,
       test_split_seed = data.split and data.split.seed or "none",
     },
   }
@@ -310,9 +323,9 @@ local function collect(o, data, runs, total_seconds)
     limit = o.limit,
     seeds = mt.json.array(o.seeds),
     validation_split = {
-      share = VALIDATION_SHARE,
+      share = not data.val and VALIDATION_SHARE or nil,
       count = runs[1].validation_count,
-      seeds = mt.json.array(o.seeds),
+      seeds = not data.val and mt.json.array(o.seeds) or nil,
     },
     test_split = data.split,
     test_count = mt.data.size(data.test),
@@ -450,11 +463,15 @@ local function complete(o)
   if o.init then o.initial_weights = mt.load(o.init) end
 end
 
---- Makes the folders, without what an earlier run left in them unless this one goes on with it.
+--- Makes the folders; what an earlier run left in them goes only where --overwrite says so.
 local function prepare_folders(o)
+  cli.open_out(o.out, o, function()
+    for _, seed in ipairs(o.seeds) do
+      mt.masktune.clear(seed_folder(o, seed))
+    end
+  end)
   for _, seed in ipairs(o.seeds) do
     mt.make_directory(seed_folder(o, seed))
-    if not o.resume then mt.masktune.clear(seed_folder(o, seed)) end
   end
 end
 
@@ -531,6 +548,7 @@ local program = {
       help = "folder for results and checkpoints" },
     cli.options.export,
     cli.options.resume,
+    cli.options.overwrite,
     cli.options.help,
   },
 }

@@ -25,6 +25,9 @@
 #define IN_ARENA ((size_t)CLASS_COUNT)
 #define CACHE_ALWAYS ((size_t)64 << 20)
 #define COLLECT_GROWTH ((size_t)32 << 20)
+/* A collection of a small heap takes microseconds, and what it frees is still in the processor's cache. */
+#define COLLECT_GROWTH_LEAST ((size_t)1 << 20)
+#define COLLECT_GROWTH_PER_HEAP 32
 #define COLLECT_BUFFERS ((size_t)512)
 /* What the machine has left is looked up when so much more is wanted, or a large buffer after so many seconds. */
 #define ROOM_STEP ((double)((size_t)1 << 30))
@@ -237,7 +240,8 @@ bool mt_memory_wants_collection(size_t heap) {
   pthread_mutex_lock(&lock);
   const size_t live = stats.live, count = stats.buffers;
   pthread_mutex_unlock(&lock);
-  const size_t quarter = live_at_collection / 4, growth = quarter > COLLECT_GROWTH ? quarter : COLLECT_GROWTH;
+  const size_t quarter = live_at_collection / 4, most = quarter > COLLECT_GROWTH ? quarter : COLLECT_GROWTH;
+  const size_t least = COLLECT_GROWTH_LEAST + COLLECT_GROWTH_PER_HEAP * heap, growth = least < most ? least : most;
   const size_t buffers = COLLECT_BUFFERS + buffers_at_collection / 4 + heap / 2048;
   return live > live_at_collection + growth || count > buffers_at_collection + buffers;
 }

@@ -30,10 +30,10 @@ mt_memory_stats mt_memory_usage(void);
 /* Gives every cached buffer back to the system. */
 void mt_memory_trim(void);
 
-/* True when since the last collection live memory has grown by a quarter, and by at least 32 MiB, or
- * the number of buffers by a quarter, and by at least 512 and one for every 2 KiB of `heap`, the bytes
- * that a collection has to walk: some of it may be garbage that only Lua's collector can find. (Left to
- * itself it waits longer and longer: it counts what has a finaliser as in use for one more round.) */
+/* True when some of what is live may be garbage that only Lua's collector can find: since the last collection live
+ * memory has grown by 1 MiB and 32 times `heap`, the bytes that a collection has to walk, or else by a quarter and by at
+ * least 32 MiB; or the number of buffers by a quarter, and by at least 512 and one for every 2 KiB of heap. (Left to
+ * itself the collector waits longer and longer: it counts what has a finaliser as in use for one more round.) */
 bool mt_memory_wants_collection(size_t heap);
 void mt_memory_collected(void);
 

@@ -1,24 +1,38 @@
-/* Convolutions in which every input channel has outputs of its own, `multiplier` of them: output channel
- * c * multiplier + j sees input channel c. Weights are kH,kW,outputs. One row at a time, as in kernels/pool.h. */
+/* Convolutions in which every output channel sees one input channel, that of its own number.
+ *
+ * Along each axis output o and tap k meet at input origin + o * stride + k * dilation, or outside the image, where
+ * there are zeros. Steps are in floats; those of the weights may be negative, which turns a kernel around: the gradient
+ * for the input is this same walk over the output's gradient. */
 #ifndef MT_KERNELS_DEPTHWISE_H
 #define MT_KERNELS_DEPTHWISE_H
 
-#include <stdbool.h>
 #include <stdint.h>
 
+/* One image. Pixels of the input follow each other without gaps. */
 typedef struct {
-  int64_t in_size[2], out_size[2], channels, multiplier; /* of one image; channels: of the input */
-  int64_t kernel[2], stride[2], padding[2], dilation[2];
-} mt_depthwise_shape;
+  const float *in;
+  int64_t in_size[2], channels;
+  int64_t taps[2], stride[2], dilation[2], origin[2];
+  const float *weights; /* tap (ky, kx) of channel c: weights[ky * weight_row + kx * weight_tap + c] */
+  int64_t weight_row, weight_tap;
+  const float *bias; /* channels floats, or NULL */
+  float low, high;   /* what the output is clamped to; NaN stays NaN */
+  float *out;
+  int64_t width, out_row, out_pixel;
+} mt_depthwise_block;
 
-#define MT_DEPTHWISE_KERNELS(K)                                                                                     \
-  /* in, out, grad_in, grad_out: one image; row: of out in forward, of grad_in in backward. bias may be NULL. */    \
-  K(void, depthwise_row,                                                                                            \
-    (const mt_depthwise_shape *s, const float *in, const float *weights, const float *bias, bool relu, int64_t row, \
-     float *out))                                                                                                   \
-  K(void, depthwise_grad_input_row,                                                                                 \
-    (const mt_depthwise_shape *s, const float *grad_out, const float *weights, int64_t row, float *grad_in))        \
-  /* Adds one image's part of the weights' gradient to `sums`. */                                                   \
-  K(void, depthwise_grad_weight, (const mt_depthwise_shape *s, const float *in, const float *grad_out, float *sums))
+/* One image's part of the weights' gradient. `grad` (of the output) has no gaps between its pixels. */
+typedef struct {
+  const float *in, *grad;
+  int64_t in_size[2], channels, width; /* width: of grad */
+  int64_t taps[2], stride[2], dilation[2], origin[2];
+  float *sums; /* taps[0], taps[1], channels: added to */
+} mt_depthwise_grad_block;
+
+#define MT_DEPTHWISE_KERNELS(K)                                                      \
+  /* Output rows [first, end). */                                                    \
+  K(void, depthwise_rows, (const mt_depthwise_block *b, int64_t first, int64_t end)) \
+  /* Adds what the gradient's rows [first, end) contribute. */                       \
+  K(void, depthwise_grad_weight, (const mt_depthwise_grad_block *b, int64_t first, int64_t end))
 
 #endif

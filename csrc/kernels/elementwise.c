@@ -24,13 +24,3 @@ ARITHMETIC(add, +)
 ARITHMETIC(subtract, -)
 ARITHMETIC(multiply, *)
 ARITHMETIC(divide, /)
-
-void MT_KERNEL(relu)(float *y, const float *x, int64_t n) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] < 0.0f ? 0.0f : x[i];
-}
-
-void MT_KERNEL(relu_backward)(float *dx, const float *y, const float *dy, int64_t n) {
-#pragma GCC ivdep
-  for (int64_t i = 0; i < n; i++) dx[i] = y[i] <= 0.0f ? 0.0f : dy[i];
-}

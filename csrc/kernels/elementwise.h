@@ -8,13 +8,10 @@
 #define MT_ARITHMETIC_PARAMETERS \
   (float *out, const float *a, int64_t stride_a, const float *b, int64_t stride_b, int64_t n)
 
-/* relu keeps NaN; relu_backward: dx = dy where y (the input or the output of relu) is not <= 0, else 0. */
 #define MT_ELEMENTWISE_KERNELS(K)                      \
   K(void, add, MT_ARITHMETIC_PARAMETERS)               \
   K(void, subtract, MT_ARITHMETIC_PARAMETERS)          \
   K(void, multiply, MT_ARITHMETIC_PARAMETERS)          \
-  K(void, divide, MT_ARITHMETIC_PARAMETERS)            \
-  K(void, relu, (float *y, const float *x, int64_t n)) \
-  K(void, relu_backward, (float *dx, const float *y, const float *dy, int64_t n))
+  K(void, divide, MT_ARITHMETIC_PARAMETERS)
 
 #endif

@@ -15,6 +15,7 @@
 #include "kernels/conv2d.h"
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
+#include "kernels/functions.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
 #include "kernels/resample.h"
@@ -23,6 +24,7 @@
 
 #define MT_ALL_KERNELS(K)   \
   MT_ELEMENTWISE_KERNELS(K) \
+  MT_FUNCTION_KERNELS(K)    \
   MT_CONV2D_KERNELS(K)      \
   MT_WINOGRAD_KERNELS(K)    \
   MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_STAGE_KERNELS(K) MT_RESAMPLE_KERNELS(K)

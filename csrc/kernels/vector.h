@@ -82,4 +82,20 @@ MT_INLINE mt_vf mt_relu(mt_vf v) { return (mt_vf)((mt_vi)v & ~(mt_vi)(v < (mt_vf
 MT_INLINE mt_vf mt_relu_mask(mt_vf y, mt_vf g) { return (mt_vf)((mt_vi)g & ~(mt_vi)(y <= (mt_vf){0})); }
 #endif
 
+/* Between low and high; NaN stays NaN. */
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_clamp(mt_vf v, mt_vf low, mt_vf high) {
+  return (mt_vf)_mm512_min_ps((__m512)high, _mm512_max_ps((__m512)low, (__m512)v));
+}
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_clamp(mt_vf v, mt_vf low, mt_vf high) {
+  return (mt_vf)_mm256_min_ps((__m256)high, _mm256_max_ps((__m256)low, (__m256)v));
+}
+#else
+MT_INLINE mt_vf mt_clamp(mt_vf v, mt_vf low, mt_vf high) {
+  const mt_vi below = v<low, above = v> high;
+  return (mt_vf)(((mt_vi)low & below) | ((mt_vi)high & above) | ((mt_vi)v & ~(below | above)));
+}
+#endif
+
 #endif

@@ -1,3 +1,4 @@
+#include "core/words.h"
 #include "lua/binding.h"
 
 #include <stdio.h>
@@ -215,6 +216,7 @@ void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const
       while (known[i]) i++;
     if (known[i]) continue;
     luaL_Buffer list;
+    const char *nearest = lua_type(L, -1) == LUA_TSTRING ? mt_nearest_word(lua_tostring(L, -1), known) : NULL;
     const char *got = mtl_describe(L, -1);
     luaL_buffinit(L, &list);
     for (i = 0; known[i]; i++) {
@@ -223,7 +225,8 @@ void mtl_check_fields(lua_State *L, int table, int arg, const char *where, const
     }
     luaL_pushresult(&list);
     luaL_argerror(L, arg,
-                  lua_pushfstring(L, "%sunknown option %s, expected one of: %s", where, got, lua_tostring(L, -1)));
+                  lua_pushfstring(L, "%sunknown option %s, expected one of: %s%s%s%s", where, got, lua_tostring(L, -1),
+                                  nearest ? "; did you mean '" : "", nearest ? nearest : "", nearest ? "'?" : ""));
   }
 }
 

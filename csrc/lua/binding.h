@@ -149,6 +149,7 @@ void mtl_open_data(lua_State *L);          /* data.c: data.*, images that stay i
 void mtl_open_masks(lua_State *L);         /* masks.c: masks of one bit a pixel, files of rows */
 void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic files */
 void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */
+void mtl_open_process(lua_State *L);       /* process.c: signals, locks */
 void mtl_open_system(lua_State *L);        /* system.c: threads, memory, instruction set, clock, terminal */
 
 #endif

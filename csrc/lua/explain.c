@@ -22,6 +22,9 @@ static void require_option(lua_State *L, int arg, bool wanted, const char *name,
   if (!given && wanted) luaL_argerror(L, arg, lua_pushfstring(L, "option '%s': required with rule '%s'", name, rule));
 }
 
+/*** Heatmaps to masks, and masks on images (paper, equations 2 to 4).
+@module mask */
+
 /*** Masks from heatmaps. Protocol "paper": statistics of the raw heatmap, mask enlarged (nearest). Protocol
 "reference": heatmap scaled to [0,1], enlarged (bilinear) and scaled again, statistics of the values > 0 only. Rules:
 "sigma" masks what is above mean + k * standard deviation (population) of the image's heatmap; "global_mean" what is

@@ -21,6 +21,10 @@ static mt_tensor *read_png_file(const char *path, int channels) {
   return image;
 }
 
+/*** Pictures: reading and writing, resizing, colour, drawing, random changes. uint8 {H,W,C}, or float32 in [0,1];
+batches {N,H,W,C}.
+@module image */
+
 /*** Reads a PNG file. It is upright (EXIF); palettes are expanded, of 16-bit values the upper 8 bits are kept, images
 with transparency get 4 channels. A file that lacks only its end is read.
 @function image.read_png

@@ -234,6 +234,9 @@ static mt_tensor *check_input(lua_State *L, const mt_module *m) {
   return input;
 }
 
+/*** Modules: layers and nets, called like functions; names as PyTorch has them.
+@classmod Module */
+
 /*** Runs the module: `module(input)`, or `module:forward(input)`. Built-in modules take one tensor; a Module written in
 Lua whatever its `forward` takes.
 @function Module:forward

@@ -37,6 +37,9 @@ static void check_pair(lua_State *L, int arg, int64_t pair[2]) {
   }
 }
 
+/*** Layers and containers, with PyTorch's names, defaults and initialisation; images have their channels last.
+@module nn */
+
 /*** Convolution, {N,H,W,inputs} to {N,OH,OW,outputs}.
 @function nn.Conv2d
 @tparam integer inputs

@@ -195,6 +195,9 @@ static int make(lua_State *L, const optimizer_kind *kind) {
   return 1;
 }
 
+/*** Optimisers: PyTorch's update rules, to rounding.
+@module optim */
+
 /*** Stochastic gradient descent, PyTorch's update rule.
 
 Parameters are a plain list, or groups with options of their own, each a table

@@ -37,6 +37,9 @@ static mt_tensor *group_sizes(const mt_optimizer *o) {
   return sizes;
 }
 
+/*** Optimisers, as from mt.optim.
+@classmod Optimizer */
+
 /*** What the next step depends on besides parameters, gradients and options: the number `lr`, and copies of the state
 tensors: "momentum.i" (sgd), "exp_avg.i", "exp_avg_sq.i", "max_exp_avg_sq.i", "step.i" (adam, adamw), where i counts the
 parameters from 1, over all groups; with several groups also "groups", how many parameters each has. Parameters that

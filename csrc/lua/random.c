@@ -4,6 +4,9 @@
 
 #include "lua/binding.h"
 
+/*** Generators of random numbers, as from mt.generator.
+@classmod Generator */
+
 /*** Starts the default generator anew.
 @function manual_seed
 @tparam integer seed */

@@ -1,4 +1,5 @@
 /* What a script asks of the process: threads, memory, instruction set, time, the terminal. */
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -98,6 +99,16 @@ static int is_terminal(lua_State *L) {
   return 1;
 }
 
+/*** How wide the terminal is that standard error goes to, now: it may change.
+@function terminal_width
+@treturn ?integer columns; nil where it is no terminal, or none that says */
+static int terminal_width(lua_State *L) {
+  struct winsize size;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return 0;
+  lua_pushinteger(L, size.ws_col);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
     {"set_num_threads", set_num_threads},
     {"get_num_threads", get_num_threads},
@@ -107,6 +118,7 @@ static const luaL_Reg functions[] = {
     {"isa", isa},
     {"clock", monotonic_clock},
     {"is_terminal", is_terminal},
+    {"terminal_width", terminal_width},
     {NULL, NULL},
 };
 

@@ -14,6 +14,9 @@ static int collect_tensor(lua_State *L) {
   return 0;
 }
 
+/*** Tensors: dense, row-major; float32, uint8 or int32. Axes and indices count from 1.
+@classmod Tensor */
+
 /*** Whether a value is a tensor.
 @function is_tensor
 @param value

@@ -204,15 +204,42 @@ static int compare(lua_State *L, mt_comparison comparison) {
   return 1;
 }
 
-/*** Comparisons, element by element: eq, ne, lt, le, gt, ge. (Lua's == asks whether two tensors are the same object.)
+/* Lua's == asks whether two tensors are the same object; these compare element by element. */
+
+/*** Where elements are equal; the two broadcast.
 @function Tensor:eq
 @tparam Tensor|number other
 @treturn Tensor uint8, 1 where true */
 static int equal(lua_State *L) { return compare(L, MT_EQ); }
+
+/*** Where elements are not equal; the two broadcast.
+@function Tensor:ne
+@tparam Tensor|number other
+@treturn Tensor uint8, 1 where true */
 static int not_equal(lua_State *L) { return compare(L, MT_NE); }
+
+/*** Where elements are less; the two broadcast.
+@function Tensor:lt
+@tparam Tensor|number other
+@treturn Tensor uint8, 1 where true */
 static int less(lua_State *L) { return compare(L, MT_LT); }
+
+/*** Where elements are less or equal; the two broadcast.
+@function Tensor:le
+@tparam Tensor|number other
+@treturn Tensor uint8, 1 where true */
 static int less_or_equal(lua_State *L) { return compare(L, MT_LE); }
+
+/*** Where elements are greater; the two broadcast.
+@function Tensor:gt
+@tparam Tensor|number other
+@treturn Tensor uint8, 1 where true */
 static int greater(lua_State *L) { return compare(L, MT_GT); }
+
+/*** Where elements are greater or equal; the two broadcast.
+@function Tensor:ge
+@tparam Tensor|number other
+@treturn Tensor uint8, 1 where true */
 static int greater_or_equal(lua_State *L) { return compare(L, MT_GE); }
 
 /*** a where mask is not 0, b elsewhere; everything broadcasts.

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
-#include "nn/layers.h"
+#include "nn/plan.h"
 #include "ops/shape.h"
 
 /* ---- the tap on a layer ---- */
@@ -17,7 +17,7 @@ static mt_layer_tap *tap_on(const mt_module *m) {
   return NULL;
 }
 
-bool mt_module_is_captured(const mt_module *m) { return tap_on(m) != NULL; }
+const mt_module *mt_captured_module(int i) { return current && i < current->count ? current->taps[i].module : NULL; }
 
 /* y = x, with a leaf beside x that gets the same gradient. */
 static int tap_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
@@ -100,16 +100,16 @@ static int child_with(const mt_module *parent, const mt_module *m) {
 /* Whether nothing but Sequentials stand between the tree's root and m, which is in it once: then what the tree makes of
  * m's output follows from that output alone. */
 static bool can_go_on_from(const mt_module *tree, const mt_module *m) {
-  while (tree != m && mt_is_sequential(tree) && occurrences(tree, m) == 1)
+  while (tree != m && tree->cls->kind == MT_KIND_SEQUENTIAL && occurrences(tree, m) == 1)
     tree = tree->children[child_with(tree, m)].module;
   return tree == m;
 }
 
-static mt_tensor *go_on_from(const mt_module *tree, const mt_module *m, mt_tensor *value) {
+static mt_tensor *go_on_from(mt_module *tree, const mt_module *m, mt_tensor *value) {
   if (tree == m) return mt_retain(value);
   const int i = child_with(tree, m);
   mt_tensor *x = go_on_from(tree->children[i].module, m, value);
-  mt_tensor *output = x ? mt_chain_run(tree->children + i + 1, tree->n_children - i - 1, x) : NULL;
+  mt_tensor *output = x ? mt_plan_run_after(tree, i, x) : NULL;
   mt_release(x);
   return output;
 }

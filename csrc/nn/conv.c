@@ -63,10 +63,11 @@ static void describe(const mt_module *self, char *text, size_t size) {
   snprintf(text + used, size - (size_t)used, "%s", s->bias ? "" : ", no bias");
 }
 
-static const mt_module_class conv2d_class = {.name = "Conv2d", .forward = forward, .describe = describe};
+static const mt_module_class conv2d_class = {
+    .name = "Conv2d", .kind = MT_KIND_CONV2D, .forward = forward, .describe = describe};
 
 bool mt_is_plain_conv2d(const mt_module *m) {
-  if (m->cls != &conv2d_class) return false;
+  if (m->cls->kind != MT_KIND_CONV2D) return false;
   const mt_conv2d_window *w = &((const conv_state *)m->state)->window;
   const mt_conv2d_params *p = &w->params;
   return !w->same && p->groups == 1 && p->dilation[0] == 1 && p->dilation[1] == 1 && p->surplus[0] == 0 &&

@@ -71,19 +71,9 @@ mt_module *mt_container_new(mt_container_kind kind);
 bool mt_is_container(const mt_module *m);
 #define MT_RESIDUAL_SHORTCUT "downsample" /* the child that makes the shortcut; the identity where it is missing */
 
-/* ---- chain.c: children one after the other, neighbours fused where that changes nothing but the time ---- */
-mt_tensor *mt_chain_run(const mt_child *chain, int count, mt_tensor *input);
-/* The same, then + shortcut, then a ReLU if wanted. */
-mt_tensor *mt_chain_run_residual(const mt_child *chain, int count, mt_tensor *input, mt_tensor *shortcut, bool relu);
-
-/* ---- what chain.c fuses. relu: a ReLU follows; residual: added before it, may be NULL ---- */
+/* ---- what runs together with its neighbours (nn/plan.h). relu: one follows; residual: added before it, may be NULL */
 bool mt_is_plain_conv2d(const mt_module *m); /* one group, no dilation, the same padding on opposite sides */
-bool mt_is_batch_norm(const mt_module *m);
-bool mt_is_batch_norm2d(const mt_module *m);
-bool mt_is_relu(const mt_module *m);
-bool mt_is_sequential(const mt_module *m);
-bool mt_is_plain_residual(const mt_module *m); /* Residual whose shortcut is the identity */
-bool mt_residual_has_relu(const mt_module *m);
+static inline bool mt_residual_has_relu(const mt_module *m) { return *(const bool *)m->state; }
 /* The window of a MaxPool2d whose square windows lie side by side, unpadded; 0 for every other module. */
 int64_t mt_max_pool2d_tile(const mt_module *m);
 mt_tensor *mt_conv2d_run(mt_module *conv, mt_tensor *input, bool relu);

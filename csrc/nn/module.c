@@ -11,6 +11,10 @@
 #define MAX_NESTING (2 * MT_MODULE_HEIGHT)
 #define ROOM 4 /* the height, at least, of a module that may grow where it stands */
 
+static uint64_t revision;
+
+uint64_t mt_module_revision(void) { return revision; }
+
 /* ---- life ---- */
 
 mt_module *mt_module_new(const mt_module_class *cls, size_t state_size) {
@@ -39,6 +43,7 @@ void mt_module_release(mt_module *m) {
   if (!m || --m->refs > 0) return;
   for (int i = 0; i < m->n_slots; i++) mt_release(m->slots[i].tensor);
   for (int i = 0; i < m->n_children; i++) mt_module_release(m->children[i].module);
+  for (int i = 0; i < 2; i++) free(m->plans[i]);
   free(m->slots);
   free(m->children);
   free(m->state);
@@ -139,6 +144,7 @@ int mt_module_add_child(mt_module *m, const char *name, mt_module *child) {
   snprintf(place->name, sizeof place->name, "%s", name);
   place->module = mt_module_retain(child);
   child->attached = true;
+  revision++;
   return 0;
 }
 
@@ -149,6 +155,7 @@ int mt_module_replace_child(mt_module *m, const char *name, mt_module *child) {
   mt_module *old = place->module;
   place->module = mt_module_retain(child);
   child->attached = true;
+  revision++;
   mt_module_release(old);
   return 0;
 }

@@ -15,8 +15,21 @@
 
 typedef struct mt_module mt_module;
 
+/* What the planner (nn/plan.h) looks into; every other class just runs. */
+typedef enum {
+  MT_KIND_OTHER,
+  MT_KIND_CONV2D,
+  MT_KIND_BATCH_NORM1D,
+  MT_KIND_BATCH_NORM2D,
+  MT_KIND_RELU,
+  MT_KIND_MAX_POOL2D,
+  MT_KIND_SEQUENTIAL,
+  MT_KIND_RESIDUAL
+} mt_module_kind;
+
 typedef struct {
   const char *name; /* "Conv2d" */
+  mt_module_kind kind;
   /* A new reference, or NULL with an error. */
   mt_tensor *(*forward)(mt_module *self, mt_tensor *input);
   /* "3, 16, kernel 3x3, stride 1" for print; may be NULL. */
@@ -55,6 +68,7 @@ struct mt_module {
   mt_child *children;
   void *state; /* the class's hyper-parameters, plain bytes; freed with the module */
   size_t state_size;
+  void *plans[2]; /* of a container that ran (nn/plan.c): without and with captures; plain bytes, freed with it */
 };
 
 /* ---- life ---- */
@@ -101,10 +115,13 @@ int mt_slot_file_shape(const mt_slot *slot, int64_t shape[MT_MAX_DIMS]);
 mt_tensor *mt_slot_to_file_order(const mt_slot *slot, const mt_tensor *values);
 int mt_slot_from_file_order(mt_slot *slot, const mt_tensor *file_values, const char *path);
 
+/* Counts the changes of any tree: while it stays the same, every module has the children that it had. */
+uint64_t mt_module_revision(void);
+
 /* ---- capture (nn/capture.h), as code sees it that runs several modules as one operation ----
- * Whether m's own output is asked for (then it must not vanish inside), and the end of the forward pass of the last of
- * them. Takes over and returns references; NULL passes. */
-bool mt_module_is_captured(const mt_module *m);
+ * The i-th module whose own output is asked for (it must not vanish inside); NULL: there are no more. And the end of
+ * its forward pass, which takes over and returns references; NULL passes. */
+const mt_module *mt_captured_module(int i);
 mt_tensor *mt_module_finish(mt_module *m, mt_tensor *output);
 
 #endif

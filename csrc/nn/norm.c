@@ -45,11 +45,10 @@ static void describe(const mt_module *self, char *text, size_t size) {
   snprintf(text, size, "%lld, eps %g, momentum %g", (long long)s->channels, s->eps, s->momentum);
 }
 
-static const mt_module_class norm1d_class = {.name = "BatchNorm1d", .forward = forward, .describe = describe};
-static const mt_module_class norm2d_class = {.name = "BatchNorm2d", .forward = forward, .describe = describe};
-
-bool mt_is_batch_norm2d(const mt_module *m) { return m->cls == &norm2d_class; }
-bool mt_is_batch_norm(const mt_module *m) { return m->cls == &norm1d_class || mt_is_batch_norm2d(m); }
+static const mt_module_class norm1d_class = {
+    .name = "BatchNorm1d", .kind = MT_KIND_BATCH_NORM1D, .forward = forward, .describe = describe};
+static const mt_module_class norm2d_class = {
+    .name = "BatchNorm2d", .kind = MT_KIND_BATCH_NORM2D, .forward = forward, .describe = describe};
 
 static int add_slots(mt_module *m, int64_t channels) {
   static const struct {

@@ -26,12 +26,13 @@ static void describe(const mt_module *self, char *text, size_t size) {
            p->ignore_pad ? ", padding not counted" : "");
 }
 
-static const mt_module_class max_class = {.name = "MaxPool2d", .forward = max_forward, .describe = describe};
+static const mt_module_class max_class = {
+    .name = "MaxPool2d", .kind = MT_KIND_MAX_POOL2D, .forward = max_forward, .describe = describe};
 static const mt_module_class avg_class = {.name = "AvgPool2d", .forward = avg_forward, .describe = describe};
 static const mt_module_class global_avg_class = {.name = "GlobalAvgPool2d", .forward = global_avg_forward};
 
 int64_t mt_max_pool2d_tile(const mt_module *m) {
-  if (m->cls != &max_class) return 0;
+  if (m->cls->kind != MT_KIND_MAX_POOL2D) return 0;
   const mt_pool2d_params *p = m->state;
   const bool tiles = p->kernel[0] == p->kernel[1] && p->stride[0] == p->kernel[0] && p->stride[1] == p->kernel[1] &&
                      p->padding[0] == 0 && p->padding[1] == 0 && p->dilation[0] == 1 && p->dilation[1] == 1;

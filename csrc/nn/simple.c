@@ -39,7 +39,7 @@ static void zero_pad_describe(const mt_module *self, char *text, size_t size) {
            (long long)s->left, (long long)s->right);
 }
 
-static const mt_module_class relu_class = {.name = "ReLU", .forward = relu_forward};
+static const mt_module_class relu_class = {.name = "ReLU", .kind = MT_KIND_RELU, .forward = relu_forward};
 static const mt_module_class flatten_class = {.name = "Flatten", .forward = flatten_forward};
 static const mt_module_class identity_class = {.name = "Identity", .forward = identity_forward};
 static const mt_module_class dropout_class = {
@@ -47,8 +47,6 @@ static const mt_module_class dropout_class = {
 
 static const mt_module_class zero_pad_class = {
     .name = "ZeroPad2d", .forward = zero_pad_forward, .describe = zero_pad_describe};
-
-bool mt_is_relu(const mt_module *m) { return m->cls == &relu_class; }
 
 mt_module *mt_relu_new(void) { return mt_module_new(&relu_class, 0); }
 mt_module *mt_flatten_new(void) { return mt_module_new(&flatten_class, 0); }

@@ -5,41 +5,11 @@
 #include "ops/elementwise.h"
 #include "ops/elementwise_op.h"
 
-#define SQRT_HALF 0.70710678118654752440f
-#define INVERSE_SQRT_TWO_PI 0.39894228040143267794f
-#define SQRT_TWO_OVER_PI 0.79788456080286535588f
-#define GELU_CUBIC 0.044715f
-
-static float logistic(float x) { return 1.0f / (1.0f + expf(-x)); }
-
-MT_FORWARD(sigmoid, logistic(x))
-MT_BACKWARD(sigmoid, saved *(1.0f - saved) * dy)
-
-MT_FORWARD(tanh, tanhf(x))
-MT_BACKWARD(tanh, (1.0f - saved * saved) * dy)
-
-/* The normal distribution's share below x; erfc keeps its digits where 1 + erf would lose them. */
-static float normal_below(float x) { return 0.5f * erfcf(-SQRT_HALF * x); }
-
-static float normal_density(float x) { return INVERSE_SQRT_TWO_PI * expf(-0.5f * x * x); }
-
-MT_FORWARD(gelu, x *normal_below(x))
-MT_BACKWARD(gelu, (normal_below(saved) + saved * normal_density(saved)) * dy)
-
-static float gelu_inner(float x) { return SQRT_TWO_OVER_PI * (x + GELU_CUBIC * x * x * x); }
-
-static float gelu_by_tanh_slope(float x) {
-  const float t = tanhf(gelu_inner(x)), inner_slope = SQRT_TWO_OVER_PI * (1.0f + 3.0f * GELU_CUBIC * x * x);
-  return 0.5f * (1.0f + t) + 0.5f * x * (1.0f - t * t) * inner_slope;
-}
-
-MT_FORWARD(gelu_by_tanh, 0.5f * x * (1.0f + tanhf(gelu_inner(x))))
-MT_BACKWARD(gelu_by_tanh, gelu_by_tanh_slope(saved) * dy)
-
-static float silu_slope(float x) { return logistic(x) * (1.0f + x * (1.0f - logistic(x))); }
-
-MT_FORWARD(silu, x / (1.0f + expf(-x)))
-MT_BACKWARD(silu, silu_slope(saved) * dy)
+MT_BY_KERNEL(sigmoid)
+MT_BY_KERNEL(tanh)
+MT_BY_KERNEL(gelu)
+MT_BY_KERNEL(gelu_by_tanh)
+MT_BY_KERNEL(silu)
 
 static float softplus(float x, float beta, float threshold) {
   return beta * x > threshold ? x : log1pf(expf(beta * x)) / beta;

@@ -3,12 +3,14 @@
  * for each thread, over its share of the images; the sums are added in the parts' order. */
 #include "ops/conv2d_grouped.h"
 
+#include <math.h>
 #include <string.h>
 
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/correlate.h"
+#include "ops/depthwise.h"
 
 #define STRIP_FLOATS ((int64_t)64 << 10) /* gathered at a time: half of a second-level cache */
 #define PARALLEL_FROM 131072.0           /* multiply-adds */
@@ -20,8 +22,8 @@ static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 typedef struct {
   int64_t images, groups, group_in, group_out, taps;
   int64_t in_image, out_image, in_channels, out_channels;
-  mt_depthwise_shape s;
-  int64_t strip; /* rows of the output gathered at a time */
+  mt_depthwise s; /* all of the convolution where it is depthwise, else its extents */
+  int64_t strip;  /* rows of the output gathered at a time */
   int threads;
 } geometry;
 
@@ -41,6 +43,7 @@ static geometry geometry_of(const int64_t in[4], const int64_t weight[4], const 
     g.s.padding[i] = p->padding[i];
     g.s.dilation[i] = mt_conv2d_dilation(p, i);
   }
+  g.s.images = in[0];
   g.s.channels = in[3];
   g.s.multiplier = g.group_out;
   g.strip = max64(1, min64(out[1], STRIP_FLOATS / max64(1, out[2] * g.taps)));
@@ -55,7 +58,7 @@ static bool is_depthwise(const geometry *g) { return g->group_in == 1; }
 
 /* The place in the image that output (y, x) and tap (ky, kx) meet at, or -1 outside of it. */
 static int64_t place_of(const geometry *g, int64_t y, int64_t x, int64_t ky, int64_t kx) {
-  const mt_depthwise_shape *s = &g->s;
+  const mt_depthwise *s = &g->s;
   const int64_t in_y = y * s->stride[0] - s->padding[0] + ky * s->dilation[0];
   const int64_t in_x = x * s->stride[1] - s->padding[1] + kx * s->dilation[1];
   if (in_y < 0 || in_y >= s->in_size[0] || in_x < 0 || in_x >= s->in_size[1]) return -1;
@@ -99,10 +102,10 @@ static int64_t matrix_floats(const geometry *g) { return (g->strip * g->s.out_si
 
 /* ---- what threads share ---- */
 
-/* All images in `parts` each: groups, or rows. */
-static void over_images(const geometry *g, int64_t parts, mt_loop_body *body, const void *pass) {
-  const int64_t n = g->images * parts;
-  const double multiply_adds = (double)g->out_image * (double)g->taps / (double)parts;
+/* All groups of all images. */
+static void over_units(const geometry *g, mt_loop_body *body, const void *pass) {
+  const int64_t n = g->images * g->groups;
+  const double multiply_adds = (double)g->out_image * (double)g->taps / (double)g->groups;
   mt_parallel(n, g->threads > 1 ? mt_chunk(n, (int64_t)multiply_adds, (int64_t)PARALLEL_FROM) : n, body, pass);
 }
 
@@ -110,7 +113,7 @@ static void over_images(const geometry *g, int64_t parts, mt_loop_body *body, co
 
 typedef struct {
   const geometry *g;
-  const float *input, *weight, *bias;
+  const float *input, *bias;
   bool relu;
   float *output, *packed, *scratch;
 } forward_pass;
@@ -158,20 +161,14 @@ static int forward_by_matrix(const geometry *g, const float *weight, forward_pas
   f->scratch = f->packed ? mt_alloc((size_t)(g->threads * matrix_floats(g)) * sizeof(float)) : NULL;
   const bool ready = f->scratch != NULL;
   if (ready) pack_weights(g, weight, f->packed);
-  if (ready) over_images(g, g->groups, forward_units, f);
+  if (ready) over_units(g, forward_units, f);
   mt_free(f->scratch);
   mt_free(f->packed);
   return ready ? 0 : -1;
 }
 
-static void depthwise_rows(const void *context, int64_t begin, int64_t end) {
-  const forward_pass *f = context;
-  const geometry *g = f->g;
-  for (int64_t r = begin; r < end; r++) {
-    const int64_t image = r / g->s.out_size[0];
-    mt_kernels->depthwise_row(&g->s, f->input + image * g->in_image, f->weight, f->bias, f->relu, r % g->s.out_size[0],
-                              f->output + image * g->out_image);
-  }
+static int forward_depthwise(const geometry *g, const float *weight, forward_pass *f) {
+  return mt_depthwise_forward(&g->s, f->input, weight, f->bias, f->relu ? 0.0f : -INFINITY, INFINITY, f->output);
 }
 
 mt_tensor *mt_conv2d_grouped(const mt_tensor *input, const mt_tensor *weight, const mt_tensor *bias,
@@ -179,17 +176,11 @@ mt_tensor *mt_conv2d_grouped(const mt_tensor *input, const mt_tensor *weight, co
   const geometry g = geometry_of(input->shape, weight->shape, out_shape, p);
   mt_tensor *output = mt_tensor_new(MT_FLOAT32, 4, out_shape);
   if (!output || output->count == 0) return output;
-  forward_pass f = {.g = &g,
-                    .input = mt_f32(input),
-                    .weight = mt_f32(weight),
-                    .bias = bias ? mt_f32(bias) : NULL,
-                    .relu = p->relu,
-                    .output = mt_f32(output)};
-  if (is_depthwise(&g)) {
-    over_images(&g, g.s.out_size[0], depthwise_rows, &f);
-    return output;
-  }
-  if (forward_by_matrix(&g, mt_f32(weight), &f) == 0) return output;
+  forward_pass f = {
+      .g = &g, .input = mt_f32(input), .bias = bias ? mt_f32(bias) : NULL, .relu = p->relu, .output = mt_f32(output)};
+  const int status =
+      is_depthwise(&g) ? forward_depthwise(&g, mt_f32(weight), &f) : forward_by_matrix(&g, mt_f32(weight), &f);
+  if (status == 0) return output;
   mt_release(output);
   return NULL;
 }
@@ -247,19 +238,9 @@ static int input_by_matrix(backward_pass *b) {
   if (!b->packed) return -1;
   pack_transposed(b);
   memset(b->grad_input, 0, (size_t)(g->images * g->in_image) * sizeof(float));
-  over_images(g, g->groups, input_units, b);
+  over_units(g, input_units, b);
   mt_free(b->packed);
   return 0;
-}
-
-static void input_depthwise_rows(const void *context, int64_t begin, int64_t end) {
-  const backward_pass *b = context;
-  const geometry *g = b->g;
-  for (int64_t r = begin; r < end; r++) {
-    const int64_t image = r / g->s.in_size[0];
-    mt_kernels->depthwise_grad_input_row(&g->s, b->grad_output + image * g->out_image, b->weight, r % g->s.in_size[0],
-                                         b->grad_input + image * g->in_image);
-  }
 }
 
 /* ---- the gradient for the weights ---- */
@@ -293,10 +274,6 @@ static void weight_share(const backward_pass *b, int thread) {
   float *sums = b->sums + thread * b->sum_floats;
   memset(sums, 0, (size_t)b->sum_floats * sizeof(float));
   for (int64_t n = g->images * thread / g->threads; n < g->images * (thread + 1) / g->threads; n++) {
-    if (is_depthwise(g)) {
-      mt_kernels->depthwise_grad_weight(&g->s, b->input + n * g->in_image, b->grad_output + n * g->out_image, sums);
-      continue;
-    }
     for (int64_t group = 0; group < g->groups; group++)
       add_weight_sums(b, n, group, b->scratch + thread * matrix_floats(g),
                       sums + group * mt_packed_floats(g->taps, g->group_out));
@@ -320,34 +297,35 @@ static void collect_packed(const backward_pass *b, float *matrix, float *grad_we
   }
 }
 
-static void collect_depthwise(const backward_pass *b, float *grad_weight) {
-  memcpy(grad_weight, b->sums, (size_t)b->sum_floats * sizeof(float));
-  for (int t = 1; t < b->g->threads; t++)
-    mt_kernels->add(grad_weight, grad_weight, 1, b->sums + t * b->sum_floats, 1, b->sum_floats);
-}
-
-static int fill_grad_weight(backward_pass *b, float *grad_weight) {
+static int weight_by_matrix(backward_pass *b, float *grad_weight) {
   const geometry *g = b->g;
-  const int64_t packed = g->groups * mt_packed_floats(g->taps, g->group_out);
-  b->sum_floats = is_depthwise(g) ? g->taps * g->out_channels : packed;
+  b->sum_floats = g->groups * mt_packed_floats(g->taps, g->group_out);
   b->sums = mt_alloc((size_t)(g->threads * b->sum_floats) * sizeof(float));
   float *matrix = b->sums ? mt_alloc((size_t)(g->taps * g->group_out) * sizeof(float)) : NULL;
   if (matrix) {
     mt_parallel(g->threads, 1, weight_shares, b);
-    if (is_depthwise(g))
-      collect_depthwise(b, grad_weight);
-    else
-      collect_packed(b, matrix, grad_weight);
+    collect_packed(b, matrix, grad_weight);
   }
   mt_free(b->sums);
   mt_free(matrix);
   return matrix ? 0 : -1;
 }
 
-static int fill_grad_input(backward_pass *b) {
-  if (!is_depthwise(b->g)) return input_by_matrix(b);
-  over_images(b->g, b->g->s.in_size[0], input_depthwise_rows, b);
-  return 0;
+static int fill_by_matrix(backward_pass *b, mt_tensor *grad_input, mt_tensor *grad_weight) {
+  b->scratch = mt_alloc((size_t)(b->g->threads * matrix_floats(b->g)) * sizeof(float));
+  int status = b->scratch ? 0 : -1;
+  if (status == 0 && grad_input) status = input_by_matrix(b);
+  if (status == 0 && grad_weight) status = weight_by_matrix(b, mt_f32(grad_weight));
+  mt_free(b->scratch);
+  return status;
+}
+
+static int fill_depthwise(const backward_pass *b, mt_tensor *grad_input, mt_tensor *grad_weight) {
+  int status = 0;
+  if (grad_input) status = mt_depthwise_grad_input(&b->g->s, b->weight, b->grad_output, b->grad_input);
+  if (status == 0 && grad_weight)
+    status = mt_depthwise_grad_weight(&b->g->s, b->input, b->grad_output, mt_f32(grad_weight));
+  return status;
 }
 
 /* With no pixels in the output every gradient is zero. */
@@ -369,10 +347,5 @@ int mt_conv2d_grouped_backward(const mt_tensor *input, const mt_tensor *weight, 
                      .weight = weight ? mt_f32(weight) : NULL,
                      .grad_output = mt_f32(grad_output),
                      .grad_input = grad_input ? mt_f32(grad_input) : NULL};
-  b.scratch = is_depthwise(&g) ? NULL : mt_alloc((size_t)(g.threads * matrix_floats(&g)) * sizeof(float));
-  int status = is_depthwise(&g) || b.scratch ? 0 : -1;
-  if (status == 0 && grad_input) status = fill_grad_input(&b);
-  if (status == 0 && grad_weight) status = fill_grad_weight(&b, mt_f32(grad_weight));
-  mt_free(b.scratch);
-  return status;
+  return is_depthwise(&g) ? fill_depthwise(&b, grad_input, grad_weight) : fill_by_matrix(&b, grad_input, grad_weight);
 }

@@ -54,66 +54,30 @@ mt_tensor *mt_elementwise(const mt_elementwise_op *op, mt_tensor *t, double firs
 
 /* ---- the operations: y = f(x), dx = f'(x) dy ---- */
 
-MT_FORWARD(neg, -x)
-MT_BACKWARD(neg, -dy)
+MT_BY_KERNEL(neg)
+MT_BY_KERNEL(exp)
+MT_BY_KERNEL(expm1)
+MT_BY_KERNEL(log)
+MT_BY_KERNEL(log1p)
+MT_BY_KERNEL(sqrt)
+MT_BY_KERNEL(sin)
+MT_BY_KERNEL(cos)
+MT_BY_KERNEL(erf)
+MT_BY_KERNEL(abs)
+MT_BY_KERNEL(relu)
 
-MT_FORWARD(exp, expf(x))
-MT_BACKWARD(exp, saved *dy)
-
-MT_FORWARD(expm1, expm1f(x))
-MT_BACKWARD(expm1, (saved + 1.0f) * dy)
-
-MT_FORWARD(log, logf(x))
-MT_BACKWARD(log, dy / saved)
-
-MT_FORWARD(log1p, log1pf(x))
-MT_BACKWARD(log1p, dy / (1.0f + saved))
-
-MT_FORWARD(sqrt, sqrtf(x))
-MT_BACKWARD(sqrt, dy / (2.0f * saved))
-
-MT_FORWARD(sin, sinf(x))
-MT_BACKWARD(sin, cosf(saved) * dy)
-
-MT_FORWARD(cos, cosf(x))
-MT_BACKWARD(cos, -sinf(saved) * dy)
-
-#define TWO_OVER_SQRT_PI 1.12837916709551257390f
-MT_FORWARD(erf, erff(x))
-MT_BACKWARD(erf, TWO_OVER_SQRT_PI *expf(-saved *saved) * dy)
-
-MT_FORWARD(abs, fabsf(x))
-MT_BACKWARD(abs, saved > 0.0f ? dy : saved < 0.0f ? -dy : 0.0f)
-
-/* `high` wins where the ends are the wrong way round; NaN passes both comparisons' else branches. */
-static float clamp_value(const mt_scalars *s, float x) {
-  const float low = (float)s->first, high = (float)s->second, raised = x < low ? low : x;
-  return raised > high ? high : raised;
+static void clamp_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {
+  mt_kernels->clamp(y, x, n, (float)s->first, (float)s->second);
 }
 
-MT_FORWARD(clamp, clamp_value(s, x))
-/* Strictly inside, as in PyTorch 2.15; an infinite end is no end. */
-static bool passes_clamp(const mt_scalars *s, float x) {
-  const bool above = s->first == -INFINITY || x > (float)s->first;
-  return above && (s->second == INFINITY || x < (float)s->second);
+static void clamp_backward(const mt_scalars *s, float *dx, const float *saved, const float *dy, int64_t n) {
+  mt_kernels->clamp_backward(dx, saved, dy, n, (float)s->first, (float)s->second);
 }
-
-MT_BACKWARD(clamp, passes_clamp(s, saved) ? dy : 0.0f)
 
 MT_FORWARD(pow, s->first == 2.0 ? x * x : powf(x, (float)s->first))
 MT_BACKWARD(pow, s->first == 0.0   ? 0.0f
                  : s->first == 2.0 ? 2.0f * saved * dy
                                    : (float)s->first * powf(saved, (float)(s->first - 1.0)) * dy)
-
-static void relu_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {
-  (void)s;
-  mt_kernels->relu(y, x, n);
-}
-
-static void relu_backward(const mt_scalars *s, float *dx, const float *saved, const float *dy, int64_t n) {
-  (void)s;
-  mt_kernels->relu_backward(dx, saved, dy, n);
-}
 
 MT_ELEMENTWISE_OP(neg, MT_SAVES_NOTHING);
 MT_ELEMENTWISE_OP(exp, MT_SAVES_OUTPUT);

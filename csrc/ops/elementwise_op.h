@@ -5,6 +5,7 @@
 #define MT_OPS_ELEMENTWISE_OP_H
 
 #include "autograd/tape.h"
+#include "kernels/kernels.h"
 
 /* What an operation has besides its tensor: the two ends of clamp, or the exponent of pow. */
 typedef struct {
@@ -45,6 +46,17 @@ int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **g
       (void)saved, (void)dy;                                                                                     \
       dx[i] = value;                                                                                             \
     }                                                                                                            \
+  }
+
+/* Both by the kernels of this name (kernels/functions.h). */
+#define MT_BY_KERNEL(name)                                                                               \
+  static void name##_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {                 \
+    (void)s;                                                                                             \
+    mt_kernels->name(y, x, n);                                                                           \
+  }                                                                                                      \
+  static void name##_backward(const mt_scalars *s, float *dx, const float *saved, const float *dy, int64_t n) { \
+    (void)s;                                                                                             \
+    mt_kernels->name##_backward(dx, saved, dy, n);                                                       \
   }
 
 #define MT_ELEMENTWISE_OP(function, what)          \

@@ -3,6 +3,8 @@
 -- wrong values are refused with the option's name, what was expected and what came. Errors point at the line of the
 -- user's that led here, never at one of masktune's own.
 -- @module masktune.check
+local words = require "masktune.words"
+
 local check = {}
 
 --- The beginning of the paths of masktune's own files, as debug.getinfo gives them.
@@ -177,8 +179,9 @@ function check.options(where, options, schema)
   end
   for name in pairs(options) do
     if not schema[name] then
-      check.fail("%s: unknown option %s, expected one of: %s", where, check.describe(name),
-        table.concat(sorted_names(schema), ", "))
+      local names = sorted_names(schema)
+      check.fail("%s: unknown option %s, expected one of: %s%s", where, check.describe(name), table.concat(names, ", "),
+        words.suggestion(name, names))
     end
   end
   local result = {}

@@ -1,6 +1,9 @@
 --- Command lines of programs: options described once give the parser, the checks and the help.
 -- @module masktune.cli
+local core = require "masktune.core"
+local interrupt = require "masktune.interrupt"
 local registry = require "masktune.registry"
+local words = require "masktune.words"
 
 local cli = {}
 
@@ -99,6 +102,7 @@ cli.options = {
     default = "reference", default_text = "reference", help = "how heatmaps become masks: reference or paper" },
   threads = { name = "threads", value = "N", kind = cli.kinds.integer(1), help = "threads",
     default_text = "all cores" },
+  overwrite = { name = "overwrite", help = "remove what an earlier run left in --out, and start anew" },
   resume = { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
   help = { name = "help", help = "this text" },
   export = { name = "export", value = "DIR", kind = cli.kinds.text,
@@ -107,21 +111,35 @@ cli.options = {
 
 local function key_of(name) return (name:gsub("%-", "_")) end
 
---- Help: a usage line and one aligned line per option.
--- @tparam table program `name`, `about`, `options`
+local function left_side(option) return "--" .. option.name .. (option.value and " " .. option.value or "") end
+
+--- What of the command line is no option, as the usage line has it.
+local function arguments_text(program)
+  local argument = program.argument
+  if not argument then return "" end
+  local text = argument.name .. (argument.many and "..." or "")
+  return " " .. (argument.optional and "[" .. text .. "]" or text)
+end
+
+--- Help: a usage line, one aligned line per option, and the example where there is one.
+-- @tparam table program `name`, `about`, `options`, and `argument`, `example` where it has them
 -- @treturn string
 function cli.help(program)
-  local lines, widest = {}, 0
-  local function left_side(option) return "--" .. option.name .. (option.value and " " .. option.value or "") end
+  local lines, widest, argument = {}, 0, program.argument
+  local rows = argument and { { argument.name, argument } } or {}
   for _, option in ipairs(program.options) do
-    widest = math.max(widest, #left_side(option))
+    rows[#rows + 1] = { left_side(option), option }
   end
-  lines[1] = ("usage: %s [options]"):format(program.name)
+  for _, row in ipairs(rows) do
+    widest = math.max(widest, #row[1])
+  end
+  lines[1] = ("usage: %s%s [options]"):format(program.name, arguments_text(program))
   lines[2] = program.about .. "\n"
-  for _, option in ipairs(program.options) do
-    local default = option.default_text and (" (default %s)"):format(option.default_text) or ""
-    lines[#lines + 1] = ("  %-" .. widest .. "s  %s%s"):format(left_side(option), option.help, default)
+  for _, row in ipairs(rows) do
+    local default = row[2].default_text and (" (default %s)"):format(row[2].default_text) or ""
+    lines[#lines + 1] = ("  %-" .. widest .. "s  %s%s"):format(row[1], row[2].help, default)
   end
+  if program.example then lines[#lines + 1] = "\nexample:\n  " .. program.example:gsub("\n", "\n  ") end
   return table.concat(lines, "\n") .. "\n"
 end
 
@@ -133,33 +151,66 @@ local function by_name(program)
   return options
 end
 
-local function convert(option, text)
-  if not text then fail("--%s: %s expected, got nothing", option.name, option.value) end
+local function convert(name, option, text)
+  if not text then fail("%s: %s expected, got nothing", name, option.value) end
   local value, expected = option.kind(text)
-  if value == nil then fail("--%s: %s expected, got '%s'", option.name, expected, text) end
+  if value == nil then fail("%s: %s expected, got '%s'", name, expected, text) end
   return value
+end
+
+local function refuse_unknown(options, name)
+  local names = {}
+  for known in pairs(options) do
+    names[#names + 1] = known
+  end
+  fail("unknown option '%s'%s (--help lists them)", name, words.suggestion(name, names))
+end
+
+--- Takes what is no option.
+local function take_argument(program, result, text)
+  local argument = program.argument
+  if not argument then fail("unknown option '%s' (--help lists them)", text) end
+  local key, value = argument.key, convert(argument.name, argument, text)
+  if argument.many then
+    table.insert(result[key], value)
+  elseif result[key] ~= nil then
+    fail("one %s expected, got '%s' as well", argument.name, text)
+  else
+    result[key] = value
+  end
+end
+
+local function defaults(program)
+  local result = {}
+  for _, option in ipairs(program.options) do
+    result[key_of(option.name)] = option.default
+    if not option.value then result[key_of(option.name)] = false end
+  end
+  if program.argument and program.argument.many then result[program.argument.key] = {} end
+  return result
 end
 
 --- Reads a command line; raises on anything unknown or wrong.
 -- An option is `name`, `help`, and for those with a value `value` (its name in the help), `kind` (text -> value, or nil
 -- and what was expected) and `default`; without `value` it is a switch. `default_text` is what the help says of the
--- default.
--- @tparam table program `name`, `about` and `options`
+-- default. Behind "--" nothing is an option.
+-- @tparam table program `name`, `about` and `options`; `argument`, where something beside options is taken: `name`,
+-- `key` (its place in the result), `kind`, `help`, `many` (a list of them), `optional`
 -- @tparam {string,...} arguments "--name value", "--name=value" or "--switch"
 -- @treturn table name (with _ for -) -> value
 function cli.parse(program, arguments)
-  local options, result = by_name(program), {}
-  for _, option in ipairs(program.options) do
-    result[key_of(option.name)] = option.default
-    if not option.value then result[key_of(option.name)] = false end
-  end
-  local i = 1
+  local options, result, i, only = by_name(program), defaults(program), 1, false
   while i <= #arguments do
     local name, text = arguments[i]:match("^(%-%-[^=]+)=(.*)$")
     name = name or arguments[i]
     local option = options[name]
-    if not option then fail("unknown option '%s' (--help lists them)", name) end
-    if not option.value then
+    if arguments[i] == "--" and not only then
+      only = true
+    elseif only or not name:find("^%-") then
+      take_argument(program, result, arguments[i])
+    elseif not option then
+      refuse_unknown(options, name)
+    elseif not option.value then
       if text then fail("--%s takes no value, got '%s'", option.name, text) end
       result[key_of(option.name)] = true
     else
@@ -167,19 +218,89 @@ function cli.parse(program, arguments)
         i = i + 1
         text = arguments[i]
       end
-      result[key_of(option.name)] = convert(option, text)
+      result[key_of(option.name)] = convert("--" .. option.name, option, text)
     end
     i = i + 1
+  end
+  local argument = program.argument
+  local given = argument and result[argument.key]
+  if argument and not argument.optional and (given == nil or argument.many and #given == 0) then
+    fail("%s expected (--help says what it is)", argument.name .. (argument.many and "..." or ""))
   end
   return result
 end
 
+-- ---- folders ----
+
+local LOCK = ".masktune.lock"
+local locks = {} -- held until the process ends
+
+--- Takes the folder for this process alone.
+local function lock(folder)
+  local path = folder .. "/" .. LOCK
+  local held = core.lock_file(path)
+  if not held then error(("--out: another process is at work in '%s'"):format(folder), 0) end
+  locks[path] = held
+end
+
+--- The names in a folder, but for the lock and what file systems make.
+local function names_in(folder)
+  local names = {}
+  for _, name in ipairs(core.list_directory(folder)) do
+    if name ~= LOCK and name ~= "lost+found" then names[#names + 1] = name end
+  end
+  return names
+end
+
+--- Makes the folder of a run and locks it against a second process. What is there already stays: a run goes on with it
+-- (`resume`), or takes its place (`overwrite`), or is refused.
+-- @string folder
+-- @tparam table o `resume`, `overwrite`
+-- @tparam function clear removes what an earlier run left there; called where `overwrite` says so
+function cli.open_out(folder, o, clear)
+  if o.resume and o.overwrite then error("--resume goes on with a run, --overwrite removes it: one of them", 0) end
+  local kind = core.path_kind(folder)
+  if kind and kind ~= "folder" then error(("--out: '%s' is no folder"):format(folder), 0) end
+  core.make_directory(folder)
+  lock(folder)
+  local names = names_in(folder)
+  if #names == 0 or o.resume then return end
+  if not o.overwrite then
+    error(("--out: '%s' is not empty ('%s'%s): --resume goes on with the run in it, --overwrite starts anew, another "
+      .. "--out leaves it as it is"):format(folder, names[1], #names > 1 and ", ..." or ""), 0)
+  end
+  clear()
+end
+
+-- ---- running ----
+
+--- Whether a program has an option.
+local function has(program, name)
+  for _, option in ipairs(program.options) do
+    if option.name == name then return true end
+  end
+  return false
+end
+
+--- Says what went wrong; the exit status.
+local function failed(program, problem)
+  io.stderr:write(("%s: %s\n"):format(program.name, problem))
+  if not interrupt.is(problem) then return 1 end
+  if has(program, "resume") then
+    io.stderr:write("What was finished is saved: the same command with --resume goes on from there.\n")
+  end
+  return problem.status
+end
+
 --- Runs a program: reads the command line, prints the help where it is asked for, and reports errors in one line.
+-- Ctrl-C and SIGTERM end it between two batches, with everything that is finished saved; a second one ends it at once.
 -- @tparam table program as in parse; `main` is called with the values
 -- @tparam {string,...} arguments
--- @treturn integer exit status: 0, 1 where main failed, 2 where the command line is wrong
+-- @treturn integer exit status: 0, 1 where main failed, 2 where the command line is wrong, 128 + the signal's number
+-- where one ended it
 function cli.run(program, arguments)
   for _, argument in ipairs(arguments) do
+    if argument == "--" then break end
     if argument == "--help" then
       io.stdout:write(cli.help(program))
       return 0
@@ -190,12 +311,9 @@ function cli.run(program, arguments)
     io.stderr:write(("%s: %s\n"):format(program.name, values))
     return 2
   end
+  core.catch_signals()
   local done, problem = pcall(program.main, values)
-  if not done then
-    io.stderr:write(("%s: %s\n"):format(program.name, problem))
-    return 1
-  end
-  return 0
+  return done and 0 or failed(program, problem)
 end
 
 return cli

@@ -4,6 +4,7 @@ local check = require "masktune.check"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local inference = require "masktune.inference"
+local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local metrics = require "masktune.metrics"
 local progress = require "masktune.progress"
@@ -39,6 +40,7 @@ local function run(model, set, o)
     local truth = batch.labels:reshape(-1, 1):eq(core.arange(1, classes + 1, "int32"):reshape(1, classes))
     found.brier = found.brier + ((p - truth:to("float32")) ^ 2):sum():item()
     found.classes = classes
+    interrupt.check("the evaluation")
     if bar then bar:update(#found.labels, { loss = found.loss / #found.labels }) end
   end
   if bar then bar:finish() end

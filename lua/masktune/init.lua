@@ -13,6 +13,8 @@ local parts = {
   schedule = "masktune.schedule",
   train = "masktune.train",
   evaluate = "masktune.evaluate",
+  embeddings = "masktune.embeddings",
+  groups = "masktune.groups",
   masktune = "masktune.recipe",
   selective = "masktune.selective",
   metrics = "masktune.metrics",
@@ -32,7 +34,9 @@ local parts = {
   cam = "masktune.cam",
   explain = "masktune.explain",
   cam_quality = "masktune.cam_quality",
+  help = "masktune.help",
 }
+masktune._modules = parts -- for masktune.help
 
 for name, value in pairs(core) do
   if not parts[name] then masktune[name] = value end

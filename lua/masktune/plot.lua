@@ -10,7 +10,7 @@ local TITLE, SUBTITLE, LABEL, TICK = 30, 22, 24, 21 -- font sizes
 local MARGIN, TICK_LENGTH, LINE = 24, 8, 3.2
 local BAND_ALPHA = 0.18
 
---- Told apart in print and by colour-blind readers (Okabe and Ito).
+-- Told apart in print and by colour-blind readers (Okabe and Ito).
 local palette = {
   { 0, 114, 178 }, { 213, 94, 0 }, { 0, 158, 115 }, { 204, 121, 167 }, { 86, 180, 233 }, { 230, 159, 0 },
 }

@@ -20,12 +20,15 @@ local function duration(seconds)
   return ("%d:%02d"):format(minutes, whole % 60)
 end
 
+--- The terminal's width as it is now; where it does not say, what COLUMNS says.
 local function terminal_width()
-  local columns = math.tointeger(tonumber(os.getenv("COLUMNS")))
+  local columns = core.terminal_width() or math.tointeger(tonumber(os.getenv("COLUMNS")))
   return columns and columns > 0 and columns or 80
 end
 
-local function rate_text(self, elapsed)
+--- Images a second, over the time until the last of them was done.
+local function rate_text(self)
+  local elapsed = self.updated - self.started
   if elapsed <= 0 then return nil end
   local rate = self.done / elapsed
   return (rate < 10 and "%.1f %s/s" or "%.0f %s/s"):format(rate, self.unit)
@@ -37,7 +40,8 @@ local function facts(self, elapsed, finished)
   local metrics = self.metrics
   if metrics.loss then list[#list + 1] = ("loss %.4f"):format(metrics.loss) end
   if metrics.accuracy then list[#list + 1] = ("accuracy %.2f%%"):format(100 * metrics.accuracy) end
-  list[#list + 1] = rate_text(self, elapsed)
+  if metrics.validation then list[#list + 1] = ("validation %.2f%%"):format(100 * metrics.validation) end
+  list[#list + 1] = rate_text(self)
   if finished then
     list[#list + 1] = duration(elapsed)
   elseif self.done > 0 then
@@ -51,13 +55,27 @@ local function bar_text(self, width)
   return "[" .. ("#"):rep(filled) .. ("."):rep(width - filled) .. "]"
 end
 
---- One line without a newline, at most `width` long: the bar takes what the texts leave, and goes first.
+--- As many of the texts as fit, and what is left of the width.
+local function fitting(texts, width)
+  local line = ""
+  for i, text in ipairs(texts) do
+    local longer = i == 1 and text or line .. "  " .. text
+    if #longer > width then return line, width - #line end
+    line = longer
+  end
+  return line, width - #line
+end
+
+--- One line without a newline, at most `width` long: the bar takes what the texts leave, and goes first; then whole
+-- texts go, the last ones first, and words of the label. No number is ever cut.
 local function bar_line(self, elapsed, finished, width)
-  local text = table.concat(facts(self, elapsed, finished), "  ")
+  local texts = facts(self, elapsed, finished)
   local label = self.label ~= "" and self.label .. " " or ""
-  local room = math.min(width - #label - #text - 3, WIDEST_BAR)
-  local line = label .. (room >= NARROWEST_BAR and bar_text(self, room) .. " " or "") .. text
-  return #line > width and line:sub(1, width) or line
+  if #label + #texts[1] > width then label = label:match("^%S+ ") end
+  if #label + #texts[1] > width then label = "" end
+  local text, left = fitting(texts, width - #label)
+  local room = math.min(left - 3, WIDEST_BAR)
+  return label .. (room >= NARROWEST_BAR and bar_text(self, room) .. " " or "") .. text
 end
 
 local function write(self, text)
@@ -68,9 +86,10 @@ end
 local function draw(self, now, finished)
   local elapsed = now - self.started
   if self.terminal then
-    local width = terminal_width() - 1 -- a full last column would wrap on some terminals
+    local width = self.width() - 1 -- a full last column would wrap on some terminals
     local line = bar_line(self, elapsed, finished, width)
-    write(self, "\r" .. line .. (" "):rep(self.drawn - #line) .. (finished and "\n" or ""))
+    local cover = math.min(self.drawn, width) - #line -- the terminal may be narrower than it was
+    write(self, "\r" .. line .. (" "):rep(cover) .. (finished and "\n" or ""))
     self.drawn = #line
   else
     local label = self.label ~= "" and self.label .. ": " or ""
@@ -81,16 +100,18 @@ end
 
 --- Says how much is done. Cheap: most calls draw nothing.
 -- @tparam integer done of `total`, counted from the start of the work
--- @tparam[opt] table metrics `loss`, and `accuracy` as a fraction
+-- @tparam[opt] table metrics `loss`; `accuracy` and `validation` (accuracy) as fractions
 function Progress:update(done, metrics)
   self.done = check.argument("progress:update", "done", done, { type = "integer", min = 0, max = self.total })
   if metrics then
     self.metrics = check.options("progress:update", metrics, {
       loss = { type = "any", optional = true },
       accuracy = { type = "any", optional = true },
+      validation = { type = "any", optional = true },
     })
   end
   local now = self.clock()
+  self.updated = now
   local pause = self.terminal and SECONDS_BETWEEN_REDRAWS or SECONDS_BETWEEN_LINES
   if now - self.last_drawn >= pause then draw(self, now, false) end
 end
@@ -109,8 +130,9 @@ local progress = {}
 --- Starts the progress of some work.
 -- @tparam table options `total` (integer), `label` (""), `unit` of the rate ("items"), `stream` (io.stderr),
 -- `terminal` (whether the stream is one; asked of the system for io.stderr, else false),
--- `clock` (a function that gives seconds; mt.clock)
+-- `clock` (a function that gives seconds; mt.clock), `width` (a function that gives the terminal's columns)
 -- @treturn Progress
+-- @function progress
 function progress.new(options)
   local o = check.options("mt.progress", options, {
     total = { type = "integer", min = 0 },
@@ -119,12 +141,18 @@ function progress.new(options)
     stream = { type = "any", default = io.stderr },
     terminal = { type = "boolean", optional = true },
     clock = { type = "function", default = core.clock },
+    width = { type = "function", default = terminal_width },
   })
   if o.terminal == nil then o.terminal = o.stream == io.stderr and core.is_terminal() end
   o.done, o.metrics, o.drawn = 0, {}, 0
   o.started = o.clock()
-  o.last_drawn = o.started
+  o.last_drawn, o.updated = o.started, o.started
   return setmetatable(o, Progress)
 end
+
+--- Says something about the work on standard error, in a line.
+-- @string format as in string.format
+-- @param ...
+function progress.note(format, ...) io.stderr:write(format:format(...), "\n") end
 
 return setmetatable(progress, { __call = function(_, options) return progress.new(options) end })

@@ -6,6 +6,7 @@
 -- @module masktune.registry
 local check = require "masktune.check"
 local core = require "masktune.core"
+local words = require "masktune.words"
 
 --- The file names, without ".lua", in the folder `place` of every folder that package.path names.
 local function files_of(place)
@@ -42,7 +43,7 @@ local function load_file(state, file)
   for name, value in pairs(entries) do
     found[name] = state.accept(value, name, module)
     if state.entries[name] == nil then
-      state.entries[name], state.summaries[name] = found[name], summaries[name]
+      state.entries[name], state.summaries[name], state.modules[name] = found[name], summaries[name], module
     end
   end
   state.files[file] = found
@@ -72,6 +73,11 @@ local function find(state, name)
   return state.entries[name]
 end
 
+--- What an entry is, in a line.
+local function summary_of(state, name)
+  return state.summaries[name] or state.describe(find(state, name)) or ""
+end
+
 --- An aligned list of names and what they are.
 local function text_of(state)
   local lines, widest, names = {}, 0, names_of(state)
@@ -79,8 +85,7 @@ local function text_of(state)
     widest = math.max(widest, #name)
   end
   for i, name in ipairs(names) do
-    local summary = state.summaries[name] or state.describe(find(state, name)) or ""
-    local line = ("%-" .. widest .. "s  %s"):format(name, summary)
+    local line = ("%-" .. widest .. "s  %s"):format(name, summary_of(state, name))
     lines[i] = line:gsub("%s+$", "")
   end
   return table.concat(lines, "\n")
@@ -103,9 +108,11 @@ function registry.new(place, options)
     end },
   })
   local state = {
-    place = place, entries = {}, summaries = {}, files = {}, accept = o.accept, describe = o.describe,
+    place = place, entries = {}, summaries = {}, modules = {}, files = {}, accept = o.accept, describe = o.describe,
   }
-  local meta = { __name = "masktune.Registry", kind = o.kind }
+  local meta = { __name = "masktune.Registry", kind = o.kind } -- `summary` and `module` of an entry: for masktune.help
+  function meta.summary(name) return summary_of(state, name) end
+  function meta.module(name) return find(state, name) ~= nil and state.modules[name] or nil end
   function meta.__index(_, name) return find(state, name) end
   function meta.__newindex(_, name, value)
     check.argument(o.kind .. " registry", "name", name, { type = "string" })
@@ -145,8 +152,9 @@ function registry.get(entries, name, where, what)
   end
   local entry = type(name) == "string" and entries[name] or nil
   if entry ~= nil then return entry end
-  check.fail("%s: %s: %s expected (one of %s), got %s", where, what, meta.kind,
-    table.concat(registry.names(entries), ", "), check.describe(name))
+  local names = registry.names(entries)
+  check.fail("%s: %s: %s expected (one of %s), got %s%s", where, what, meta.kind, table.concat(names, ", "),
+    check.describe(name), words.suggestion(name, names))
 end
 
 return registry

@@ -15,10 +15,10 @@ local count = { type = "integer", min = 1 }
 local start = { type = "number", above = 0, max = 1, default = 1 / 3 }
 local function divisor(default) return { type = "number", above = 0, default = default } end
 
---- A wrapped schedule's rate when `passed` epochs, whole or not, have passed; set below.
+-- A wrapped schedule's rate when `passed` epochs, whole or not, have passed; set below.
 local rate_after
 
---- From `first` to `last` as `share` goes from 0 to 1.
+-- From `first` to `last` as `share` goes from 0 to 1.
 local anneal = {
   cos = function(first, last, share) return last + (first - last) / 2 * (math.cos(math.pi * share) + 1) end,
   linear = function(first, last, share) return (last - first) * share + first end,

@@ -38,7 +38,8 @@ describe("a command line", function()
   end)
 
   it("refuses what it does not know", function()
-    assert.equal("unknown option '--speed' (--help lists them)", problem("--speed", "3"))
+    assert.equal("unknown option '--wind' (--help lists them)", problem("--wind", "3"))
+    assert.equal("unknown option '--cuont'; did you mean '--count'? (--help lists them)", problem("--cuont", "3"))
     assert.equal("unknown option 'count' (--help lists them)", problem("count"))
   end)
 

@@ -176,7 +176,23 @@ local cases = {
   { { 1, 9, 7, 4 }, { 5, 5, 1, 12 }, { groups = 4, padding = 4, stride = { 1, 3 }, dilation = 2 } },
   { { 1, 6, 7, 8 }, { 3, 3, 1, 8 }, { groups = 8, padding = { bottom = 1, right = 1 }, stride = 2 } },
   { { 3, 6, 7, 1 }, { 3, 3, 1, 7 }, { dilation = 2, padding = 2 } }, -- one channel, one group
+  { { 1, 11, 12, 6 }, { 3, 3, 1, 6 }, { groups = 6, stride = { 4, 6 }, dilation = { 2, 4 }, padding = 3 } },
 }
+
+-- Depthwise tiles of every width, whole vectors of channels and more, each unrolled kernel.
+for width = 1, 17 do
+  local kernel, stride = width % 2 == 0 and 3 or 5, width % 4 < 2 and 1 or 2
+  for _, channels in ipairs { 16, 35 } do
+    cases[#cases + 1] = {
+      { 1, 4 + width % 3, width, channels }, { kernel, kernel, 1, channels },
+      { groups = channels, stride = stride, padding = "same_upper" },
+    }
+    cases[#cases + 1] = {
+      { 1, 6, width + 4, channels }, { kernel - 1, kernel, 1, channels },
+      { groups = channels, stride = 3 - stride, padding = { top = 2, left = width % 3, right = 1 } },
+    }
+  end
+end
 
 local function describe_case(case)
   local options = {}
@@ -244,6 +260,8 @@ describe("conv2d", function()
     for _, case in ipairs {
       { { 2, 5, 6, 4 }, { 2, 3, 2, 6 }, { groups = 2, dilation = 2, padding = { top = 1, left = 2 } } },
       { { 2, 5, 6, 3 }, { 3, 2, 1, 6 }, { groups = 3, stride = 2, padding = "same_upper", relu = true } },
+      { { 1, 4, 6, 17 }, { 3, 3, 1, 17 }, { groups = 17, stride = 2, padding = "same_upper" } },
+      { { 1, 4, 5, 16 }, { 5, 5, 1, 16 }, { groups = 16, padding = 2 } },
     } do
       local options = case[3]
       gradcheck.check {
@@ -304,7 +322,7 @@ describe("conv2d", function()
     end
   end)
 
-  it("gives the same bits again with groups, and nearly the same with other numbers of threads", function()
+  it("gives the same bits again with groups, with other numbers of threads nearly (depthwise: too)", function()
     local random = reference.generator(3)
     local x, g = random_array({ 5, 13, 12, 16 }, random), random_array({ 5, 13, 12, 16 }, random)
     for _, groups in ipairs { 1, 4, 16 } do
@@ -321,6 +339,7 @@ describe("conv2d", function()
         local once, again = run(n), run(n)
         for i = 1, 3 do
           assert.are.equal(once[i]:bytes(), again[i]:bytes())
+          if groups == 16 then assert.are.equal(first[i]:bytes(), once[i]:bytes()) end
           assert_close("threads", once[i], reference.from_tensor(first[i]), 1e-6)
         end
       end

@@ -46,6 +46,26 @@ describe("mt.train", function()
     assert.is_number(result.history[1].val_accuracy)
   end)
 
+  it("passes class_weights, label_smoothing and ignore_index to the cross-entropy", function()
+    local asked = { class_weights = { 1, 3 }, label_smoothing = 0.1, ignore_index = 2 }
+    for option, value in pairs(asked) do
+      local weights = mt.tables.merged({}, { [option] = value })
+      local function by_hand(model, batch)
+        local logits = model(batch.images)
+        return mt.cross_entropy(logits, batch.labels, {
+          weight = weights.class_weights and mt.tensor(weights.class_weights),
+          label_smoothing = weights.label_smoothing, ignore_index = weights.ignore_index,
+        }), logits
+      end
+      local found = weights_of(weights)
+      assert.equal(weights_of { objective = by_hand }, found, option)
+      assert.not_equal(weights_of {}, found, option)
+    end
+    assert.equal(weights_of { class_weights = { 1, 3 } }, weights_of { class_weights = mt.tensor { 1, 3 } })
+    local function too_many() weights_of { class_weights = { 1, 2, 3 } } end
+    assert.error_matches(too_many, "weight has shape {3}, expected {2}")
+  end)
+
   it("gives the objective records and a state that lasts", function()
     local seen, fields = {}, nil
     local _, result = trained {
@@ -189,7 +209,7 @@ describe("mt.train", function()
       return text
     end
     local text = message { objective = "hinge" }
-    assert.truthy(text:find("option 'objective': loss expected (one of cross_entropy, focal", 1, true))
+    assert.truthy(text:find("option 'objective': loss expected (one of balanced_softmax, cross_entropy", 1, true))
     assert.truthy(message({ objective = function() return 3 end }):find("the loss is 3 in epoch 1, step 1", 1, true))
     text = message { objective = function(model, batch) return model(batch.images) end }
     assert.truthy(text:find("the loss has shape {8,2}", 1, true))

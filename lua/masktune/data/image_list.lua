@@ -2,15 +2,15 @@
 -- @module masktune.data.image_list
 local core = require "masktune.core"
 local image_files = require "masktune.data.image_files"
+local interrupt = require "masktune.interrupt"
 local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
 
 local image_list = {}
 
-local FILES_PER_CALL = 512 -- between two looks at what could not be read
-local MOST_NAMED = 5
+local FILES_PER_CALL = 512 -- between two looks at whether to stop
 
---- The options that every data set of image files has.
+-- The options that every data set of image files has.
 image_list.schema = {
   channels = { choices = { 1, 3 }, default = 3 },
   fit = { choices = { "stretch", "crop" }, default = "stretch" },
@@ -36,17 +36,14 @@ function image_list.log_skipped(where, o, skipped)
   if text then o.log(("%s: '%s': passed over %s"):format(where, o.root, text)) end
 end
 
---- @tparam integer looked_at how many files were read
--- @tparam integer count how many there are
-local function fail(where, unreadable, looked_at, count)
+--- Refuses all files that cannot be read, at once: a user mends them in one go.
+local function fail(where, unreadable)
   local lines = {}
-  for i = 1, math.min(#unreadable, MOST_NAMED) do
-    lines[i] = "\n  " .. unreadable[i].message
+  for i, entry in ipairs(unreadable) do
+    lines[i] = "\n  " .. entry.message
   end
-  if #unreadable > MOST_NAMED then lines[#lines + 1] = ("\n  and %d more"):format(#unreadable - MOST_NAMED) end
-  local which = looked_at < count and (" of the first %d"):format(looked_at) or ""
-  error(("%s: %d%s image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
-    #unreadable, which, #unreadable == 1 and which == "" and "" or "s", table.concat(lines)), 0)
+  error(("%s: %d image file%s cannot be read (on_error = \"skip\" leaves such files out):%s"):format(where,
+    #unreadable, #unreadable == 1 and "" or "s", table.concat(lines)), 0)
 end
 
 --- Decodes all files into `images`; the list of those that could not be read.
@@ -60,10 +57,9 @@ local function decode_all(where, paths, images, o)
       local message, path = messages[i], paths[first + i - 1]
       if message then unreadable[#unreadable + 1] = { position = first + i - 1, path = path, message = message } end
     end
-    if #unreadable > 0 and o.on_error == "fail" then
-      fail(where, unreadable, first + count - 1, #paths)
-    end
+    interrupt.check("reading the images")
   end
+  if #unreadable > 0 and o.on_error == "fail" then fail(where, unreadable) end
   return unreadable
 end
 

@@ -14,6 +14,7 @@ return {
   title = "one more epoch",
   summary = "one more plain epoch: the control of all fine-tuning",
   labels = "class",
+  stages = "ERM, fine-tuning",
   cost = "ERM, 1 epoch for each rate tried",
   schema = masking.finetune_schema,
   run = function(model, o, context) return masking.run(model, tables.merged(o, plain), context, "none") end,

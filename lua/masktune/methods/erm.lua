@@ -3,6 +3,7 @@ return {
   title = "ERM",
   summary = "plain training (empirical risk minimisation)",
   labels = "class",
+  stages = "training",
   cost = "the epochs",
   run = function(model, _, context)
     local first = context.erm()

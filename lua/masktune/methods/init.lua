@@ -2,7 +2,8 @@
 -- One file each; a new one needs its file and nothing else (masktune.registry). It returns
 --
 -- * `title`: what tables of results call it; `summary`: a line; `paper`
--- * `labels`: what it needs beside the images ("class", "class and group", ...); `cost`: in epochs
+-- * `labels`: what it needs beside the images ("class", "class; group in training", ...); `stages`: what it does, in
+--   order; `cost`: in epochs
 -- * `schema`: its options beside those of mt.train (masktune.check)
 -- * `run`: function (model, options, context) -> result; `context` is described in masktune.recipe.run
 --
@@ -22,6 +23,7 @@ local schema = {
   summary = { type = "string" },
   paper = { type = "string", default = "" },
   labels = { type = "string", default = "class" },
+  stages = { type = "string", default = "" },
   cost = { type = "string", default = "" },
   schema = { type = "table", default = {} },
   run = { type = "function" },
@@ -35,6 +37,7 @@ return registry.new("masktune.methods", {
   end,
   describe = function(method)
     local facts = { "labels: " .. method.labels }
+    if method.stages ~= "" then facts[#facts + 1] = "stages: " .. method.stages end
     if method.cost ~= "" then facts[#facts + 1] = "cost: " .. method.cost end
     if method.paper ~= "" then facts[#facts + 1] = method.paper end
     return ("%s [%s]"):format(method.summary, table.concat(facts, "; "))

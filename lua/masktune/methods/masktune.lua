@@ -6,6 +6,7 @@ return {
   summary = "masks what the net looks at, then one epoch on what is left",
   paper = "Asgari Taghanaki et al. 2022",
   labels = "class",
+  stages = "ERM, masks, fine-tuning",
   cost = "ERM, heatmaps, 1 epoch for each rate tried",
   schema = masking.schema,
   run = function(model, o, context) return masking.run(model, o, context, "cam") end,

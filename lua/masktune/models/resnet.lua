@@ -13,7 +13,7 @@ local options_schema = tables.merged(pretrained.schema, {
   input_channels = { type = "integer", min = 1, default = 3 },
 })
 
---- Net -> its block, how many of them each stage has, and the beginning of its published weights' SHA-256.
+-- Net -> its block, how many of them each stage has, and the beginning of its published weights' SHA-256.
 local designs = {
   resnet18 = { block = blocks.basic, counts = { 2, 2, 2, 2 }, sha256 = "f37072fd" },
   resnet34 = { block = blocks.basic, counts = { 3, 4, 6, 3 }, sha256 = "b627a593" },

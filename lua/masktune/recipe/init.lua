@@ -44,6 +44,7 @@ local tables = require "masktune.tables"
 -- which nothing is, `chosen` candidate, and `judged` where the number of iterations was chosen: scores on the
 -- validation split as each iteration masked it; `seconds`: `erm`, `mask`, `finetune`
 -- @raise where candidates are to be chosen from and none is sound, with the reason for each
+-- @function masktune
 local function masktune(model, options)
   check.argument("mt.masktune", "options", options, { type = "table" })
   local name = options.method or "masktune"

@@ -8,6 +8,7 @@ local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local explain = require "masktune.explain"
+local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local notice = require "masktune.notice"
 local progress = require "masktune.progress"
@@ -162,6 +163,7 @@ function masks.explain(model, set, options)
   local e = explanation(model, set, o)
   for images, first in parts_of(set, e, 1) do
     heats[#heats + 1], predictions[#predictions + 1] = heat_of(e, model, set, images, first)
+    interrupt.check("the heatmaps")
   end
   if e.bar then e.bar:finish() end
   return core.cat(heats, 1), core.cat(predictions, 1)
@@ -207,6 +209,7 @@ function masks.explain_into(model, set, options, path, settings)
       settings = settings,
     })
     held.file:put(first, heat)
+    interrupt.check("the heatmaps")
   end
   if e.bar then e.bar:finish() end
   local heat = core.zeros(row_file.shape(path, "heat"))

@@ -13,6 +13,8 @@ Stages.__index = Stages
 local patterns = {
   "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
   "^masks%-%d+%-%l+%-%x+%.safetensors$", "^heat%-%d+%-%l+%-%x+%.safetensors$",
+  "^train%-[%w_]+%-%x+%.safetensors$", "^groups%-[%w_]+%-%x+%.safetensors$",
+  "^embed%-[%w_]+%-%x+%.safetensors$",
 }
 
 --- Removes the stages in a folder (a folder that is not there has none).
@@ -36,7 +38,7 @@ local function digest(settings)
 end
 
 --- The path of a stage's file; nil without a folder.
--- @string name "erm", "heat-1", "finetune-1", ...
+-- @string name "erm", "heat-1", "finetune-1", "train-groupdro", "groups-eiil", ...
 -- @tparam[opt] table settings what it depends on
 function Stages:path(name, settings)
   local suffix = settings and "-" .. digest(settings) or ""

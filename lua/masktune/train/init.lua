@@ -8,6 +8,7 @@ local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local evaluate = require "masktune.evaluate"
+local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local losses = require "masktune.losses"
 local notice = require "masktune.notice"
@@ -33,6 +34,7 @@ local schema = tables.merged(optimizers.schema, losses.cross_entropy.schema, {
   lr = { type = "number", above = 0, optional = true },
   schedule = { type = "any", optional = true },
   clip_grad_norm = { type = "number", above = 0, optional = true },
+  patience = { type = "integer", min = 1, optional = true },
   before_step = { type = "function", optional = true },
   after_step = { type = "function", optional = true },
   on_epoch = { type = "function", optional = true },
@@ -167,6 +169,7 @@ local function run_settings(o)
     sampler = text(o.sampler),
     objective = text(o.objective),
     clip_grad_norm = o.clip_grad_norm or "none",
+    patience = o.patience or "none",
     select = text(o.select),
     training_set = checkpoint.dataset_digest(o.train),
     validation_set = o.val and checkpoint.dataset_digest(o.val) or "none",
@@ -182,7 +185,7 @@ local function set_rate(run, o, steps)
   o.optimizer:set_lr(run.lr)
 end
 
---- One epoch of gradient steps: mean loss, and accuracy over the images as they were seen.
+--- One epoch of gradient steps: mean loss, accuracy over the images as they were seen, and the progress bar.
 local function train_epoch(run, model, batches, o)
   local bar = o.progress and progress {
     total = batches:images(), label = ("%s %d/%d"):format(o.label, run.epoch, o.epochs), unit = "images",
@@ -199,9 +202,9 @@ local function train_epoch(run, model, batches, o)
     loss_sum = loss_sum + loss * count
     right = good and right and right + good
     if bar then bar:update(seen, { loss = loss_sum / seen, accuracy = right and right / seen }) end
+    interrupt.check("epoch %d, step %d of %d", run.epoch, run.step, steps)
   end
-  if bar then bar:finish() end
-  return loss_sum / seen, right and right / seen
+  return loss_sum / seen, right and right / seen, bar
 end
 
 --- Refuses weights or running statistics that are NaN or infinite.
@@ -246,16 +249,24 @@ local function run_epoch(run, model, batches, o)
   run.epoch = run.epoch + 1
   run.lr = o.schedule:lr(run.epoch)
   o.optimizer:set_lr(run.lr)
-  local row = { epoch = run.epoch }
-  row.train_loss, row.train_accuracy = train_epoch(run, model, batches, o)
+  local row, bar = { epoch = run.epoch }, nil
+  row.train_loss, row.train_accuracy, bar = train_epoch(run, model, batches, o)
   row.lr = run.lr
   local last = { model = model:state_dict(), optimizer = o.optimizer:state_dict() }
   check_weights(last.model, row)
   local measured = measure(row, model, o)
+  if bar then
+    bar:finish { loss = row.train_loss, accuracy = row.train_accuracy, validation = row.val_accuracy }
+  end
   row.seconds = core.clock() - started
   run.history[run.epoch] = row
   keep_best(run, row, last, o, measured)
   return row, last
+end
+
+--- Whether the best epoch is as long ago as `patience` allows.
+local function out_of_patience(run, o)
+  return o.patience and run.epoch > 0 and run.epoch - run.best.epoch >= o.patience
 end
 
 --- Where the run stands: from its checkpoint, or at the beginning.
@@ -265,7 +276,9 @@ local function start(model, o, settings)
   run.total_steps = 0
   if not o.checkpoint then return run end
   if o.resume and core.file_exists(o.checkpoint) then
-    return restored_run(checkpoint.load(o.checkpoint, settings), model, o)
+    run = restored_run(checkpoint.load(o.checkpoint, settings), model, o)
+    if o.progress then progress.note("%s: resumed from epoch %d of %d", o.label, run.epoch, o.epochs) end
+    return run
   end
   core.remove_file(o.checkpoint)
   return run
@@ -305,6 +318,7 @@ local train = { schema = schema }
 -- * `optimizer` ("sgd"; "adam", "adamw"; a function (parameters, lr) -> optimiser; or an optimiser), `momentum` (0.9),
 --   `weight_decay` (1e-4); `lr` (0.01), `schedule` (lr halved after each quarter of the epochs): anything with
 --   `lr(self, epoch)`, and `step_lr(self, step, steps)` where the rate changes within an epoch
+-- * `patience`: training ends when the best epoch is so many epochs ago (left out: never before `epochs`)
 -- * `clip_grad_norm`: gradients are scaled down to this norm; `before_step`, `after_step`: functions (model, batch,
 --   run) around the optimiser's step
 -- * `select` ("accuracy" on validation; "worst_class", "worst_group", "loss", "last", or a function (row of the
@@ -332,7 +346,7 @@ function train.run(model, options)
   local settings = o.checkpoint and run_settings(o)
   local run = start(model, o, settings)
   local batches, last = loader_of(o), nil
-  while run.epoch < o.epochs do
+  while run.epoch < o.epochs and not out_of_patience(run, o) do
     local row
     row, last = run_epoch(run, model, batches, o)
     if o.checkpoint then checkpoint.save(o.checkpoint, saved_state(run, last, o), settings) end
@@ -343,7 +357,7 @@ function train.run(model, options)
     best = run.best,
     last = last or { model = model:state_dict(), optimizer = o.optimizer:state_dict() },
     state = run.state,
-    lr = run.history[o.epochs].lr,
+    lr = run.history[run.epoch].lr,
   }
 end
 

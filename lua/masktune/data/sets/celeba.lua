@@ -8,7 +8,7 @@ local tables = require "masktune.tables"
 
 local WHERE = "mt.data.celeba"
 
---- The official split by image number: the last of the training and of the validation split.
+-- The official split by image number: the last of the training and of the validation split.
 local LAST_TRAIN, LAST_VAL = 162770, 182637
 
 local split_numbers = { train = "0", val = "1", test = "2" }

@@ -9,7 +9,7 @@ local preprocess = require "masktune.data.preprocess"
 
 local pretrained = {}
 
---- The mean and standard deviation of ImageNet's pixels in [0,1], which torchvision's weights expect to be taken out.
+-- The mean and standard deviation of ImageNet's pixels in [0,1], which torchvision's weights expect to be taken out.
 pretrained.imagenet = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
 
 --- The options that nets with published weights have. `pretrained`: a file, or true for the published one.

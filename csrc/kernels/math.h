@@ -1,0 +1,206 @@
+/* Elementary functions of vectors. Included by kernel files only.
+ *
+ * A value's result is the same in whichever lane it stands, so the same bits come out wherever a tensor is cut. The
+ * largest errors over all floats, denormals included, in units in the last place (spec/ops/ulp_spec.lua measures them
+ * against double precision): exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3, and the normal
+ * distribution's share below x 4. NaN, infinities, signed zeros and overflow are as C's math library has them.
+ *
+ * Polynomials are minimax fits with single-precision coefficients (Lawson's iteration). */
+#ifndef MT_KERNELS_MATH_H
+#define MT_KERNELS_MATH_H
+
+#include <math.h>
+
+#include "kernels/vector.h"
+
+MT_INLINE mt_vi mt_splat_int(int32_t x) { return x - (mt_vi){0}; }
+MT_INLINE mt_vf mt_abs(mt_vf x) { return (mt_vf)((mt_vi)x & mt_splat_int(INT32_MAX)); }
+MT_INLINE mt_vf mt_with_sign(mt_vf magnitude, mt_vf sign) {
+  return (mt_vf)((mt_vi)magnitude | ((mt_vi)sign & mt_splat_int(INT32_MIN)));
+}
+
+/* mt_select: where a comparison's result holds; mt_at_least and mt_at_most: NaN passes. */
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_select(mt_vi mask, mt_vf yes, mt_vf no) {
+  return (mt_vf)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)no, (__m512)yes);
+}
+MT_INLINE mt_vf mt_at_least(mt_vf x, float low) { return (mt_vf)_mm512_max_ps((__m512)mt_splat(low), (__m512)x); }
+MT_INLINE mt_vf mt_at_most(mt_vf x, float high) { return (mt_vf)_mm512_min_ps((__m512)mt_splat(high), (__m512)x); }
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_select(mt_vi mask, mt_vf yes, mt_vf no) {
+  return (mt_vf)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+}
+MT_INLINE mt_vf mt_at_least(mt_vf x, float low) { return (mt_vf)_mm256_max_ps((__m256)mt_splat(low), (__m256)x); }
+MT_INLINE mt_vf mt_at_most(mt_vf x, float high) { return (mt_vf)_mm256_min_ps((__m256)mt_splat(high), (__m256)x); }
+#else
+MT_INLINE mt_vf mt_select(mt_vi mask, mt_vf yes, mt_vf no) {
+  return (mt_vf)((mask & (mt_vi)yes) | (~mask & (mt_vi)no));
+}
+MT_INLINE mt_vf mt_at_least(mt_vf x, float low) { return mt_select(x < mt_splat(low), mt_splat(low), x); }
+MT_INLINE mt_vf mt_at_most(mt_vf x, float high) { return mt_select(x > mt_splat(high), mt_splat(high), x); }
+#endif
+
+/* c[0] + x (c[1] + x (c[2] + ...)) */
+#define MT_POLYNOMIAL(x, ...)                                                     \
+  ({                                                                              \
+    static const float c_[] = {__VA_ARGS__};                                      \
+    mt_vf sum_ = mt_splat(c_[sizeof c_ / sizeof *c_ - 1]);                        \
+    _Pragma("GCC unroll 16") for (int i_ = sizeof c_ / sizeof *c_ - 2; i_ >= 0; i_--) sum_ = sum_ * (x) + c_[i_]; \
+    sum_;                                                                         \
+  })
+
+/* ---- exponentials ---- */
+
+/* 2^n, -126 <= n <= 127 */
+MT_INLINE mt_vf mt_power_of_two(mt_vi n) { return (mt_vf)((n + 127) << 23); }
+
+/* x = n ln 2 + r with |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds to whole numbers; ln 2 comes in two parts, of which the
+ * first times n is exact. */
+MT_INLINE mt_vf mt_reduce_exponent(mt_vf x, mt_vi *n) {
+  const mt_vf shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
+  *n = (mt_vi)shifted - (mt_vi)mt_splat(12582912.0f);
+  return (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
+}
+
+/* The result is scaled twice by half the power, so that neither overflows and denormals are rounded once. */
+MT_INLINE mt_vf mt_exp(mt_vf x) {
+  mt_vi n;
+  const mt_vf bounded = mt_at_most(mt_at_least(x, -104.0f), 89.0f), r = mt_reduce_exponent(bounded, &n);
+  const mt_vf tail =
+      MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664556f, 0.0083338879f, 0.00139357802f, 0.000195773391f);
+  const mt_vi half = n >> 1;
+  return ((tail * (r * r) + r) + 1.0f) * mt_power_of_two(half) * mt_power_of_two(n - half);
+}
+
+/* With s = 2^(n - 1): 2 (s (exp(r) - 1) + (s - 1/2)). */
+MT_INLINE mt_vf mt_expm1(mt_vf x) {
+  mt_vi n;
+  const mt_vf bounded = mt_at_most(mt_at_least(x, -18.0f), 89.0f), r = mt_reduce_exponent(bounded, &n);
+  const mt_vf tail =
+      MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664742f, 0.00833391212f, 0.00139340607f, 0.000195551314f);
+  const mt_vf s = mt_power_of_two(n - 1), small = tail * (r * r) + r, y = 2.0f * (s * small + (s - 0.5f));
+  return mt_select(x == 0.0f, x, mt_select(x > mt_splat(88.8f), mt_splat(INFINITY), y));
+}
+
+/* ---- logarithms ---- */
+
+/* x = 2^e m with 1/sqrt(2) <= m < sqrt(2); log m = f - f^2 / 2 + f^3 P(f) with f = m - 1. */
+MT_INLINE mt_vf mt_log(mt_vf x) {
+  const mt_vi tiny = x < mt_splat(0x1p-126f);
+  const mt_vi bits = (mt_vi)mt_select(tiny, x * 0x1p23f, x), root = mt_splat_int(0x3f3504f3);
+  const mt_vi exponent = (bits - root) >> 23;
+  const mt_vf f = (mt_vf)(bits - (exponent << 23)) - 1.0f, f2 = f * f;
+  const mt_vf e = __builtin_convertvector(exponent - (tiny & 23), mt_vf);
+  const mt_vf p = MT_POLYNOMIAL(f, 0.333333135f, -0.250000119f, 0.20002073f, -0.166678548f, 0.142202333f,
+                                -0.124081969f, 0.11886204f, -0.116606608f, 0.0673301071f);
+  const mt_vf small = (f * f2) * p + e * -2.12194440e-4f;
+  const mt_vf y = ((small - 0.5f * f2) + f) + e * 0.693359375f;
+  const mt_vf end = mt_select(x == 0.0f, mt_splat(-INFINITY), mt_select(x > 0.0f, x, mt_splat(NAN)));
+  return mt_select((x > 0.0f) & (x < mt_splat(INFINITY)), y, end);
+}
+
+/* log u, u = 1 + x, and what rounding took from u, divided by u. */
+MT_INLINE mt_vf mt_log1p(mt_vf x) {
+  const mt_vf u = 1.0f + x, lost = mt_select(x < 1.0f, x - (u - 1.0f), 1.0f - (u - x)), whole = mt_log(u);
+  const mt_vf y = mt_select((u > 0.0f) & (u < mt_splat(INFINITY)), whole + lost / u, whole);
+  return mt_select(x == 0.0f, x, y);
+}
+
+/* ---- sine and cosine ---- */
+
+typedef double mt_vd __attribute__((vector_size(2 * MT_VECTOR_BYTES)));
+
+/* Where x is larger the reduction below runs out of digits, and C's math library has to do. */
+#define MT_TURN_LIMIT 1e6f
+
+/* x = n pi / 2 + r, |r| <= pi / 4, in double precision; pi / 2 in two parts, of which the first times n is exact. */
+MT_INLINE mt_vf mt_reduce_turn(mt_vf x, mt_vi *n) {
+  const mt_vf shifted = x * 0.636619772f + 12582912.0f, whole = shifted - 12582912.0f;
+  const mt_vd count = __builtin_convertvector(whole, mt_vd);
+  const mt_vd r = (__builtin_convertvector(x, mt_vd) - count * 0x1.921fb54400000p+0) - count * 0x1.0b4611a626331p-34;
+  *n = (mt_vi)shifted - (mt_vi)mt_splat(12582912.0f);
+  return __builtin_convertvector(r, mt_vf);
+}
+
+/* The sine of r + n pi / 2. */
+MT_INLINE mt_vf mt_sine_of_turn(mt_vf r, mt_vi n) {
+  const mt_vf r2 = r * r;
+  const mt_vf s = MT_POLYNOMIAL(r2, -0.166666672f, 0.00833337288f, -0.000198502836f, 2.80414838e-06f);
+  const mt_vf c = MT_POLYNOMIAL(r2, 0.0416666679f, -0.0013888973f, 2.48192609e-05f, -2.86144115e-07f);
+  const mt_vf sine = r + r * (r2 * s), cosine = 1.0f - (0.5f * r2 - (r2 * r2) * c);
+  return (mt_vf)((mt_vi)mt_select((n & 1) != 0, cosine, sine) ^ ((n & 2) << 30));
+}
+
+MT_INLINE bool mt_any_large_turn(mt_vf x) {
+  const mt_vi large = mt_abs(x) > mt_splat(MT_TURN_LIMIT);
+  int32_t any = 0;
+  for (int i = 0; i < MT_VF; i++) any |= large[i];
+  return any != 0;
+}
+
+MT_INLINE mt_vf mt_sin(mt_vf x) {
+  mt_vi n;
+  const mt_vf r = mt_reduce_turn(x, &n);
+  mt_vf y = mt_select(x == 0.0f, x, mt_sine_of_turn(r, n));
+  if (__builtin_expect(mt_any_large_turn(x), 0))
+    for (int i = 0; i < MT_VF; i++)
+      if (__builtin_fabsf(x[i]) > MT_TURN_LIMIT) y[i] = sinf(x[i]);
+  return y;
+}
+
+MT_INLINE mt_vf mt_cos(mt_vf x) {
+  mt_vi n;
+  const mt_vf r = mt_reduce_turn(x, &n);
+  mt_vf y = mt_sine_of_turn(r, n + 1);
+  if (__builtin_expect(mt_any_large_turn(x), 0))
+    for (int i = 0; i < MT_VF; i++)
+      if (__builtin_fabsf(x[i]) > MT_TURN_LIMIT) y[i] = cosf(x[i]);
+  return y;
+}
+
+/* ---- sigmoid and tanh ---- */
+
+/* 1 / (1 + exp(-x)): for x < 0 as exp(x) / (1 + exp(x)), which keeps its digits. */
+MT_INLINE mt_vf mt_sigmoid(mt_vf x) {
+  const mt_vf e = mt_exp(-mt_abs(x));
+  return mt_select(x < 0.0f, e, mt_splat(1.0f)) / (1.0f + e);
+}
+
+/* x + x^3 P(x^2) where that is exact, else 1 - 2 / (exp(2 x) + 1). */
+MT_INLINE mt_vf mt_tanh(mt_vf x) {
+  const mt_vf t = mt_abs(x), x2 = x * x;
+  const mt_vf small = MT_POLYNOMIAL(x2, -0.333332807f, 0.133314162f, -0.0537379384f, 0.0206341185f, -0.00570009183f);
+  const mt_vf large = 1.0f - 2.0f / (mt_exp(t + t) + 1.0f);
+  return mt_select(t < 0.625f, x + x * (x2 * small), mt_with_sign(large, x));
+}
+
+/* ---- the error function and the normal distribution ---- */
+
+/* x + x P(x^2) where that is exact, else 1 - exp(-x P(x)). */
+MT_INLINE mt_vf mt_erf(mt_vf x) {
+  const mt_vf t = mt_at_most(mt_abs(x), 4.0f), x2 = x * x;
+  const mt_vf small = MT_POLYNOMIAL(x2, 0.128379166f, -0.376126319f, 0.112836763f, -0.0268585328f, 0.00519914785f,
+                                    -0.0008123187f, 8.2930128e-05f);
+  const mt_vf power = MT_POLYNOMIAL(t, -1.12863708f, -0.635198057f, -0.106158964f, 0.0236944426f, -0.0036102545f,
+                                    0.000314827834f, -1.04290157e-05f);
+  return mt_select(t < 0.93f, x + x * small, mt_with_sign(1.0f - mt_exp(t * power), x));
+}
+
+/* exp(-x^2 / 2), whose relative error is the absolute one of x^2 / 2: the square's rounding is made good. */
+MT_INLINE mt_vf mt_normal_bell(mt_vf any) {
+  const mt_vf x = mt_at_most(mt_abs(any), 16.0f), square = x * x;
+  const mt_vf head = (mt_vf)((mt_vi)x & mt_splat_int(-4096)), tail = x - head;
+  const mt_vf lost = ((head * head - square) + 2.0f * head * tail) + tail * tail;
+  return mt_exp(-0.5f * square) * (1.0f - 0.5f * lost);
+}
+
+/* The normal distribution's share below x: with t = |x| and i = 1 / (t + 4), bell(t) i P((t - 4) i) below -t. */
+MT_INLINE mt_vf mt_normal_below(mt_vf x, mt_vf bell) {
+  const mt_vf t = mt_at_most(mt_abs(x), 16.0f), i = 1.0f / (t + 4.0f), s = (t - 4.0f) * i;
+  const mt_vf p = MT_POLYNOMIAL(s, 0.755285144f, -0.607896626f, 0.387136638f, -0.186522841f, 0.0604062267f,
+                                -0.00752755627f, -0.00352141378f, 0.00157035596f, 0.000190970954f, -0.000125781327f);
+  const mt_vf below = bell * (i * p);
+  return mt_select(x < 0.0f, below, 1.0f - below);
+}
+
+#endif
