@@ -111,7 +111,7 @@ SPECS      ?= spec
 
 .PHONY: deps demo test asan fuzz arm64 lint bench doc install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
-	@.ci/setup demo test lint pages
+	@.ci/setup demo test lint extras
 
 demo: ## watch a net that cheats become one that reads digits: set-up, build, a few epochs
 	@.ci/setup demo

@@ -11,7 +11,10 @@ local tables = require "masktune.tables"
 
 local photo_set = {}
 
---- The options that all such sets have.
+--- The options that all such sets have: `size` (224; an integer or {height, width}); `channels` (3; 1: gray); `fit`
+-- ("stretch"; "crop"); `missing` ("fail"; "skip": images that are not there are left out, counted and said); `on_error`
+-- ("fail": a damaged image ends the epoch with its path; "skip": it is left out of its batch, said and counted);
+-- `cache`: a folder in which decoded images are kept, as in mt.data.image_folder.
 photo_set.schema = tables.merged(tables.picked(image_list.schema, {
   channels = true, fit = true, on_error = true, cache = true,
 }), {

@@ -23,7 +23,8 @@ local schema = tables.merged(photo_set.schema, {
 -- the columns `file` ("file"), `label` ("label"), `attribute` (optional: groups are label x attribute) and `split`
 -- (optional), of which only the rows with the value `wanted` are taken; `class_names`: the labels' values in the order
 -- of their numbers (default: the values there are, sorted; give the training set's to the others); `size` (224) as in
--- mt.data.image_folder, `channels` (3), `fit`; `missing` ("fail"; "skip": images that are not there are left out and
+-- mt.data.image_folder, `channels` (3), `fit`, `cache`; `missing` ("fail"; "skip": images that are not there are left
+-- out and counted); `on_error` ("fail"; "skip": images that turn out damaged are left out of their batch, said and
 -- counted)
 -- @treturn table data set as from mt.data.waterbirds
 -- @raise with the number of the line, for a row that is short, names an image twice or one that is not there, or has a

@@ -18,7 +18,8 @@ local schema = tables.merged(photo_set.schema, {
 -- place_filename) and the images beside it. Version 1.0 has 4,795 / 1,199 / 5,794 images.
 -- @function waterbirds
 -- @tparam table options `root`: the folder with metadata.csv, or the one around it; `split` ("train", "val", "test");
--- `size` (224; an integer or {height, width}), `channels` (3), `fit` ("stretch"; "crop"), `missing` ("fail"; "skip")
+-- `size` (224; an integer or {height, width}), `channels` (3), `fit` ("stretch"; "crop"), `missing` ("fail"; "skip"),
+-- `on_error` and `cache` as in mt.data.csv
 -- @treturn table data set: images streamed uint8 {N,H,W,C}; labels 1 (land bird), 2 (water bird); attribute 1 (land), 2
 -- (water background); group = (label - 1) * 2 + attribute; class_names, attribute_names, group_names; file, files
 local function waterbirds(options)
