@@ -47,7 +47,7 @@ static bool transpose(double *to, int rows, const float *from, int m, int n) {
   return finite;
 }
 
-/* LAPACK's info: 0 where it is done. With lwork -1 it says in work and iwork how much room it needs. */
+/* LAPACK's info: 0 where it is done. With lwork -1 it says in work how much room it needs. */
 static int call(problem *p, double *work, int lwork, int *iwork) {
   int rank, info;
   dgelsd_(&p->m, &p->n, &p->columns, p->a, &p->m, p->b, &p->rows, p->s, &p->rcond, &rank, work, &lwork, iwork, &info);
@@ -55,12 +55,13 @@ static int call(problem *p, double *work, int lwork, int *iwork) {
 }
 
 static int solve(problem *p) {
+  const size_t values = (size_t)(p->m < p->n ? p->m : p->n);
   double size;
-  int isize;
-  if (call(p, &size, -1, &isize) != 0 || !(size < INT32_MAX))
+  int unused = 0; /* old LAPACKs do not say how many integers they need: at most this many for 2^32 values */
+  if (call(p, &size, -1, &unused) != 0 || !(size < INT32_MAX))
     return mt_fail(MT_ERROR_ARGUMENT, "lstsq: a is %d x %d, too large for LAPACK", p->m, p->n);
   p->work = mt_alloc((size_t)size * sizeof(double));
-  p->iwork = mt_alloc((size_t)isize * sizeof(int));
+  p->iwork = mt_alloc((3 * 32 + 11) * values * sizeof(int));
   if (!p->work || !p->iwork) return -1;
   if (call(p, p->work, (int)size, p->iwork) == 0) return 0;
   return mt_fail(MT_ERROR_ARGUMENT, "lstsq: the singular values of a do not converge");

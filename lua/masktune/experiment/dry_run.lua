@@ -11,6 +11,7 @@ local train = require "masktune.train"
 
 local STEPS = 10
 local AUTO_RATES = 4 -- that "auto" tries
+local MASKINGS = 4 -- sets of training images that a frozen part sees: as they are, and masked
 local JUDGED = 3 -- times the validation split that judging a rate looks at
 
 local function median(values)
@@ -18,12 +19,19 @@ local function median(values)
   return (values[(#values + 1) // 2] + values[#values // 2 + 1]) / 2
 end
 
---- Seconds of one step, without the first, which wakes caches and threads up.
-local function step_seconds(model, training)
-  local clock, list = core.clock(), {}
+--- Seconds of one step, without the first, which wakes caches and threads up; and seconds for each image of what is
+-- done once for it, where a first part of the net is frozen.
+local function step_seconds(model, training, frozen)
   local count = math.min(dataset.size(training.train), (STEPS + 1) * training.batch)
+  local some, once = dataset.subset(training.train, count), 0
+  if frozen then
+    local started = core.clock()
+    evaluate(model, some)
+    once = (core.clock() - started) / count
+  end
+  local clock, list = core.clock(), {}
   train(model, tables.merged(training, {
-    train = dataset.subset(training.train, count),
+    train = some,
     epochs = 1,
     progress = false,
     after_step = function()
@@ -32,7 +40,7 @@ local function step_seconds(model, training)
     end,
   }, { settings = {} }))
   if #list > 1 then table.remove(list, 1) end
-  return median(list), #list
+  return median(list), #list, once
 end
 
 --- Seconds for each image of f, called with the first images of a set.
@@ -76,7 +84,7 @@ return function(experiment, o, sets, rows)
   print(("%s: %d parameters, images of %dx%d, batches of %d%s"):format(o.net, model:num_parameters(), o.size, o.size,
     o.batch, o.micro_batch and (" in parts of %d"):format(o.micro_batch) or ""))
   local training = tables.without(seed_run.training(experiment, o, sets, o.seeds[1]), { "val" })
-  local step, steps = step_seconds(model, training)
+  local step, steps, once = step_seconds(model, training, sets.frozen)
   local test = image_seconds(sets.val, function(set) evaluate(model, set) end)
   local heat = image_seconds(sets.val, function(set)
     masks.explain(model, set, { cam = o.cam, progress = false })
@@ -84,7 +92,7 @@ return function(experiment, o, sets, rows)
   local images, val = dataset.size(sets.train), dataset.size(sets.val)
   local epoch = step * math.ceil(images / o.batch)
   local total = o.epochs * (epoch + val * test) + (images + val) * heat + #rows * tested * test
-    + epochs_of(rows) * (epoch + JUDGED * val * test)
+    + epochs_of(rows) * (epoch + JUDGED * val * test) + MASKINGS * images * once
   print(("memory: %.0f MB at most so far, decoded images and masks of a whole run not counted"):format(
     core.memory().peak_resident / 2 ^ 20))
   print(("time, from %d measured steps: %s an epoch (%.0f images/s); heatmaps %s; a seed with its %d rows %s; %d "
