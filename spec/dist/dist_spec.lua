@@ -33,7 +33,7 @@ describe("mt.dist without a launcher", function()
     net(input):sum():backward()
     local expected = {}
     for i, parameter in ipairs(net:parameters()) do
-      expected[i] = parameter:grad():copy()
+      expected[i] = parameter:grad():clone()
       parameter:zero_grad()
     end
     local parameters = net:parameters()
