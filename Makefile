@@ -7,6 +7,7 @@ PKG_CONFIG ?= pkg-config
 PREFIX     ?= /usr/local
 LUADIR     ?= $(PREFIX)/share/lua/5.4
 LIBDIR     ?= $(PREFIX)/lib/lua/5.4
+BINDIR     ?= $(PREFIX)/bin
 export CC LUA LUA_INCDIR
 
 # WebP images are read where libwebp is there (WEBP= leaves it out).
@@ -17,14 +18,14 @@ LUA_INC    ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell \
 PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(if $(WEBP),-DMT_WITH_WEBP)
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
-OPT        ?= -O3 -g
+OPT        ?= -O3 -g -DNDEBUG
 WARNINGS   := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
 ALL_CFLAGS  = -std=gnu11 -fPIC -pthread -fvisibility=hidden $(OPT) $(WARNINGS) -Icsrc -MMD -MP $(CFLAGS)
 # No signalling and no errno from libm: lets the compiler vectorise; NaN and infinity keep their meaning.
 KERNEL_CFLAGS := -fno-math-errno -fno-trapping-math -ffp-contract=fast
 LIBS       := $(PKG_LIBS) -lm -lpthread
 
-ifeq ($(shell uname -m),x86_64)
+ifeq ($(firstword $(subst -, ,$(shell $(CC) -dumpmachine))),x86_64)
 ISAS       := plain avx2 avx512
 else
 ISAS       := plain
@@ -107,9 +108,9 @@ RUN         = env -u LUA_PATH_5_4 -u LUA_CPATH_5_4 \
               LUA_CPATH="$(abspath $(BUILD))/?.so;$${LUA_CPATH_5_4:-$${LUA_CPATH:-;}}"
 SPECS      ?= spec
 
-.PHONY: deps demo test asan fuzz lint bench doc install uninstall clean help
+.PHONY: deps demo test asan fuzz arm64 lint bench doc install uninstall clean help
 deps: ## install everything that is missing, with apt (needs root or sudo)
-	@.ci/setup demo test lint
+	@.ci/setup demo test lint pages
 
 demo: ## watch a net that cheats become one that reads digits: set-up, build, a few epochs
 	@.ci/setup demo
@@ -163,9 +164,15 @@ $(FUZZ_BUILD)/obj/%.o: %.c
 
 -include $(FUZZ_OBJECTS:.o=.d)
 
+# qemu is slow: the specs of the arithmetic, unless SPECS names others.
+ARM64_ROOT  ?= $(HOME)/.cache/masktune/arm64
+arm64: ## cross-compile for arm64 and run specs under qemu's user mode (installs what that needs)
+	@.ci/setup build
+	@.ci/arm64 $(CURDIR)/.build-arm64 $(ARM64_ROOT) $(BUSTED_FLAGS) $(if $(filter spec,$(SPECS)),spec/ops spec/nn spec/explain,$(SPECS))
+
 lint: ## luacheck, clang-format, and a build with warnings as errors
 	@.ci/setup lint
-	luacheck -q .luacheckrc lua examples spec rockspec/*.rockspec
+	luacheck -q .luacheckrc lua bin/masktune examples spec rockspec/*.rockspec
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
 
@@ -184,7 +191,7 @@ doc: ## the API's pages, with LDoc, in $(BUILD)/doc/html
 # ---- elsewhere ----
 
 LUA_FILES   = $(shell cd lua && find masktune -name '*.lua')
-install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in front)
+install: all ## into PREFIX (LUADIR, LIBDIR and BINDIR name the folders, DESTDIR goes in front)
 	@set -e; for file in $(LUA_FILES); do \
 	  install -D -m 644 "lua/$$file" "$(DESTDIR)$(LUADIR)/$$file"; \
 	done
@@ -194,12 +201,15 @@ install: all ## into PREFIX (LUADIR and LIBDIR name the folders, DESTDIR goes in
 	@set -e; for module in $(MODULE) $(MPI_MODULE); do \
 	  install -D -m 755 "$$module" "$(DESTDIR)$(LIBDIR)/masktune/$${module##*/}"; \
 	done
+	@mkdir -p "$(DESTDIR)$(BINDIR)"
+	@sed '1s|lua5.4|$(LUA)|' bin/masktune >"$(DESTDIR)$(BINDIR)/masktune"
+	@chmod 755 "$(DESTDIR)$(BINDIR)/masktune"
 
 uninstall: ## what install put there
-	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune"
+	rm -rf "$(DESTDIR)$(LUADIR)/masktune" "$(DESTDIR)$(LIBDIR)/masktune" "$(DESTDIR)$(BINDIR)/masktune"
 
 clean: ## everything that was built
-	rm -rf $(BUILD) .build-asan .build-fuzz .build-werror .build-rock
+	rm -rf $(BUILD) .build-arm64 .build-asan .build-fuzz .build-werror .build-rock
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):[^#]*## \(.*\)/make \1\t\2/p' Makefile | expand -t 20

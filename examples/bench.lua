@@ -1,23 +1,28 @@
--- Speed and memory of masktune beside PyTorch's, measured in alternating rounds within one run.
+-- Speed and memory of masktune beside its strongest rivals, measured in alternating rounds within one run.
 --
--- Every measurement is a process of its own (this script with --worker, or bench_torch.py), so that peak memory and the
--- time from start to the first finished step are its own. Those of one net and work take turns, whatever their number
--- of threads; ratios are the medians of the rounds' ratios, "scale" is the one to the first number of threads. A worker
--- builds the net, runs one step and prints "first <check> <version>"; for each line "<seconds>" on its standard input
--- it repeats the step for that long and prints "rate <images/s>" (as the function `rate` measures it); for the line
--- "end" it prints "peak <MB>" and ends. The check is the loss (masks: the mean of the masked images) on the same
--- weights and images, and must be the same on both sides.
+-- Every measurement is a process of its own (this script with --worker, or bench_torch.py with the name of a rival), so
+-- that peak memory and the time from start to the first finished step are its own. Those of one net and work take
+-- turns, whatever their number of threads; ratios are the medians of the rounds' ratios to the best rival's, "scale" is
+-- the one to the first number of threads. A worker builds the net, runs one step and prints "first <check> <version>";
+-- for each line "<seconds>" on its standard input it repeats the step for that long and prints "rate <images/s>" (as
+-- the function `rate` measures it); for the line "end" it prints "peak <MB>" and ends. The check is the loss (masks: the
+-- mean of the masked images) on the same weights and images, and must be the same on all sides.
 local mt = require "masktune"
 
 local usage = [[
-usage: bench.lua [--quick] [--net NAME] [--work train|eval|masks] [--threads 1,2] [--no-torch] [--json FILE]
+usage: bench.lua [--quick] [--net NAME] [--work train|eval|latency|masks] [--threads 1,2] [--isa avx2|plain]
+                 [--no-torch] [--json FILE]
        bench.lua --company [--quick] [--json FILE]
-       bench.lua --dist ...: several processes (bench_dist.lua says what)
-       bench.lua --ops ... (see bench_ops.lua)
---quick: under two minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch in
+       bench.lua --ops ...     (single operations: bench_ops.lua)
+       bench.lua --dist ...    (several processes: bench_dist.lua)
+       bench.lua --loader ...  (JPEG files to batches: bench_loader.lua)
+Rivals, where installed: PyTorch eager (the better of its two layouts), torch.compile (frozen for inference), ONNX
+Runtime and OpenVINO, all in float32 with the same threads, looked for in $MASKTUNE_PYTHON, else python3.
+--quick: a few minutes; two threads (unless --threads says otherwise), three short rounds, and PyTorch eager in
 channels_last only, which has been its better layout on processors.
-PyTorch is looked for in $MASKTUNE_PYTHON, else python3.
---ops: single operations beside PyTorch's. --company: ours alone, what the speed is beside other busy processes, in percent of that alone.
+--isa: no wider instructions than these; PyTorch, its compiler and OpenBLAS are held to them too, while ONNX Runtime
+has no such option, and OpenVINO follows oneDNN's as far as it looks at it.
+--company: ours alone, what the speed is beside other busy processes, in percent of that alone.
 ]]
 
 --- Net -> how to build it and what it costs. macs: multiply-adds of one image's forward pass; first_macs: those of the
@@ -56,12 +61,35 @@ local nets = {
     macs = 4089184256,
     first_macs = 118013952,
   },
+  {
+    name = "efficientnet_lite0",
+    build = function()
+      return mt.models.efficientnet_lite0{ classes = 1000, dropout = 0 }
+    end,
+    image = { 224, 224, 3 },
+    classes = 1000,
+    batch = 16,
+    macs = 385187552,
+    first_macs = 10838016,
+  },
 }
 
---- Work -> how often the forward pass's multiply-adds are done, and a function that makes the step to repeat.
+--- A step of inference.
+local function inference(model, images, labels)
+  model:eval()
+  return function()
+    return mt.no_grad(function()
+      return mt.cross_entropy(model(images), labels):item()
+    end)
+  end
+end
+
+--- Work -> its rivals, how often the forward pass's multiply-adds are done, and a function that makes the step to
+-- repeat; batch: how many images, where not the net's.
 local works = {
   {
     name = "train",
+    rivals = { "nchw", "channels_last", "compile" },
     macs = function(net)
       return 3 * net.macs - net.first_macs
     end,
@@ -78,20 +106,24 @@ local works = {
   },
   {
     name = "eval",
+    rivals = { "nchw", "channels_last", "compile", "onnxruntime", "openvino" },
     macs = function(net)
       return net.macs
     end,
-    prepare = function(model, images, labels)
-      model:eval()
-      return function()
-        return mt.no_grad(function()
-          return mt.cross_entropy(model(images), labels):item()
-        end)
-      end
+    prepare = inference,
+  },
+  {
+    name = "latency",
+    rivals = { "compile", "onnxruntime", "openvino" },
+    batch = 1,
+    macs = function(net)
+      return net.macs
     end,
+    prepare = inference,
   },
   {
     name = "masks",
+    rivals = { "nchw", "channels_last" },
     macs = function(net)
       return net.macs
     end,
@@ -177,6 +209,8 @@ end
 
 -- ---- the side that asks ----
 
+local rival_script = arg[0]:gsub("bench%.lua$", "bench_torch.py")
+
 local function quoted(text)
   return "'" .. text:gsub("'", [['\'']]) .. "'"
 end
@@ -238,21 +272,27 @@ local function start_ours(case, folder)
   return start_worker("ours", ("%s %s --worker %s"):format(quoted(arg[-1]), quoted(arg[0]), case), folder)
 end
 
---- Ours and PyTorch's layouts with one number of threads.
+--- The rivals that are both installed and asked for.
+local function rivals_of(work, options)
+  local names = {}
+  for _, name in ipairs(work.rivals) do
+    if options.rivals[name] then names[#names + 1] = name end
+  end
+  return names
+end
+
+--- Ours and its rivals with one number of threads.
 local function start_workers(net, work, threads, options, folder)
   local case = case_of(net, work, threads, folder)
   local workers = { start_ours(case, folder) }
-  if options.python then
-    local script = quoted(arg[0]:gsub("bench%.lua$", "bench_torch.py"))
-    for _, layout in ipairs(options.layouts) do
-      local command = ("%s %s %s %s"):format(quoted(options.python), script, case, layout)
-      workers[#workers + 1] = start_worker(layout, command, folder)
-    end
+  for _, rival in ipairs(rivals_of(work, options)) do
+    local command = ("%s %s %s %s 2>%s/stderr"):format(quoted(options.python), quoted(rival_script), case, rival, folder)
+    workers[#workers + 1] = start_worker(rival, command, folder)
   end
   return workers
 end
 
---- Ends the workers of one number of threads. Returns { ours =, torch = the faster of PyTorch's layouts (or nil) }.
+--- Ends the workers of one number of threads. Returns { ours =, best = the fastest rival (or nil), rivals = { ... } }.
 local function finish_workers(net, work, workers)
   local ours, best = workers[1], nil
   for index, worker in ipairs(workers) do
@@ -262,10 +302,11 @@ local function finish_workers(net, work, workers)
     end
     if index > 1 and (not best or worker.rate > best.rate) then best = worker end
   end
-  return { ours = ours, torch = best }
+  return { ours = ours, best = best, rivals = table.move(workers, 2, #workers, 1, {}) }
 end
 
---- One net and work: all workers, of every number of threads, take turns. Returns { ours =, torch = } for each number.
+--- One net and work: all workers, of every number of threads, take turns. Returns what finish_workers does for
+-- each number.
 local function measure(net, work, options, folder)
   local groups = {}
   for i, threads in ipairs(options.threads) do
@@ -298,6 +339,17 @@ local function ceiling(threads, options)
   return median(rounds)
 end
 
+--- GFLOP/s of one core's multiply-adds without memory, by bench_peak.c; nil where there is no C compiler.
+local function core_peak(options, folder)
+  local flags = ({ avx2 = "-mavx2 -mfma", plain = "" })[options.isa] or "-march=native"
+  local source, program = arg[0]:gsub("bench%.lua$", "bench_peak.c"), folder .. "/peak"
+  if not os.execute(("${CC:-cc} -O2 %s -o %s %s 2>/dev/null"):format(flags, quoted(program), quoted(source))) then
+    return nil
+  end
+  local output <close> = assert(io.popen(("%s %g"):format(quoted(program), options.seconds)))
+  return output:read("n")
+end
+
 local function write_batch(net, count, folder)
   mt.manual_seed(1)
   mt.save(folder .. "/weights", net.build():state_dict())
@@ -315,59 +367,101 @@ local function rounded(value, digits)
   return value and tonumber(("%." .. digits .. "f"):format(value))
 end
 
-local function report(row, ours, torch)
-  local line = ("%-10s %-6s %7d %10.1f +-%2.0f%% %8.1f %6.0f%% %7.0f MB %6.2f s"):format(row.net, row.work, row.threads,
-    row.ours, 100 * spread(ours.rates), row.gflops, 100 * row.share_of_ceiling, row.rss_mb, row.start_seconds)
-  line = line .. (row.scaling and (" %5.2f"):format(row.scaling) or "      ")
-  if torch then
-    line = line .. (" | %10.1f +-%2.0f%% %-13s %7.0f MB %6.2f s | %5.2f"):format(row.torch, 100 * spread(torch.rates),
-      row.torch_layout, row.torch_rss_mb, row.torch_start_seconds, row.ratio)
+--- The better of PyTorch's eager layouts, and each other rival's rate; nil: not measured.
+local function rates_of(rivals)
+  local rates = {}
+  for _, rival in ipairs(rivals) do
+    local name = (rival.label == "nchw" or rival.label == "channels_last") and "eager" or rival.label
+    rates[name] = math.max(rates[name] or 0, rival.rate)
+  end
+  return rates
+end
+
+local columns = { "eager", "compile", "onnxruntime", "openvino" }
+
+local function percent(share)
+  return share and ("%.0f%%"):format(100 * share) or "-"
+end
+
+local function head(options)
+  local ours = ("%-18s %-7s %7s %10s %5s %8s %6s %6s %8s %8s %6s"):format("net", "work", "threads", "images/s", "",
+    "GFLOP/s", "sgemm", "peak", "memory", "start", "scale")
+  if not next(options.rivals) then return ours end
+  return ours .. (" | %9s %9s %11s %9s | %-13s %8s %8s %6s"):format(columns[1], columns[2], columns[3], columns[4],
+    "best", "memory", "start", "ratio")
+end
+
+local function report(row, measured)
+  local line = ("%-18s %-7s %7d %10.1f +-%2.0f%% %8.1f %6s %6s %5.0f MB %6.2f s %6s"):format(row.net, row.work,
+    row.threads, row.ours, 100 * spread(measured.ours.rates), row.gflops, percent(row.share_of_sgemm),
+    percent(row.share_of_peak), row.rss_mb, row.start_seconds, row.scaling and ("%.2f"):format(row.scaling) or "")
+  if measured.best then
+    local cells = {}
+    for i, name in ipairs(columns) do
+      cells[i] = (i == 3 and "%11s" or "%9s"):format(row.rivals[name] and ("%.1f"):format(row.rivals[name]) or "-")
+    end
+    line = line .. (" | %s | %-13s %5.0f MB %6.2f s %6.2f"):format(table.concat(cells, " "), row.best, row.best_rss_mb,
+      row.best_start_seconds, row.ratio)
   end
   print(line)
 end
 
-local function run(options, folder)
-  local results = { ceilings = {}, cases = {} }
+local function row_of(net, work, threads, measured, first, limits)
+  local ours, best = measured.ours, measured.best
+  local gflops = ours.rate * 2 * work.macs(net) / 1e9
+  local row = {
+    net = net.name,
+    work = work.name,
+    threads = threads,
+    ours = rounded(ours.rate, 1),
+    gflops = rounded(gflops, 1),
+    share_of_sgemm = rounded(gflops / limits.sgemm[tostring(threads)], 3),
+    share_of_peak = limits.core_peak and rounded(gflops / limits.core_peak / math.min(threads, mt.machine().cores), 3),
+    rss_mb = rounded(ours.peak_mb, 1),
+    start_seconds = rounded(ours.start_seconds, 3),
+    scaling = first ~= measured and rounded(ratio(ours, first.ours), 3) or nil,
+  }
+  if not best then return row end
+  row.best, row.best_rate, row.ratio = best.label, rounded(best.rate, 1), rounded(ratio(ours, best), 3)
+  row.best_rss_mb, row.best_start_seconds = rounded(best.peak_mb, 1), rounded(best.start_seconds, 3)
+  row.rivals, row.ratios = {}, {}
+  for name, rival_rate in pairs(rates_of(measured.rivals)) do
+    row.rivals[name] = rounded(rival_rate, 1)
+  end
+  for _, rival in ipairs(measured.rivals) do
+    row.ratios[rival.label] = rounded(ratio(ours, rival), 3)
+  end
+  return row
+end
+
+local function measure_limits(options, folder)
+  local limits = { sgemm = {}, core_peak = core_peak(options, folder) }
+  print(("one core's multiply-adds: %s GFLOP/s"):format(limits.core_peak or "no C compiler to measure,"))
   for _, threads in ipairs(options.threads) do
     local gflops = ceiling(threads, options)
-    results.ceilings[tostring(threads)] = rounded(gflops, 1)
-    results.ceiling_gflops = math.max(results.ceiling_gflops or 0, rounded(gflops, 1))
+    limits.sgemm[tostring(threads)] = rounded(gflops, 1)
     print(("sgemm 2048^3, %d thread%s: %.1f GFLOP/s"):format(threads, threads == 1 and "" or "s", gflops))
   end
-  local head = ("%-10s %-6s %7s %10s %5s %8s %7s %10s %8s %5s"):format("net", "work", "threads", "images/s", "",
-    "GFLOP/s", "ceiling", "peak", "start", "scale")
-  print(head .. (options.python and " | PyTorch's better layout          peak    start | ratio" or ""))
+  return limits
+end
+
+local function run(options, folder)
+  local limits = measure_limits(options, folder)
+  local results = { isa = options.isa, limits = limits, cases = {} }
+  print(head(options))
   for _, net in ipairs(options.nets) do
-    write_batch(net, net.batch, folder)
     for _, work in ipairs(options.works) do
+      write_batch(net, work.batch or net.batch, folder)
       local groups = measure(net, work, options, folder)
       for i, threads in ipairs(options.threads) do
-        local ours, torch = groups[i].ours, groups[i].torch
-        local gflops = ours.rate * 2 * work.macs(net) / 1e9
-        local row = {
-          net = net.name,
-          work = work.name,
-          threads = threads,
-          ours = rounded(ours.rate, 1),
-          gflops = rounded(gflops, 1),
-          share_of_ceiling = rounded(gflops / results.ceilings[tostring(threads)], 3),
-          rss_mb = rounded(ours.peak_mb, 1),
-          start_seconds = rounded(ours.start_seconds, 3),
-          scaling = i > 1 and rounded(ratio(ours, groups[1].ours), 3) or nil,
-        }
-        if torch then
-          row.torch, row.torch_layout = rounded(torch.rate, 1), torch.label
-          row.ratio = rounded(ratio(ours, torch), 3)
-          row.torch_rss_mb, row.torch_start_seconds = rounded(torch.peak_mb, 1), rounded(torch.start_seconds, 3)
-          row.torch_scaling = i > 1 and rounded(ratio(torch, groups[1].torch), 3) or nil
-          results.torch_version = torch.version
-        end
+        local row = row_of(net, work, threads, groups[i], groups[1], limits)
+        if groups[i].best then results.torch_version = groups[i].best.version end
         results.cases[#results.cases + 1] = row
-        report(row, ours, torch)
+        report(row, groups[i])
       end
     end
   end
-  if results.torch_version then print("PyTorch " .. results.torch_version .. "; the same losses on both sides") end
+  if results.torch_version then print("PyTorch " .. results.torch_version .. "; the same losses on all sides") end
   if options.json then mt.write_file(options.json, mt.json.encode(results) .. "\n") end
 end
 
@@ -483,12 +577,41 @@ local function run_company(options, folder)
   if options.json then mt.write_file(options.json, mt.json.encode(results) .. "\n") end
 end
 
+--- The names of the installed rivals, as a set.
+local function installed_rivals(python)
+  local output <close> = assert(io.popen(("%s %s --rivals 2>/dev/null"):format(quoted(python), quoted(rival_script))))
+  local names = {}
+  for name in output:read("a"):gmatch("%S+") do
+    names[name] = true
+  end
+  return names
+end
+
+--- What holds each side to an instruction set, before anything of it is loaded: this script starts again with it.
+local function start_again_with(isa)
+  local variables = {
+    MASKTUNE_ISA = isa,
+    ATEN_CPU_CAPABILITY = isa == "avx2" and "avx2" or "default",
+    ONEDNN_MAX_CPU_ISA = isa == "avx2" and "AVX2" or "SSE41",
+    OPENBLAS_CORETYPE = isa == "avx2" and "Haswell" or "Nehalem",
+  }
+  local words = { "env" }
+  for name, value in pairs(variables) do
+    words[#words + 1] = name .. "=" .. value
+  end
+  for i = -1, #arg do
+    words[#words + 1] = quoted(arg[i])
+  end
+  local _, _, code = os.execute(table.concat(words, " "))
+  os.exit(code, true)
+end
+
 local function parse(arguments)
-  local options = { nets = nets, works = works, rounds = 9, seconds = 1, layouts = { "nchw", "channels_last" } }
+  local options = { nets = nets, works = works, rounds = 9, seconds = 1, rivals = {} }
   options.python = os.getenv("MASKTUNE_PYTHON") or "python3"
   local flags = {
     ["--quick"] = function()
-      options.rounds, options.seconds, options.layouts = 3, 0.3, { "channels_last" }
+      options.rounds, options.seconds, options.quick = 3, 0.3, true
       options.threads = options.threads or { 2 }
     end,
     ["--no-torch"] = function()
@@ -519,6 +642,10 @@ local function parse(arguments)
     ["--json"] = function(value)
       options.json = value
     end,
+    ["--isa"] = function(value)
+      if value ~= "avx2" and value ~= "plain" then error("--isa is '" .. value .. "', expected avx2 or plain", 0) end
+      options.isa = value
+    end,
   }
   local i = 1
   while arguments[i] do
@@ -534,17 +661,23 @@ local function parse(arguments)
     i = i + 1
   end
   options.threads = options.threads or { 1, 2 }
-  if options.python and not os.execute(quoted(options.python) .. " -c 'import torch, numpy' 2>/dev/null") then
-    print(options.python .. " has no torch: measuring ours only")
-    options.python = nil
+  if options.isa and os.getenv("MASKTUNE_ISA") ~= options.isa then start_again_with(options.isa) end
+  if options.python then
+    options.rivals = installed_rivals(options.python)
+    if not next(options.rivals) then print(options.python .. " has no torch: measuring ours only") end
+    if options.quick then options.rivals.nchw = nil end
   end
   return options
 end
 
 local function main()
-  for _, word in ipairs(arg) do
-    if word == "--dist" then return dofile((arg[0]:gsub("bench%.lua$", "bench_dist.lua"))) end
-    if word == "--ops" then return dofile((arg[0]:gsub("bench%.lua$", "bench_ops.lua")))(arg) end
+  for _, part in ipairs { "ops", "loader", "dist" } do
+    for _, word in ipairs(arg) do
+      if word == "--" .. part then
+        local run = dofile((arg[0]:gsub("bench%.lua$", ("bench_%s.lua"):format(part))))
+        return run and run(arg)
+      end
+    end
   end
   if arg[1] == "--worker" then
     local _, net, work, threads, weights, batch = table.unpack(arg)

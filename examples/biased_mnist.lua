@@ -185,6 +185,7 @@ local function run_seed(o, digits, seed, write_rows)
     results[name].accuracy = accuracies(results[name].final, sets, title_of(name))
     mt.save(("%s/final-%s.safetensors"):format(folder, name), results[name].final:state_dict())
   end
+  if o.export and keep then mt.masktune.export(sets.train, ("%s/seed-%d"):format(o.export, seed), { keep = keep }) end
   local coverage = o.bias == "square" and keep and square_coverage(sets.train, keep, o.squares) or nil
   return { sets = sets, erm = model, results = results, coverage = coverage }
 end
@@ -375,17 +376,6 @@ end
 
 local kinds = cli.kinds
 
---- "2" (mean + 2 standard deviations), "mean", "soft", "top:16".
-local function threshold(text)
-  local k = tonumber(text)
-  if k and k >= 0 and k < math.huge then return { rule = "sigma", k = k } end
-  if text == "mean" then return { rule = "global_mean" } end
-  if text == "soft" then return { rule = "soft" } end
-  local count = math.tointeger(tonumber(text:match("^top:(%d+)$")))
-  if count and count > 0 then return { rule = "topk", top = count } end
-  return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
-end
-
 local rate = kinds.choice({ "auto", "last" }, kinds.positive)
 
 local program = {
@@ -409,7 +399,8 @@ local program = {
     cli.options.protocol,
     { name = "empty", value = "RULE", kind = kinds.choice { "keep", "paper" }, default = "keep", default_text = "keep",
       help = "images of which nothing is masked: keep them so, or use the paper's rule" },
-    { name = "threshold", value = "RULE", kind = threshold, default = { rule = "sigma", k = 2 }, default_text = "2",
+    { name = "threshold", value = "RULE", kind = kinds.threshold, default = { rule = "sigma", k = 2 },
+      default_text = "2",
       help = "mask where heat is this many standard deviations above its mean; or mean, soft, top:COUNT" },
     { name = "finetune-lr", value = "RATE", kind = rate, default = "auto", default_text = "auto",
       help = "MaskTune's rate: auto (best by the validation split), last, a number" },
@@ -426,6 +417,7 @@ local program = {
     { name = "limit", value = "N", kind = kinds.integer(10), help = "use the first N training and test images only" },
     { name = "out", value = "DIR", kind = kinds.text, default = "out/biased_mnist",
       default_text = "out/biased_mnist", help = "folder for results and checkpoints" },
+    cli.options.export,
     cli.options.resume,
     cli.options.overwrite,
     cli.options.help,

@@ -219,6 +219,9 @@ local function train_seed(o, data, seed, write_rows)
     results[name] = result
   end
   mt.save(seed_folder(o, seed) .. "/final-erm.safetensors", results.masktune.initial:state_dict())
+  if o.export then
+    mt.masktune.export(shared.train, ("%s/seed-%d"):format(o.export, seed), { keep = results.masktune.masks[1].keep })
+  end
   return results, shared.val
 end
 
@@ -543,6 +546,7 @@ local program = {
     cli.options.threads,
     { name = "out", value = "DIR", kind = kinds.text, default = "out/selective", default_text = "out/selective",
       help = "folder for results and checkpoints" },
+    cli.options.export,
     cli.options.resume,
     cli.options.overwrite,
     cli.options.help,

@@ -111,7 +111,8 @@ describe("the README's lists", function()
     ["tensors"] = methods_of "masktune.Tensor",
     ["modules"] = methods_of "masktune.Module",
     ["`mt.nn`"] = mt.nn, ["`mt.models`"] = mt.models, ["`mt.optim`"] = mt.optim, ["`mt.schedule`"] = mt.schedule,
-    ["`mt.losses`"] = mt.losses, ["`mt.methods`"] = mt.methods, ["`mt.cam`"] = mt.cam, ["`mt.mask`"] = mt.mask,
+    ["`mt.losses`"] = mt.losses, ["`mt.methods`"] = mt.methods, ["`mt.groups`"] = mt.groups,
+    ["`mt.selective.methods`"] = mt.selective.methods, ["`mt.cam`"] = mt.cam, ["`mt.mask`"] = mt.mask,
     ["`mt.cam_quality`"] = mt.cam_quality, ["`mt.metrics`"] = mt.metrics, ["`mt.selective`"] = mt.selective,
     ["`mt.data.sets`"] = mt.data.sets, ["`mt.image`"] = mt.image,
   } do

@@ -1,5 +1,6 @@
 #include "conv/batch.h"
 
+#include <assert.h>
 #include <string.h>
 
 #include "core/memory.h"
@@ -15,6 +16,8 @@
 #define GRAD_MAX_BYTES ((int64_t)1 << 20)
 /* Under this many multiply-adds a second thread costs more than it brings. */
 #define PARALLEL_FROM 131072.0
+/* And an image is only shared by threads in strips of so many. */
+#define STRIP_FROM 1048576.0
 
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
@@ -65,7 +68,9 @@ static batch_cut cut_batch(const mt_conv_batch *b, int64_t lot, int64_t target) 
   batch_cut cut = {.threads = multiply_adds(b) < PARALLEL_FROM ? 1 : mt_num_threads(), .strips = 1, .rows = c->out_h};
   cut.lot = max64(1, min64(lot, (b->images + cut.threads - 1) / cut.threads));
   if (cut.lot == 1) {
-    const int64_t wanted = max64((image_bytes(c) + target - 1) / target, (cut.threads + b->images - 1) / b->images);
+    const int64_t worth = (int64_t)(multiply_adds(b) / (double)b->images / STRIP_FROM);
+    const int64_t shared = min64((cut.threads + b->images - 1) / b->images, worth);
+    const int64_t wanted = max64(max64((image_bytes(c) + target - 1) / target, shared), 1);
     const int64_t whole = c->winograd ? MT_WINOGRAD_TILE : 1;
     cut.rows = (c->out_h + wanted - 1) / wanted;
     cut.rows = (cut.rows + whole - 1) / whole * whole;
@@ -77,7 +82,9 @@ static batch_cut cut_batch(const mt_conv_batch *b, int64_t lot, int64_t target) 
 
 static unit_range range_of(const mt_conv_batch *b, const batch_cut *cut, int64_t unit) {
   const int64_t image = unit / cut->strips * cut->lot, row = unit % cut->strips * cut->rows;
-  return (unit_range){image, min64(cut->lot, b->images - image), row, min64(cut->rows, b->conv->out_h - row)};
+  const unit_range r = {image, min64(cut->lot, b->images - image), row, min64(cut->rows, b->conv->out_h - row)};
+  assert(r.images > 0 && r.rows > 0);
+  return r;
 }
 
 /* Floats for the most images, or rows, of a unit. */

@@ -21,11 +21,21 @@ static const mt_op conv_chain_op = {.name = "conv_chain", .backward = mt_chain_b
 
 /* ---- the plan ---- */
 
+/* With one output for each channel. (One channel alone is as well an ordinary convolution.) */
+static bool is_depthwise(const mt_conv_stage *s, int64_t channels) {
+  return channels > 1 && mt_conv2d_groups(&s->conv) == channels && s->weight->shape[2] == 1 &&
+         s->weight->shape[3] == channels;
+}
+
 static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, int64_t h, int64_t w, int64_t c) {
-  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32 || s->weight->shape[2] != c) return -1;
-  if (!mt_conv2d_is_plain(&s->conv)) return -1;
-  const int64_t *kernel = s->weight->shape, *stride = s->conv.stride, *padding = s->conv.padding;
-  const int64_t padded[2] = {h + 2 * padding[0], w + 2 * padding[1]};
+  if (s->weight->ndim != 4 || s->weight->dtype != MT_FLOAT32) return -1;
+  const bool depthwise = is_depthwise(s, c);
+  if (!depthwise && (s->weight->shape[2] != c || mt_conv2d_groups(&s->conv) != 1)) return -1;
+  if (mt_conv2d_dilation(&s->conv, 0) != 1 || mt_conv2d_dilation(&s->conv, 1) != 1) return -1;
+  mt_conv2d_params params = s->conv;
+  if (s->same) mt_conv2d_pad_same(&params, (const int64_t[2]){h, w}, s->weight->shape);
+  const int64_t *kernel = s->weight->shape, *stride = params.stride, *padding = params.padding;
+  const int64_t padded[2] = {h + 2 * padding[0] + params.surplus[0], w + 2 * padding[1] + params.surplus[1]};
   if (padded[0] < kernel[0] || padded[1] < kernel[1]) return -1;
   const int64_t out[2] = {(padded[0] - kernel[0]) / stride[0] + 1, (padded[1] - kernel[1]) / stride[1] + 1};
   *p = (mt_stage_plan){.in_h = h,
@@ -42,7 +52,8 @@ static int plan_stage(mt_stage_plan *p, const mt_conv_stage *s, int64_t images, 
                        .limit = s->limit,
                        .block_stages = s->block_stages};
   if (p->pooled_h < 1 || p->pooled_w < 1 || p->out_c < 1 || c < 1) return -1;
-  p->conv = mt_conv_plan(images, kernel, stride, padded, c, out, p->out_c);
+  p->conv = depthwise ? mt_conv_plan_depthwise(kernel, stride, padded, c, out)
+                      : mt_conv_plan(images, kernel, stride, padded, c, out, p->out_c);
   return 0;
 }
 
@@ -59,8 +70,8 @@ static bool parameters_fit(const mt_conv_stage *s, int64_t channels) {
 /* Whether the residual block that ends with stage s begins with an input of the size of its output. */
 static bool block_fits(const mt_chain_plan *plan, int s) {
   const mt_stage_plan *last = &plan->stages[s], *first = last - last->block_stages + 1;
-  return last->block_stages <= s + 1 && last->pool == 1 && first->in_h == last->out_h && first->in_w == last->out_w &&
-         first->in_c == last->out_c;
+  return last->block_stages <= s + 1 && last->pool == 1 && !last->conv.depthwise && first->in_h == last->out_h &&
+         first->in_w == last->out_w && first->in_c == last->out_c;
 }
 
 /* -1 (without an error) when something does not fit: the separate operations say what. */
@@ -81,10 +92,10 @@ static int make_plan(mt_chain_plan *plan, const mt_tensor *input, const mt_conv_
   const mt_stage_plan *last = &plan->stages[count - 1];
   if (residual) {
     const int64_t shape[4] = {plan->images, last->out_h, last->out_w, last->out_c};
-    if (last->block_stages || last->pool != 1 || residual->dtype != MT_FLOAT32 || residual->ndim != 4 ||
-        memcmp(residual->shape, shape, sizeof shape) != 0)
+    if (last->block_stages || last->pool != 1 || last->conv.depthwise || residual->dtype != MT_FLOAT32 ||
+        residual->ndim != 4 || memcmp(residual->shape, shape, sizeof shape) != 0)
       return -1;
-    const int64_t taps = last->conv.kernel[0] * last->conv.kernel[1] * last->in_c;
+    const int64_t taps = mt_conv_taps(&last->conv);
     plan->recomputes =
         taps <= RECOMPUTE_MAX_TAPS && last->out_c >= RECOMPUTE_MIN_GROWTH * taps && !stages[count - 1].bias;
   }
@@ -169,6 +180,7 @@ void mt_stage_pool(const mt_stage_plan *p, const float *activation, float *out, 
 const float *mt_stage_input(const mt_chain_plan *plan, int s, const float *before, const float *statistics,
                             float *padded, float *activation, void *index) {
   const mt_stage_plan *p = &plan->stages[s], *previous = p - 1;
+  assert(s == 0 || (previous->pooled_h == p->in_h && previous->pooled_w == p->in_w && previous->out_c == p->in_c));
   const int64_t row = p->conv.in_w * p->in_c, count = p->in_w * p->in_c;
   float *inside = padded + mt_stage_inside(p);
   if (!mt_stage_copies(plan, s)) return before;
@@ -205,6 +217,7 @@ typedef struct {
   const mt_chain_plan *plan;
   int s;
   const float *before, *statistics; /* the convolution before it (or the chain's input), and that one's statistics */
+  const mt_tensor *maxima;          /* receives those of that one's pooling; NULL: not wanted */
   const float *weights, *bias;      /* weights: prepared */
   float *z;
   float *moments; /* of each image: means, then sums of squared distances from them; 2 x channels */
@@ -222,7 +235,8 @@ static void forward_lot(const forward_pass *f, int64_t first, int64_t images, co
   const float *in = NULL;
   for (int64_t i = images - 1; i >= 0; i--)
     in = mt_stage_input(plan, s, f->before + (first + i) * before_count, f->statistics,
-                        scratch + at->padded + i * in_step, scratch + at->activation, NULL);
+                        scratch + at->padded + i * in_step, scratch + at->activation,
+                        mt_stage_maxima(f->maxima, first + i));
   const mt_conv_call call = {.images = images,
                              .rows = p->out_h,
                              .in = in,
@@ -258,8 +272,13 @@ static void forward_lots(const void *context, int64_t begin, int64_t end) {
     forward_lot(r->pass, first, images - first < r->lot ? images - first : r->lot, r->at, own);
 }
 
-static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const mt_tensor *before,
-                       const mt_tensor *statistics_before, mt_tensor *z, mt_tensor *statistics) {
+/* What a stage leaves for the next one, and for the way back. */
+typedef struct {
+  mt_tensor *z, *statistics, *maxima; /* maxima: NULL where there are none to note */
+} stage_values;
+
+static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *stage, const mt_tensor *input,
+                       const stage_values *before, const stage_values *values) {
   const mt_stage_plan *p = &plan->stages[s];
   const int threads = mt_chain_threads(plan);
   const forward_scratch at = lay_out_forward(plan, s);
@@ -273,15 +292,16 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
   if (status == 0) {
     const forward_pass f = {.plan = plan,
                             .s = s,
-                            .before = mt_f32(before),
-                            .statistics = statistics_before ? mt_f32(statistics_before) : NULL,
+                            .before = mt_f32(before ? before->z : input),
+                            .statistics = before ? mt_f32(before->statistics) : NULL,
+                            .maxima = before ? before->maxima : NULL,
                             .weights = weights,
                             .bias = stage->bias ? mt_f32(stage->bias) : NULL,
-                            .z = mt_f32(z),
+                            .z = mt_f32(values->z),
                             .moments = moments};
     mt_parallel((plan->images + lot - 1) / lot, 1, forward_lots, &(forward_run){&f, lot, &at, scratch});
-    status =
-        mt_batch_statistics(&stage->norm, &(mt_moments){moments, pixels, plan->images * pixels}, mt_f32(statistics));
+    status = mt_batch_statistics(&stage->norm, &(mt_moments){moments, pixels, plan->images * pixels},
+                                 mt_f32(values->statistics));
   }
   mt_free(moments);
   mt_free(scratch);
@@ -291,7 +311,8 @@ static int train_stage(const mt_chain_plan *plan, int s, const mt_conv_stage *st
 
 typedef struct {
   const mt_stage_plan *stage;
-  const float *z, *statistics, *residual; /* residual: NULL where there is none */
+  const stage_values *values;
+  const float *residual; /* NULL where there is none */
   float *out;
   float *scratch; /* one activation of each worker; NULL where nothing is pooled */
 } materialisation;
@@ -302,21 +323,20 @@ static void materialise_images(const void *context, int64_t begin, int64_t end) 
   const int64_t count = mt_stage_out_count(p), pooled = mt_stage_pooled_count(p);
   for (int64_t n = begin; n < end; n++) {
     float *to = m->out + n * pooled, *activation = m->scratch ? m->scratch + mt_worker() * count : to;
-    mt_stage_activate(p, m->z + n * count, m->statistics, m->residual ? m->residual + n * count : NULL, activation,
-                      p->out_w * p->out_c);
-    if (m->scratch) mt_stage_pool(p, activation, to, p->pooled_w * p->out_c, NULL);
+    mt_stage_activate(p, mt_f32(m->values->z) + n * count, mt_f32(m->values->statistics),
+                      m->residual ? m->residual + n * count : NULL, activation, p->out_w * p->out_c);
+    if (m->scratch) mt_stage_pool(p, activation, to, p->pooled_w * p->out_c, mt_stage_maxima(m->values->maxima, n));
   }
 }
 
 /* The last stage's normalisation, residual, ReLU and pooling, into a tensor of its own. */
-static int materialise(const mt_chain_plan *plan, const mt_tensor *z, const mt_tensor *statistics,
-                       const mt_tensor *residual, mt_tensor *out) {
+static int materialise(const mt_chain_plan *plan, const stage_values *values, const mt_tensor *residual,
+                       mt_tensor *out) {
   const mt_stage_plan *p = &plan->stages[plan->count - 1];
   const int64_t count = mt_stage_out_count(p);
   float *scratch = p->pool > 1 ? mt_alloc((size_t)(mt_chain_threads(plan) * count) * sizeof(float)) : NULL;
   if (p->pool > 1 && !scratch) return -1;
-  const materialisation m = {p,           mt_f32(z), mt_f32(statistics), residual ? mt_f32(residual) : NULL,
-                             mt_f32(out), scratch};
+  const materialisation m = {p, values, residual ? mt_f32(residual) : NULL, mt_f32(out), scratch};
   mt_parallel(plan->images, mt_chunk(plan->images, count, 1 << 14), materialise_images, &m);
   mt_free(scratch);
   return 0;
@@ -329,7 +349,7 @@ mt_tensor *mt_chain_new_output(const mt_chain_plan *plan) {
 }
 
 static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *input, const mt_conv_stage *stages,
-                         mt_tensor *residual, mt_tensor *const *z, mt_tensor *const *statistics) {
+                         mt_tensor *residual, const stage_values *values) {
   mt_tensor *inputs[MT_CHAIN_STAGES + MT_STAGE_INPUTS * MT_CHAIN_MAX_STAGES] = {input,
                                                                                 plan->adds_input ? NULL : residual};
   mt_tensor *saved[MT_SAVED_STAGES + MT_STAGE_SAVED * MT_CHAIN_MAX_STAGES] = {
@@ -342,46 +362,51 @@ static mt_tensor *record(const mt_chain_plan *plan, mt_tensor *out, mt_tensor *i
     in[MT_STAGE_BETA] = stages[s].norm.beta;
     mt_tensor **keep = saved + MT_SAVED_STAGES + s * MT_STAGE_SAVED;
     if (!mt_stage_is_kept(plan, s)) continue;
-    keep[MT_SAVED_Z] = plan->recomputes && s == plan->count - 1 ? NULL : z[s];
-    keep[MT_SAVED_STATISTICS] = statistics[s];
+    keep[MT_SAVED_Z] = plan->recomputes && s == plan->count - 1 ? NULL : values[s].z;
+    keep[MT_SAVED_STATISTICS] = values[s].statistics;
+    keep[MT_SAVED_MAXIMA] = values[s].maxima;
     keep[MT_SAVED_WEIGHT] = stages[s].weight;
   }
   return mt_recorded(out, &conv_chain_op, MT_CHAIN_STAGES + plan->count * MT_STAGE_INPUTS, inputs,
                      MT_SAVED_STAGES + plan->count * MT_STAGE_SAVED, saved, plan, sizeof *plan);
 }
 
-static void drop(mt_tensor **t) {
-  mt_release(*t);
-  *t = NULL;
+static void drop(stage_values *v) {
+  mt_release(v->z);
+  mt_release(v->statistics);
+  mt_release(v->maxima);
+  *v = (stage_values){NULL, NULL, NULL};
+}
+
+static int new_values(const mt_chain_plan *plan, int s, stage_values *v) {
+  const mt_stage_plan *p = &plan->stages[s];
+  const int64_t z[4] = {plan->images, p->out_h, p->out_w, p->out_c}, statistics[2] = {MT_STAT_ROWS, p->out_c};
+  const int64_t pooled[4] = {plan->images, p->pooled_h, p->pooled_w, p->out_c};
+  const mt_pool_shape shape = mt_stage_pool_shape(p);
+  const bool notes = p->pool > 1 && mt_stage_is_kept(plan, s);
+  v->z = mt_tensor_new(MT_FLOAT32, 4, z);
+  v->statistics = v->z ? mt_tensor_new(MT_FLOAT32, 2, statistics) : NULL;
+  if (v->statistics && notes) v->maxima = mt_tensor_new(mt_pool_index_is_wide(&shape) ? MT_INT32 : MT_UINT8, 4, pooled);
+  return v->statistics && (v->maxima || !notes) ? 0 : -1;
 }
 
 static mt_tensor *train_chain(const mt_chain_plan *plan, mt_tensor *input, const mt_conv_stage *stages,
                               mt_tensor *residual) {
-  mt_tensor *z[MT_CHAIN_MAX_STAGES] = {NULL}, *statistics[MT_CHAIN_MAX_STAGES] = {NULL}, *out = NULL;
+  stage_values values[MT_CHAIN_MAX_STAGES] = {{NULL, NULL, NULL}};
+  mt_tensor *out = NULL;
   int status = 0;
   for (int s = 0; s < plan->count && status == 0; s++) {
-    const mt_stage_plan *p = &plan->stages[s];
-    const int64_t z_shape[4] = {plan->images, p->out_h, p->out_w, p->out_c}, stat_shape[2] = {MT_STAT_ROWS, p->out_c};
-    z[s] = mt_tensor_new(MT_FLOAT32, 4, z_shape);
-    statistics[s] = z[s] ? mt_tensor_new(MT_FLOAT32, 2, stat_shape) : NULL;
-    status = statistics[s] ? train_stage(plan, s, &stages[s], s ? z[s - 1] : input, s ? statistics[s - 1] : NULL, z[s],
-                                         statistics[s])
-                           : -1;
-    if (s > 0 && !mt_stage_is_kept(plan, s - 1)) {
-      drop(&z[s - 1]);
-      drop(&statistics[s - 1]);
-    }
+    status = new_values(plan, s, &values[s]);
+    if (status == 0) status = train_stage(plan, s, &stages[s], input, s ? &values[s - 1] : NULL, &values[s]);
+    if (s > 0 && !mt_stage_is_kept(plan, s - 1)) drop(&values[s - 1]);
   }
   if (status == 0) out = mt_chain_new_output(plan);
-  if (out && materialise(plan, z[plan->count - 1], statistics[plan->count - 1], residual, out) < 0) {
+  if (out && materialise(plan, &values[plan->count - 1], residual, out) < 0) {
     mt_release(out);
     out = NULL;
   }
-  if (out) out = record(plan, out, input, stages, residual, z, statistics);
-  for (int s = 0; s < plan->count; s++) {
-    mt_release(z[s]);
-    mt_release(statistics[s]);
-  }
+  if (out) out = record(plan, out, input, stages, residual, values);
+  for (int s = 0; s < plan->count; s++) drop(&values[s]);
   return out;
 }
 

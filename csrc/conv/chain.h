@@ -25,6 +25,7 @@ typedef struct {
   mt_tensor *weight;     /* kH,kW,I,O */
   mt_tensor *bias;       /* O, or NULL */
   mt_conv2d_params conv; /* its relu flag is not used */
+  bool same;             /* its padding is what mt_conv2d_pad_same gives for the stage's input */
   mt_norm norm;          /* over O */
   bool relu;
   float limit;      /* of the ReLU: 6 for ReLU6; 0: none */
@@ -34,8 +35,8 @@ typedef struct {
 } mt_conv_stage;
 
 /* Whether mt_chain can run this: float32 images with at least one image per thread, plain convolutions
- * (mt_conv2d_is_plain), and in evaluation no gradients wanted. Otherwise the caller uses the separate operations. Sets
- * no error. */
+ * (mt_conv2d_is_plain) or depthwise ones with one output for each channel, without dilation, and in evaluation no
+ * gradients wanted. Otherwise the caller uses the separate operations. Sets no error. */
 bool mt_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int count, const mt_tensor *residual,
                    bool training);
 

@@ -56,12 +56,10 @@ static void share_of(const backward_pass *b, int thread, int64_t *begin, int64_t
 typedef struct {
   float *padded;      /* the inputs of a group of images */
   float *grad_padded; /* the gradients of their convolutions' outputs */
-  float *activation;  /* of one image, before pooling: of this stage, then of the one before */
+  float *activation;  /* of one image, before pooling */
   float *unpooled;    /* its gradient */
-  float *index;       /* of each image's maxima: of this stage, then of the one before */
-  int64_t index_step;
-  float *image_sums; /* 2 x channels */
-  float *conv;       /* the convolutions' own scratch */
+  float *image_sums;  /* 2 x channels */
+  float *conv;        /* the convolutions' own scratch */
 } scratch_parts;
 
 static mt_input_grad plan_back(const backward_pass *b, bool input_needed) {
@@ -76,19 +74,16 @@ static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 static int64_t lot_of(const backward_pass *b) { return max64(b->plan->stages[b->s].conv.lot, b->back.lot); }
 
-static int64_t pooled_count(const mt_stage_plan *p) { return p->pool > 1 ? mt_stage_pooled_count(p) : 0; }
 static int64_t unpooled_count(const mt_stage_plan *p) { return p->pool > 1 ? mt_stage_out_count(p) : 0; }
 
 /* Sizes for the current stage and the one before; parts may be NULL to learn the total alone. */
 static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[b->s], *before = b->s > 0 ? p - 1 : p;
   const int64_t lot = lot_of(b), unpooled = max64(unpooled_count(p), unpooled_count(before));
-  const int64_t index = mt_rounded_floats(max64(pooled_count(p), pooled_count(before)));
   const int64_t sizes[] = {lot * mt_stage_copy_count(b->plan, b->s),
                            lot * grad_step(b),
                            unpooled,
                            unpooled,
-                           lot * index,
                            2 * max64(p->out_c, before->out_c),
                            max64(mt_conv_scratch_floats(&p->conv), b->back.scratch)};
   enum { PARTS = sizeof sizes / sizeof sizes[0] };
@@ -99,19 +94,17 @@ static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_part
                              .grad_padded = base + at[1],
                              .activation = base + at[2],
                              .unpooled = base + at[3],
-                             .index = base + at[4],
-                             .index_step = index,
-                             .image_sums = base + at[5],
-                             .conv = base + at[6]};
+                             .image_sums = base + at[4],
+                             .conv = base + at[5]};
   return at[PARTS];
 }
 
 /* ---- ReLU and batch normalisation of one stage, one image ---- */
 
-/* Stage s's image n on its way back; `grad` is of its output, before the windows of its pooling are spread into
- * parts->unpooled by the maxima at `index`. */
+/* Stage s's image n on its way back; `grad` is of its output, which is spread over the windows of a pooling in
+ * parts->unpooled. */
 static mt_norm_grad_image grad_image(const backward_pass *b, int s, int64_t n, const float *grad,
-                                     const scratch_parts *parts, const float *index) {
+                                     const scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[s];
   mt_norm_grad_image r = {.grad = grad,
                           .z = z_image(b, s, n),
@@ -127,21 +120,11 @@ static mt_norm_grad_image grad_image(const backward_pass *b, int s, int64_t n, c
     r.mask = mt_f32(b->node->saved[MT_SAVED_OUTPUT]) + n * mt_stage_out_count(p);
   if (p->pool > 1) {
     const mt_pool_shape shape = mt_stage_pool_shape(p);
-    for (int64_t y = 0; y < p->out_h; y++) mt_kernels->max_pool_grad_row(&shape, grad, index, y, parts->unpooled);
+    const void *maxima = mt_stage_maxima(saved(b, s, MT_SAVED_MAXIMA), n);
+    for (int64_t y = 0; y < p->out_h; y++) mt_kernels->max_pool_grad_row(&shape, grad, maxima, y, parts->unpooled);
     r.grad = parts->unpooled;
   }
   return r;
-}
-
-/* The same of the current stage, whose maxima are found first. */
-static mt_norm_grad_image own_grad_image(const backward_pass *b, int64_t n, const scratch_parts *parts, float *index) {
-  const mt_stage_plan *p = &b->plan->stages[b->s];
-  if (p->pool > 1) {
-    mt_stage_activate(p, z_image(b, b->s, n), mt_f32(saved(b, b->s, MT_SAVED_STATISTICS)), NULL, parts->activation,
-                      p->out_w * p->out_c);
-    mt_stage_pool(p, parts->activation, parts->unpooled, p->pooled_w * p->out_c, index); /* only the maxima matter */
-  }
-  return grad_image(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), parts, index);
 }
 
 static void add_gradient_sums(const mt_norm_grad_image *r, float *image_sums, double *sums) {
@@ -152,29 +135,28 @@ static void add_gradient_sums(const mt_norm_grad_image *r, float *image_sums, do
 /* ---- one thread's images of one stage ---- */
 
 /* The current stage's input of image n, as mt_stage_input says. */
-static const float *stage_input(const backward_pass *b, int64_t n, float *padded, const scratch_parts *parts,
-                                float *index) {
+static const float *stage_input(const backward_pass *b, int64_t n, float *padded, const scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   if (b->s == 0) {
     const float *image = mt_f32(b->node->saved[MT_SAVED_INPUT]) + n * mt_stage_in_count(p);
     return mt_stage_input(b->plan, 0, image, NULL, padded, NULL, NULL);
   }
   const float *statistics = mt_f32(saved(b, b->s - 1, MT_SAVED_STATISTICS));
-  return mt_stage_input(b->plan, b->s, z_image(b, b->s - 1, n), statistics, padded, parts->activation, index);
+  return mt_stage_input(b->plan, b->s, z_image(b, b->s - 1, n), statistics, padded, parts->activation, NULL);
 }
 
 /* The gradients of the convolutions' outputs, and their inputs, of `images` images from `first` on; returns the inputs.
- * Where the stage before pools, the maxima of each image stay in parts->index. */
+ */
 static const float *prepare_images(const backward_pass *b, const scratch_parts *parts, int64_t border, int64_t first,
                                    int64_t images) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
   const float *in = NULL;
   for (int64_t i = images - 1; i >= 0; i--) {
-    float *index = parts->index + i * parts->index_step;
-    const mt_norm_grad_image r = own_grad_image(b, first + i, parts, index);
+    const float *grad = b->grad + (first + i) * mt_stage_pooled_count(p);
+    const mt_norm_grad_image r = grad_image(b, b->s, first + i, grad, parts);
     mt_kernels->norm_grad(&r, b->factors, b->factors + p->out_c, parts->grad_padded + i * grad_step(b) + border,
                           grad_row(b));
-    in = stage_input(b, first + i, parts->padded + i * mt_stage_in_step(b->plan, b->s), parts, index);
+    in = stage_input(b, first + i, parts->padded + i * mt_stage_in_step(b->plan, b->s), parts);
   }
   return in;
 }
@@ -199,8 +181,7 @@ static void input_gradients(const backward_pass *b, const scratch_parts *parts, 
   mt_input_grad_run(&b->back, images, parts->grad_padded, b->flipped, out, parts->conv);
   if (b->s == 0 && b->plan->adds_input) shortcut_gradients(b, first, images, true, b->grad_input);
   for (int64_t i = 0; b->s > 0 && i < images; i++) {
-    const mt_norm_grad_image earlier =
-        grad_image(b, b->s - 1, first + i, out + i * in_count, parts, parts->index + i * parts->index_step);
+    const mt_norm_grad_image earlier = grad_image(b, b->s - 1, first + i, out + i * in_count, parts);
     add_gradient_sums(&earlier, parts->image_sums, sums);
   }
 }
@@ -246,7 +227,7 @@ static void backward_shares(const void *context, int64_t begin, int64_t end) {
 /* The last convolution's output once more, of image n. */
 static void recompute_z(const backward_pass *b, const scratch_parts *parts, const float *weights, int64_t n) {
   const mt_stage_plan *p = &b->plan->stages[b->s];
-  const float *in = stage_input(b, n, parts->padded, parts, NULL);
+  const float *in = stage_input(b, n, parts->padded, parts);
   const mt_conv_call call = {.images = 1,
                              .rows = p->out_h,
                              .in = in,
@@ -273,7 +254,7 @@ static void last_stage_share(const backward_pass *b, const float *weights, int t
   if (weights) memset(parts.padded, 0, (size_t)mt_stage_copy_count(b->plan, b->s) * sizeof(float));
   for (int64_t n = begin; n < end; n++) {
     if (weights) recompute_z(b, &parts, weights, n);
-    const mt_norm_grad_image r = own_grad_image(b, n, &parts, parts.index);
+    const mt_norm_grad_image r = grad_image(b, b->s, n, b->grad + n * mt_stage_pooled_count(p), &parts);
     add_gradient_sums(&r, parts.image_sums, b->sums + thread * 2 * p->out_c);
   }
 }

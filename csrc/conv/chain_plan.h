@@ -34,7 +34,7 @@ typedef struct {
 enum { MT_CHAIN_INPUT, MT_CHAIN_RESIDUAL, MT_CHAIN_STAGES };
 enum { MT_STAGE_WEIGHT, MT_STAGE_BIAS, MT_STAGE_GAMMA, MT_STAGE_BETA, MT_STAGE_INPUTS };
 enum { MT_SAVED_INPUT, MT_SAVED_OUTPUT, MT_SAVED_STAGES };
-enum { MT_SAVED_Z, MT_SAVED_STATISTICS, MT_SAVED_WEIGHT, MT_STAGE_SAVED };
+enum { MT_SAVED_Z, MT_SAVED_STATISTICS, MT_SAVED_WEIGHT, MT_SAVED_MAXIMA, MT_STAGE_SAVED };
 
 static inline int64_t mt_stage_in_count(const mt_stage_plan *s) { return s->in_h * s->in_w * s->in_c; }
 static inline int64_t mt_stage_out_count(const mt_stage_plan *s) { return s->out_h * s->out_w * s->out_c; }
@@ -78,6 +78,12 @@ void mt_stage_activate(const mt_stage_plan *p, const float *z, const float *stat
                        float *out, int64_t out_row);
 void mt_stage_pool(const mt_stage_plan *p, const float *activation, float *out, int64_t out_row, void *index);
 mt_pool_shape mt_stage_pool_shape(const mt_stage_plan *p);
+
+/* Image n's part of the maxima that a stage's pooling noted, (N,pooled_h,pooled_w,C) of bytes or int32; NULL passes. */
+static inline void *mt_stage_maxima(const mt_tensor *maxima, int64_t n) {
+  return maxima ? (char *)maxima->data + (size_t)(n * (maxima->count / maxima->shape[0])) * mt_dtype_size(maxima->dtype)
+                : NULL;
+}
 
 /* Stage s's input for one image: padded where the stage pads (the border must be zero already). `before` is the image
  * of the previous stage's convolution output (or, for the first stage, of the chain's input); statistics are the

@@ -1,6 +1,7 @@
 #include "conv/conv.h"
 
 #include <assert.h>
+#include <math.h>
 #include <stddef.h>
 
 #include "conv/packing.h"
@@ -60,6 +61,20 @@ mt_conv mt_conv_plan(int64_t images, const int64_t kernel[2], const int64_t stri
     c.chunk = min64(tiles_at_a_time(&c), c.lot * c.tiles);
   }
   return c;
+}
+
+mt_conv mt_conv_plan_depthwise(const int64_t kernel[2], const int64_t stride[2], const int64_t in_size[2],
+                               int64_t channels, const int64_t out_size[2]) {
+  return (mt_conv){.kernel = {kernel[0], kernel[1]},
+                   .stride = {stride[0], stride[1]},
+                   .in_h = in_size[0],
+                   .in_w = in_size[1],
+                   .in_c = channels,
+                   .out_h = out_size[0],
+                   .out_w = out_size[1],
+                   .out_c = channels,
+                   .depthwise = true,
+                   .lot = 1};
 }
 
 int64_t mt_conv_reach(const mt_conv *c, int axis, int64_t outputs) {
@@ -133,11 +148,37 @@ static void run_direct(const mt_conv *c, const mt_conv_call *call) {
   }
 }
 
+/* The images are padded: no tap of any output lies outside. */
+static void run_depthwise(const mt_conv *c, const mt_conv_call *call) {
+  assert(!call->residual);
+  mt_depthwise_block block = {.in_size = {mt_conv_reach(c, 0, call->rows), call->in_row / c->in_c},
+                              .channels = c->in_c,
+                              .taps = {c->kernel[0], c->kernel[1]},
+                              .stride = {c->stride[0], c->stride[1]},
+                              .dilation = {1, 1},
+                              .weights = call->weights,
+                              .weight_row = c->kernel[1] * c->in_c,
+                              .weight_tap = c->in_c,
+                              .bias = call->bias,
+                              .low = call->relu ? 0.0f : -INFINITY,
+                              .high = call->limit > 0 ? call->limit : INFINITY,
+                              .width = c->out_w,
+                              .out_row = call->out_row,
+                              .out_pixel = call->out_pixel};
+  for (int64_t n = 0; n < call->images; n++) {
+    block.in = call->in + n * call->in_image;
+    block.out = call->out + n * call->out_image;
+    mt_kernels->depthwise_rows(&block, 0, call->rows);
+  }
+}
+
 void mt_conv_run(const mt_conv *c, const mt_conv_call *call) {
   assert(call->images > 0 && call->rows > 0 && call->rows <= c->out_h);
   assert(call->out_pixel >= c->out_c);
   assert(!call->limit || call->relu);
-  if (c->winograd)
+  if (c->depthwise)
+    run_depthwise(c, call);
+  else if (c->winograd)
     run_winograd(c, call);
   else
     run_direct(c, call);
@@ -184,9 +225,27 @@ static void grad_direct(const mt_conv *c, const mt_conv_grad_call *call) {
   mt_kernels->conv2d_grad_weight(&block);
 }
 
+static void grad_depthwise(const mt_conv *c, const mt_conv_grad_call *call) {
+  mt_depthwise_grad_block block = {.in_size = {mt_conv_reach(c, 0, call->rows), call->in_row / c->in_c},
+                                   .channels = c->in_c,
+                                   .width = c->out_w,
+                                   .grad_row = call->grad_row,
+                                   .taps = {c->kernel[0], c->kernel[1]},
+                                   .stride = {c->stride[0], c->stride[1]},
+                                   .dilation = {1, 1},
+                                   .sums = call->sums};
+  for (int64_t n = 0; n < call->images; n++) {
+    block.in = call->in + n * call->in_image;
+    block.grad = call->grad + n * call->grad_image;
+    mt_kernels->depthwise_grad_weight(&block, 0, call->rows);
+  }
+}
+
 void mt_conv_weight_grad(const mt_conv *c, const mt_conv_grad_call *call) {
   assert(call->images > 0 && call->rows > 0 && call->rows <= c->out_h);
-  if (c->winograd_grad)
+  if (c->depthwise)
+    grad_depthwise(c, call);
+  else if (c->winograd_grad)
     grad_winograd(c, call);
   else
     grad_direct(c, call);

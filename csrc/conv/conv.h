@@ -1,6 +1,7 @@
 /* A convolution of a few padded images that stay in cache, for one thread: directly (kernels/conv2d.h) or by Winograd
- * (kernels/winograd.h), whichever is faster; weights are prepared once, for all threads. Everything that convolves goes
- * through here: whole batches (conv/batch.h), chains (conv/chain.h), and both on the way back (conv/input_grad.h).
+ * (kernels/winograd.h), whichever is faster, or channel by channel (kernels/depthwise.h); weights are prepared once,
+ * for all threads. Everything that convolves goes through here: whole batches (conv/batch.h), chains (conv/chain.h),
+ * and both on the way back (conv/input_grad.h).
  *
  * Words of this folder, each for one thing:
  *   padded image   an image with zeros around it where padding or whole tiles reach beyond it
@@ -26,6 +27,7 @@ typedef struct {
   int64_t kernel[2], stride[2];
   int64_t in_h, in_w, in_c; /* of a padded image: what the kernels, or whole tiles, reach */
   int64_t out_h, out_w, out_c;
+  bool depthwise; /* every output channel sees the input channel of its own number alone */
   bool winograd;
   bool winograd_grad; /* the weights' gradient too */
   int64_t lot;        /* how many images at a time give the kernels enough to do */
@@ -37,8 +39,15 @@ typedef struct {
 mt_conv mt_conv_plan(int64_t images, const int64_t kernel[2], const int64_t stride[2], const int64_t in_size[2],
                      int64_t in_c, const int64_t out_size[2], int64_t out_c);
 
+/* The same where every channel is convolved alone, channels in and out. */
+mt_conv mt_conv_plan_depthwise(const int64_t kernel[2], const int64_t stride[2], const int64_t in_size[2],
+                               int64_t channels, const int64_t out_size[2]);
+
 static inline int64_t mt_conv_in_count(const mt_conv *c) { return c->in_h * c->in_w * c->in_c; }
-static inline int64_t mt_conv_taps(const mt_conv *c) { return c->kernel[0] * c->kernel[1] * c->in_c; }
+/* Weights of one output channel. */
+static inline int64_t mt_conv_taps(const mt_conv *c) {
+  return c->kernel[0] * c->kernel[1] * (c->depthwise ? 1 : c->in_c);
+}
 
 /* Rows of a padded image under some output rows (along axis 0), or columns under output columns. */
 int64_t mt_conv_reach(const mt_conv *c, int axis, int64_t outputs);

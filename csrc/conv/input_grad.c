@@ -42,7 +42,9 @@ mt_grad_phase mt_input_grad_phase(const mt_input_grad *g, const float *weight, i
     p.taps.first[axis] = a[axis].phase + g->stride[axis] * (a[axis].taps - 1);
     p.taps.step[axis] = -g->stride[axis];
   }
-  p.conv = mt_conv_plan(g->images, kernel, (const int64_t[2]){1, 1}, reach, g->grad_c, out, g->in_c);
+  const int64_t stride[2] = {1, 1};
+  p.conv = g->depthwise ? mt_conv_plan_depthwise(kernel, stride, reach, g->in_c, out)
+                        : mt_conv_plan(g->images, kernel, stride, reach, g->grad_c, out, g->in_c);
   return p;
 }
 
@@ -56,6 +58,7 @@ mt_input_grad mt_input_grad_plan(const mt_conv *forward, int64_t images, const i
                      .kernel = {forward->kernel[0], forward->kernel[1]},
                      .stride = {forward->stride[0], forward->stride[1]},
                      .padding = {padding[0], padding[1]},
+                     .depthwise = forward->depthwise,
                      .needed = needed,
                      .lot = 1};
   int64_t end[2] = {mt_conv_grad_reach(forward, forward->out_h), mt_conv_grad_reach(forward, forward->out_w)};

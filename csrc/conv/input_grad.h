@@ -13,6 +13,7 @@ typedef struct {
   int64_t border[2];              /* rows above and columns left of the gradient itself */
   int64_t in_h, in_w, in_c;       /* of the input, without padding */
   int64_t kernel[2], stride[2], padding[2];
+  bool depthwise;
   bool needed;                   /* false: only the padded size is used, for the gradient of the weights */
   int64_t lot, weights, scratch; /* the most of any phase: images at a time, floats of both */
 } mt_input_grad;

@@ -1,5 +1,6 @@
 /* Weights as the kernels read them: in panels (kernels/conv2d.h), for Winograd transformed (kernels/winograd.h); and
- * the way back, from the threads' sums to the gradient of the weights. */
+ * the way back, from the threads' sums to the gradient of the weights. Depthwise ones stay as they are: taps, channels.
+ */
 #ifndef MT_CONV_PACKING_H
 #define MT_CONV_PACKING_H
 

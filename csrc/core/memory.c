@@ -237,15 +237,20 @@ void mt_memory_trim(void) {
 }
 
 bool mt_memory_wants_collection(size_t heap) {
+  pthread_mutex_lock(&lock);
+  const size_t live = stats.live, count = stats.buffers;
+  pthread_mutex_unlock(&lock);
   const size_t quarter = live_at_collection / 4, most = quarter > COLLECT_GROWTH ? quarter : COLLECT_GROWTH;
   const size_t least = COLLECT_GROWTH_LEAST + COLLECT_GROWTH_PER_HEAP * heap, growth = least < most ? least : most;
   const size_t buffers = COLLECT_BUFFERS + buffers_at_collection / 4 + heap / 2048;
-  return stats.live > live_at_collection + growth || stats.buffers > buffers_at_collection + buffers;
+  return live > live_at_collection + growth || count > buffers_at_collection + buffers;
 }
 
 void mt_memory_collected(void) {
+  pthread_mutex_lock(&lock);
   live_at_collection = stats.live;
   buffers_at_collection = stats.buffers;
+  pthread_mutex_unlock(&lock);
 }
 
 /* A fork must not happen while another thread holds the lock: nobody would open it in the child. */

@@ -2,8 +2,6 @@
 
 #include <math.h>
 
-#include "core/threads.h"
-
 static mt_rng default_rng;
 
 mt_rng *mt_default_rng(void) { return &default_rng; }
@@ -32,7 +30,7 @@ void mt_philox(uint64_t seed, uint64_t counter, uint32_t out[4]) {
   out[3] = c3;
 }
 
-static mt_rng *or_default(mt_rng *rng) { return rng ? rng : &default_rng; }
+mt_rng *mt_rng_or_default(mt_rng *rng) { return rng ? rng : &default_rng; }
 
 static float uniform_from_bits(uint32_t bits) { return (float)(bits >> 8) * 0x1p-24f; }
 
@@ -47,7 +45,7 @@ static void normals_from_bits(const uint32_t bits[4], float out[4]) {
 }
 
 static void next_block(mt_rng *rng, uint32_t out[4]) {
-  rng = or_default(rng);
+  rng = mt_rng_or_default(rng);
   mt_philox(rng->seed, rng->counter++, out);
 }
 
@@ -73,52 +71,6 @@ uint64_t mt_rng_below(mt_rng *rng, uint64_t bound) {
     const uint64_t value = (uint64_t)bits[0] << 32 | bits[1];
     if (value >= unfair) return value % bound;
   }
-}
-
-/* Blocks of four values: of a uniform distribution from `first` to `second`, or a normal one of that mean and
- * deviation. */
-typedef struct {
-  float *out;
-  int64_t n;
-  mt_rng rng;
-  float first, second;
-} filling;
-
-static void fill_uniform_blocks(const void *context, int64_t begin, int64_t end) {
-  const filling *f = context;
-  for (int64_t b = begin; b < end; b++) {
-    uint32_t bits[4];
-    mt_philox(f->rng.seed, f->rng.counter + (uint64_t)b, bits);
-    for (int64_t i = 4 * b; i < f->n && i < 4 * b + 4; i++)
-      f->out[i] = f->first + (f->second - f->first) * uniform_from_bits(bits[i - 4 * b]);
-  }
-}
-
-static void fill_normal_blocks(const void *context, int64_t begin, int64_t end) {
-  const filling *f = context;
-  for (int64_t b = begin; b < end; b++) {
-    uint32_t bits[4];
-    float normals[4];
-    mt_philox(f->rng.seed, f->rng.counter + (uint64_t)b, bits);
-    normals_from_bits(bits, normals);
-    for (int64_t i = 4 * b; i < f->n && i < 4 * b + 4; i++) f->out[i] = f->first + f->second * normals[i - 4 * b];
-  }
-}
-
-static void fill_blocks(mt_tensor *t, mt_rng *rng, mt_loop_body *fill, int64_t grain, float first, float second) {
-  rng = or_default(rng);
-  const int64_t blocks = (t->count + 3) / 4;
-  mt_parallel(blocks, mt_chunk(blocks, 1, grain), fill, &(filling){mt_f32(t), t->count, *rng, first, second});
-  rng->counter += (uint64_t)blocks;
-  mt_touch(t);
-}
-
-void mt_fill_uniform(mt_tensor *t, mt_rng *rng, float low, float high) {
-  fill_blocks(t, rng, fill_uniform_blocks, 2048, low, high);
-}
-
-void mt_fill_normal(mt_tensor *t, mt_rng *rng, float mean, float std) {
-  fill_blocks(t, rng, fill_normal_blocks, 512, mean, std);
 }
 
 void mt_fill_permutation(int32_t *out, int64_t n, mt_rng *rng) {

@@ -7,8 +7,6 @@
 
 #include <stdint.h>
 
-#include "core/tensor.h"
-
 typedef struct {
   uint64_t seed;
   uint64_t counter; /* blocks of four 32-bit values drawn so far */
@@ -16,6 +14,7 @@ typedef struct {
 
 /* The generator behind mt.manual_seed; functions that take an mt_rng * accept NULL for it. */
 mt_rng *mt_default_rng(void);
+mt_rng *mt_rng_or_default(mt_rng *rng);
 
 void mt_rng_seed(mt_rng *rng, uint64_t seed);
 
@@ -27,10 +26,6 @@ void mt_philox(uint64_t seed, uint64_t counter, uint32_t out[4]);
 double mt_rng_uniform(mt_rng *rng);
 double mt_rng_normal(mt_rng *rng);
 uint64_t mt_rng_below(mt_rng *rng, uint64_t bound);
-
-/* Fill a float32 tensor in place. */
-void mt_fill_uniform(mt_tensor *t, mt_rng *rng, float low, float high);
-void mt_fill_normal(mt_tensor *t, mt_rng *rng, float mean, float std);
 
 /* A permutation of 0..n-1 (Fisher-Yates) written as int32. */
 void mt_fill_permutation(int32_t *out, int64_t n, mt_rng *rng);

@@ -163,11 +163,25 @@ int mt_expect_dtype(const mt_tensor *t, mt_dtype dtype, const char *op, const ch
                  mt_dtype_name(dtype));
 }
 
+static int is_channels(int64_t size) { return size == 1 || size == 3 || size == 4; }
+
+const char *mt_image_hint(const mt_tensor *t) {
+  const int64_t *shape = t->shape;
+  if (t->ndim == 3 && is_channels(shape[2]))
+    return "; this looks like one image {H,W,C}: x:unsqueeze(1) makes it {1,H,W,C}";
+  if (t->ndim == 3 && is_channels(shape[0]))
+    return "; this looks like one image {C,H,W}: x:permute(2, 3, 1):unsqueeze(1) makes it {1,H,W,C}";
+  if (t->ndim == 4 && is_channels(shape[1]) && !is_channels(shape[3]))
+    return "; this looks like {N,C,H,W}: x:permute(1, 3, 4, 2) makes it {N,H,W,C}";
+  return "";
+}
+
 int mt_expect_ndim(const mt_tensor *t, int ndim, const char *op, const char *argument, const char *meaning) {
   if (t->ndim == ndim) return 0;
   char text[MT_SHAPE_TEXT];
-  return mt_fail(MT_ERROR_ARGUMENT, "%s: %s has shape %s, expected %s", op, argument,
-                 mt_shape_text(t->ndim, t->shape, text), meaning);
+  return mt_fail(MT_ERROR_ARGUMENT, "%s: %s has shape %s, expected %s%s", op, argument,
+                 mt_shape_text(t->ndim, t->shape, text), meaning,
+                 ndim == 4 && strncmp(meaning, "{N,H,W,", 7) == 0 ? mt_image_hint(t) : "");
 }
 
 int mt_expect_shape(const mt_tensor *t, int ndim, const int64_t *shape, const char *op, const char *argument) {

@@ -81,6 +81,9 @@ const char *mt_shape_text(int ndim, const int64_t *shape, char *buffer);
 
 /* Checks at the door of an operation; -1 with "op: argument is ..., expected ...". */
 int mt_expect_dtype(const mt_tensor *t, mt_dtype dtype, const char *op, const char *argument);
+/* What images of the wrong shape look like, and how to make {N,H,W,C} of them, for the end of a message; "" where they
+ * look like nothing known. */
+const char *mt_image_hint(const mt_tensor *t);
 int mt_expect_ndim(const mt_tensor *t, int ndim, const char *op, const char *argument, const char *meaning);
 int mt_expect_shape(const mt_tensor *t, int ndim, const int64_t *shape, const char *op, const char *argument);
 

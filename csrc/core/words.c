@@ -20,7 +20,8 @@ int mt_word_distance(const char *a, const char *b) {
     for (size_t j = 1; j <= n; j++) {
       const int x = letter(a[i - 1]), y = letter(b[j - 1]);
       d[i][j] = least(d[i - 1][j - 1] + (x != y), least(d[i - 1][j], d[i][j - 1]) + 1);
-      if (i > 1 && j > 1 && x == letter(b[j - 2]) && letter(a[i - 2]) == y) d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
+      if (i > 1 && j > 1 && x == letter(b[j - 2]) && letter(a[i - 2]) == y)
+        d[i][j] = least(d[i][j], d[i - 2][j - 2] + 1);
     }
   return d[m][n];
 }

@@ -52,11 +52,13 @@ static int check_part(const mt_view_part *part, const int64_t shape[4]) {
                  (long long)shape[1], (long long)shape[2]);
 }
 
-static void retain_part(mt_view_part *part) {
-  mt_source_retain(part->source);
-  if (part->positions) mt_retain(part->positions);
-  if (part->masks) mt_masks_retain(part->masks);
-  if (part->dim) mt_retain(part->dim);
+/* The positions are copied: they were checked, and scripts can write to their tensor. */
+static int take_part(mt_view_part *to, const mt_view_part *part) {
+  if (part->positions && !(to->positions = mt_tensor_copy(part->positions))) return -1;
+  to->source = mt_source_retain(part->source);
+  to->masks = part->masks ? mt_masks_retain(part->masks) : NULL;
+  to->dim = part->dim ? mt_retain(part->dim) : NULL;
+  return 0;
 }
 
 mt_view *mt_view_new(const mt_view_part *parts, int count) {
@@ -67,13 +69,13 @@ mt_view *mt_view_new(const mt_view_part *parts, int count) {
   mt_view *v = calloc(1, sizeof *v + (size_t)count * sizeof *parts);
   if (!v) return mt_fail_null(MT_ERROR_MEMORY, "out of memory: cannot allocate a record of images");
   v->refs = 1;
-  v->count = count;
   memcpy(v->shape, shape, sizeof shape);
   v->image_bytes = (size_t)(shape[1] * shape[2] * shape[3]);
   v->row_bytes = mt_mask_row_bytes(shape[1], shape[2]);
-  for (int p = 0; p < count; p++) {
-    v->parts[p] = parts[p];
-    retain_part(&v->parts[p]);
+  for (; v->count < count; v->count++) {
+    if (take_part(&v->parts[v->count], &parts[v->count]) == 0) continue;
+    mt_view_release(v);
+    return NULL;
   }
   return v;
 }

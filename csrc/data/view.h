@@ -18,7 +18,7 @@ typedef struct {
 
 typedef struct mt_view mt_view;
 
-/* The sum of the parts, of which 255 is the most. Retains what the parts name. */
+/* The sum of the parts, of which 255 is the most. Copies the positions, and retains what else the parts name. */
 mt_view *mt_view_new(const mt_view_part *parts, int count);
 mt_view *mt_view_retain(mt_view *view);
 void mt_view_release(mt_view *view); /* NULL is allowed */

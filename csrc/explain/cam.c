@@ -200,8 +200,8 @@ static int check_images(const mt_tensor *images, const mt_tensor *targets) {
   char text[MT_SHAPE_TEXT];
   if (images->dtype == MT_INT32) return mt_fail(MT_ERROR_ARGUMENT, "cam: images is int32, expected float32 or uint8");
   if (images->ndim != 4 || images->count == 0)
-    return mt_fail(MT_ERROR_ARGUMENT, "cam: images has shape %s, expected {N,H,W,C} with at least one image",
-                   mt_shape_text(images->ndim, images->shape, text));
+    return mt_fail(MT_ERROR_ARGUMENT, "cam: images has shape %s, expected {N,H,W,C} with at least one image%s",
+                   mt_shape_text(images->ndim, images->shape, text), mt_image_hint(images));
   if (!targets) return 0;
   if (mt_expect_dtype(targets, MT_INT32, "cam", "target") < 0) return -1;
   return mt_expect_shape(targets, 1, images->shape, "cam", "target");

@@ -249,7 +249,7 @@ static void walk_grad_row(const mt_depthwise_grad_block *b, grad_function *const
     end = begin + pixels + (t < longer);
     MT_FOR_CHANNEL_VECTORS(b->channels, {
       r.in = b->in + (top + k.first * b->dilation[0]) * in_row + c;
-      r.grad = b->grad + y * b->width * b->channels + c;
+      r.grad = b->grad + y * b->grad_row + c;
       r.sums = b->sums + k.first * b->taps[1] * b->channels + c;
       r.valid = valid;
       (whole ? tiles : general_grads_part)[end - begin - 1](b, &r, begin);

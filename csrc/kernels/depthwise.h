@@ -21,10 +21,10 @@ typedef struct {
   int64_t width, out_row, out_pixel;
 } mt_depthwise_block;
 
-/* One image's part of the weights' gradient. `grad` (of the output) has no gaps between its pixels. */
+/* One image's part of the weights' gradient. `grad` is the output's, its rows grad_row apart. */
 typedef struct {
   const float *in, *grad;
-  int64_t in_size[2], channels, width; /* width: of grad */
+  int64_t in_size[2], channels, width, grad_row; /* width: of grad */
   int64_t taps[2], stride[2], dilation[2], origin[2];
   float *sums; /* taps[0], taps[1], channels: added to */
 } mt_depthwise_grad_block;

@@ -4,23 +4,33 @@
 
 #define LOOP(expression) _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) out[i] = expression
 
-#define ARITHMETIC(name, operator)                \
+#define ARITHMETIC(name, result)                  \
   void MT_KERNEL(name) MT_ARITHMETIC_PARAMETERS { \
     if (stride_a && stride_b) {                   \
-      LOOP(a[i] operator b[i]);                   \
+      LOOP(result(a[i], b[i]));                   \
     } else if (stride_a) {                        \
       const float right = *b;                     \
-      LOOP(a[i] operator right);                  \
+      LOOP(result(a[i], right));                  \
     } else if (stride_b) {                        \
       const float left = *a;                      \
-      LOOP(left operator b[i]);                   \
+      LOOP(result(left, b[i]));                   \
     } else {                                      \
-      const float both = *a operator* b;          \
-      LOOP(both);                                 \
+      const float left = *a, right = *b;          \
+      LOOP(result(left, right));                  \
     }                                             \
   }
 
-ARITHMETIC(add, +)
-ARITHMETIC(subtract, -)
-ARITHMETIC(multiply, *)
-ARITHMETIC(divide, /)
+#define SUM(x, y) (x) + (y)
+#define DIFFERENCE(x, y) (x) - (y)
+#define PRODUCT(x, y) (x) * (y)
+#define QUOTIENT(x, y) (x) / (y)
+/* x != x: NaN wins on either side. */
+#define LARGER(x, y) ((x) > (y)) | ((x) != (x)) ? (x) : (y)
+#define SMALLER(x, y) ((x) < (y)) | ((x) != (x)) ? (x) : (y)
+
+ARITHMETIC(add, SUM)
+ARITHMETIC(subtract, DIFFERENCE)
+ARITHMETIC(multiply, PRODUCT)
+ARITHMETIC(divide, QUOTIENT)
+ARITHMETIC(maximum, LARGER)
+ARITHMETIC(minimum, SMALLER)

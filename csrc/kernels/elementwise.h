@@ -8,10 +8,12 @@
 #define MT_ARITHMETIC_PARAMETERS \
   (float *out, const float *a, int64_t stride_a, const float *b, int64_t stride_b, int64_t n)
 
-#define MT_ELEMENTWISE_KERNELS(K)                      \
-  K(void, add, MT_ARITHMETIC_PARAMETERS)               \
-  K(void, subtract, MT_ARITHMETIC_PARAMETERS)          \
-  K(void, multiply, MT_ARITHMETIC_PARAMETERS)          \
-  K(void, divide, MT_ARITHMETIC_PARAMETERS)
+#define MT_ELEMENTWISE_KERNELS(K)             \
+  K(void, add, MT_ARITHMETIC_PARAMETERS)      \
+  K(void, subtract, MT_ARITHMETIC_PARAMETERS) \
+  K(void, multiply, MT_ARITHMETIC_PARAMETERS) \
+  K(void, divide, MT_ARITHMETIC_PARAMETERS)   \
+  K(void, maximum, MT_ARITHMETIC_PARAMETERS)  \
+  K(void, minimum, MT_ARITHMETIC_PARAMETERS)
 
 #endif

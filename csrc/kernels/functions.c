@@ -2,20 +2,20 @@
 
 #include "kernels/math.h"
 
-#define FUNCTION(name, value)                                                                        \
-  MT_INLINE mt_vf name##_of(mt_vf x) { return value; }                                               \
-  void MT_KERNEL(name)(float *y, const float *x, int64_t n) {                                        \
-    int64_t i = 0;                                                                                   \
-    for (; i + MT_VF <= n; i += MT_VF) mt_store(y + i, name##_of(mt_load(x + i)));                   \
-    if (i < n) mt_store_n(y + i, name##_of(mt_load_n(x + i, (int)(n - i))), (int)(n - i));           \
+#define FUNCTION(name, value)                                                              \
+  MT_INLINE mt_vf name##_of(mt_vf x) { return value; }                                     \
+  void MT_KERNEL(name)(float *y, const float *x, int64_t n) {                              \
+    int64_t i = 0;                                                                         \
+    for (; i + MT_VF <= n; i += MT_VF) mt_store(y + i, name##_of(mt_load(x + i)));         \
+    if (i < n) mt_store_n(y + i, name##_of(mt_load_n(x + i, (int)(n - i))), (int)(n - i)); \
   }
 
-#define GRADIENT(name, value)                                                                                \
-  MT_INLINE mt_vf name##_slope(mt_vf saved, mt_vf dy) { return value; }                                      \
-  void MT_KERNEL(name##_backward)(float *dx, const float *saved, const float *dy, int64_t n) {               \
-    int64_t i = 0;                                                                                           \
-    for (; i + MT_VF <= n; i += MT_VF) mt_store(dx + i, name##_slope(mt_load(saved + i), mt_load(dy + i)));  \
-    const int rest = (int)(n - i);                                                                           \
+#define GRADIENT(name, value)                                                                                  \
+  MT_INLINE mt_vf name##_slope(mt_vf saved, mt_vf dy) { return value; }                                        \
+  void MT_KERNEL(name##_backward)(float *dx, const float *saved, const float *dy, int64_t n) {                 \
+    int64_t i = 0;                                                                                             \
+    for (; i + MT_VF <= n; i += MT_VF) mt_store(dx + i, name##_slope(mt_load(saved + i), mt_load(dy + i)));    \
+    const int rest = (int)(n - i);                                                                             \
     if (rest > 0) mt_store_n(dx + i, name##_slope(mt_load_n(saved + i, rest), mt_load_n(dy + i, rest)), rest); \
   }
 
@@ -28,13 +28,7 @@ GRADIENT(abs, mt_select(saved > 0.0f, dy, mt_select(saved < 0.0f, -dy, (mt_vf){0
 FUNCTION(relu, mt_relu(x))
 GRADIENT(relu, mt_relu_mask(saved, dy))
 
-MT_INLINE mt_vf root(mt_vf x) {
-  mt_vf y;
-  for (int i = 0; i < MT_VF; i++) y[i] = __builtin_sqrtf(x[i]);
-  return y;
-}
-
-FUNCTION(sqrt, root(x))
+FUNCTION(sqrt, mt_sqrt(x))
 GRADIENT(sqrt, dy / (2.0f * saved))
 
 FUNCTION(exp, mt_exp(x))
@@ -65,7 +59,7 @@ GRADIENT(silu, silu_derivative(saved) * dy)
 
 #define TWO_OVER_SQRT_PI 1.12837916709551257390f
 FUNCTION(erf, mt_erf(x))
-GRADIENT(erf, TWO_OVER_SQRT_PI *mt_exp(-saved * saved) * dy)
+GRADIENT(erf, TWO_OVER_SQRT_PI *mt_exp(-saved *saved) * dy)
 
 #define INVERSE_SQRT_TWO_PI 0.39894228040143267794f
 MT_INLINE mt_vf gelu_derivative(mt_vf x) {
@@ -111,6 +105,5 @@ void MT_KERNEL(clamp)(float *y, const float *x, int64_t n, float low, float high
 void MT_KERNEL(clamp_backward)(float *dx, const float *x, const float *dy, int64_t n, float low, float high) {
   const int32_t no_low = low == -INFINITY, no_high = high == INFINITY;
 #pragma GCC ivdep
-  for (int64_t i = 0; i < n; i++)
-    dx[i] = (no_low | (x[i] > low)) & (no_high | (x[i] < high)) ? dy[i] : 0.0f;
+  for (int64_t i = 0; i < n; i++) dx[i] = (no_low | (x[i] > low)) & (no_high | (x[i] < high)) ? dy[i] : 0.0f;
 }

@@ -16,16 +16,27 @@
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/functions.h"
+#include "kernels/layer_norm.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
+#include "kernels/random.h"
+#include "kernels/reduce.h"
 #include "kernels/resample.h"
+#include "kernels/softmax.h"
+#include "kernels/transpose.h"
 #include "kernels/winograd.h"
 
 #define MT_ALL_KERNELS(K)   \
   MT_ELEMENTWISE_KERNELS(K) \
   MT_FUNCTION_KERNELS(K)    \
+  MT_RANDOM_KERNELS(K)      \
+  MT_REDUCE_KERNELS(K)      \
+  MT_LAYER_NORM_KERNELS(K)  \
+  MT_TRANSPOSE_KERNELS(K)   \
+  MT_SOFTMAX_KERNELS(K)     \
   MT_CONV2D_KERNELS(K)      \
-  MT_WINOGRAD_KERNELS(K) MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_RESAMPLE_KERNELS(K)
+  MT_WINOGRAD_KERNELS(K)    \
+  MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_RESAMPLE_KERNELS(K)
 
 #define MT_KERNEL_MEMBER(result, name, parameters) result(*name) parameters;
 typedef struct {

@@ -2,8 +2,8 @@
  *
  * A value's result is the same in whichever lane it stands, so the same bits come out wherever a tensor is cut. The
  * largest errors over all floats, denormals included, in units in the last place (spec/ops/ulp_spec.lua measures them
- * against double precision): exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3, and the normal
- * distribution's share below x 4. NaN, infinities, signed zeros and overflow are as C's math library has them.
+ * against double precision): exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3, and the
+ * normal distribution's share below x 4. NaN, infinities, signed zeros and overflow are as C's math library has them.
  *
  * Polynomials are minimax fits with single-precision coefficients (Lawson's iteration). */
 #ifndef MT_KERNELS_MATH_H
@@ -40,13 +40,93 @@ MT_INLINE mt_vf mt_at_least(mt_vf x, float low) { return mt_select(x < mt_splat(
 MT_INLINE mt_vf mt_at_most(mt_vf x, float high) { return mt_select(x > mt_splat(high), mt_splat(high), x); }
 #endif
 
+/* a where it is larger than b, else b. */
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return (mt_vf)_mm512_max_ps((__m512)a, (__m512)b); }
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return (mt_vf)_mm256_max_ps((__m256)a, (__m256)b); }
+#else
+MT_INLINE mt_vf mt_larger(mt_vf a, mt_vf b) { return mt_select(a > b, a, b); }
+#endif
+
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_sqrt(mt_vf x) { return (mt_vf)_mm512_sqrt_ps((__m512)x); }
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_sqrt(mt_vf x) { return (mt_vf)_mm256_sqrt_ps((__m256)x); }
+#else
+MT_INLINE mt_vf mt_sqrt(mt_vf x) {
+  mt_vf y;
+  for (int i = 0; i < MT_VF; i++) y[i] = __builtin_sqrtf(x[i]);
+  return y;
+}
+#endif
+
+/* ---- double precision: twice as many bytes, so two vectors ---- */
+
+typedef double mt_vd __attribute__((vector_size(MT_VECTOR_BYTES)));
+typedef float mt_half __attribute__((vector_size(MT_VECTOR_BYTES / 2)));
+typedef struct {
+  mt_vd low, high;
+} mt_wide;
+
+/* GCC makes a conversion of half a vector into two of quarters. */
+#if MT_VECTOR_BYTES == 64
+#define MT_HALF_TO_DOUBLE(half) ((mt_vd)_mm512_cvtps_pd((__m256)(half)))
+#define MT_DOUBLE_TO_HALF(x) ((mt_half)_mm512_cvtpd_ps((__m512d)(x)))
+#define MT_HALF_LOW(x) ((mt_half)_mm512_castps512_ps256((__m512)(x)))
+#define MT_HALF_HIGH(x) ((mt_half)_mm512_extractf32x8_ps((__m512)(x), 1))
+#define MT_JOINED(low, high) ((mt_vf)_mm512_insertf32x8(_mm512_castps256_ps512((__m256)(low)), (__m256)(high), 1))
+#elif MT_VECTOR_BYTES == 32
+#define MT_HALF_TO_DOUBLE(half) ((mt_vd)_mm256_cvtps_pd((__m128)(half)))
+#define MT_DOUBLE_TO_HALF(x) ((mt_half)_mm256_cvtpd_ps((__m256d)(x)))
+#define MT_HALF_LOW(x) ((mt_half)_mm256_castps256_ps128((__m256)(x)))
+#define MT_HALF_HIGH(x) ((mt_half)_mm256_extractf128_ps((__m256)(x), 1))
+#define MT_JOINED(low, high) ((mt_vf)_mm256_set_m128((__m128)(high), (__m128)(low)))
+#else
+#define MT_HALF_TO_DOUBLE(half) __builtin_convertvector(half, mt_vd)
+#define MT_DOUBLE_TO_HALF(x) __builtin_convertvector(x, mt_half)
+#define MT_HALF_LOW(x) ((mt_half){(x)[0], (x)[1]})
+#define MT_HALF_HIGH(x) ((mt_half){(x)[2], (x)[3]})
+#define MT_JOINED(low, high) ((mt_vf){(low)[0], (low)[1], (high)[0], (high)[1]})
+#endif
+
+MT_INLINE mt_wide mt_widen(mt_vf x) {
+  return (mt_wide){MT_HALF_TO_DOUBLE(MT_HALF_LOW(x)), MT_HALF_TO_DOUBLE(MT_HALF_HIGH(x))};
+}
+
+MT_INLINE mt_vf mt_narrow(mt_wide x) { return MT_JOINED(MT_DOUBLE_TO_HALF(x.low), MT_DOUBLE_TO_HALF(x.high)); }
+
+/* ---- over the lanes of a vector ---- */
+
+MT_INLINE double mt_lane_sum(mt_vd x) {
+  double sums[MT_VF / 2];
+  __builtin_memcpy(sums, &x, sizeof sums);
+  for (int width = MT_VF / 4; width > 0; width /= 2)
+    for (int i = 0; i < width; i++) sums[i] += sums[i + width];
+  return sums[0];
+}
+
+MT_INLINE float mt_lane_largest(mt_vf x) {
+  float largest = x[0];
+  for (int i = 1; i < MT_VF; i++) largest = x[i] > largest ? x[i] : largest;
+  return largest;
+}
+
+MT_INLINE bool mt_any(mt_vi mask) {
+  int32_t any = 0;
+  for (int i = 0; i < MT_VF; i++) any |= mask[i];
+  return any != 0;
+}
+
+/* ---- polynomials ---- */
+
 /* c[0] + x (c[1] + x (c[2] + ...)) */
-#define MT_POLYNOMIAL(x, ...)                                                     \
-  ({                                                                              \
-    static const float c_[] = {__VA_ARGS__};                                      \
-    mt_vf sum_ = mt_splat(c_[sizeof c_ / sizeof *c_ - 1]);                        \
+#define MT_POLYNOMIAL(x, ...)                                                                                     \
+  ({                                                                                                              \
+    static const float c_[] = {__VA_ARGS__};                                                                      \
+    mt_vf sum_ = mt_splat(c_[sizeof c_ / sizeof *c_ - 1]);                                                        \
     _Pragma("GCC unroll 16") for (int i_ = sizeof c_ / sizeof *c_ - 2; i_ >= 0; i_--) sum_ = sum_ * (x) + c_[i_]; \
-    sum_;                                                                         \
+    sum_;                                                                                                         \
   })
 
 /* ---- exponentials ---- */
@@ -91,8 +171,8 @@ MT_INLINE mt_vf mt_log(mt_vf x) {
   const mt_vi exponent = (bits - root) >> 23;
   const mt_vf f = (mt_vf)(bits - (exponent << 23)) - 1.0f, f2 = f * f;
   const mt_vf e = __builtin_convertvector(exponent - (tiny & 23), mt_vf);
-  const mt_vf p = MT_POLYNOMIAL(f, 0.333333135f, -0.250000119f, 0.20002073f, -0.166678548f, 0.142202333f,
-                                -0.124081969f, 0.11886204f, -0.116606608f, 0.0673301071f);
+  const mt_vf p = MT_POLYNOMIAL(f, 0.333333135f, -0.250000119f, 0.20002073f, -0.166678548f, 0.142202333f, -0.124081969f,
+                                0.11886204f, -0.116606608f, 0.0673301071f);
   const mt_vf small = (f * f2) * p + e * -2.12194440e-4f;
   const mt_vf y = ((small - 0.5f * f2) + f) + e * 0.693359375f;
   const mt_vf end = mt_select(x == 0.0f, mt_splat(-INFINITY), mt_select(x > 0.0f, x, mt_splat(NAN)));
@@ -108,18 +188,19 @@ MT_INLINE mt_vf mt_log1p(mt_vf x) {
 
 /* ---- sine and cosine ---- */
 
-typedef double mt_vd __attribute__((vector_size(2 * MT_VECTOR_BYTES)));
-
 /* Where x is larger the reduction below runs out of digits, and C's math library has to do. */
 #define MT_TURN_LIMIT 1e6f
+
+#define HALF_PI_HEAD 0x1.921fb54400000p+0
+#define HALF_PI_TAIL 0x1.0b4611a626331p-34
 
 /* x = n pi / 2 + r, |r| <= pi / 4, in double precision; pi / 2 in two parts, of which the first times n is exact. */
 MT_INLINE mt_vf mt_reduce_turn(mt_vf x, mt_vi *n) {
   const mt_vf shifted = x * 0.636619772f + 12582912.0f, whole = shifted - 12582912.0f;
-  const mt_vd count = __builtin_convertvector(whole, mt_vd);
-  const mt_vd r = (__builtin_convertvector(x, mt_vd) - count * 0x1.921fb54400000p+0) - count * 0x1.0b4611a626331p-34;
+  const mt_wide angle = mt_widen(x), count = mt_widen(whole);
   *n = (mt_vi)shifted - (mt_vi)mt_splat(12582912.0f);
-  return __builtin_convertvector(r, mt_vf);
+  return mt_narrow((mt_wide){(angle.low - count.low * HALF_PI_HEAD) - count.low * HALF_PI_TAIL,
+                             (angle.high - count.high * HALF_PI_HEAD) - count.high * HALF_PI_TAIL});
 }
 
 /* The sine of r + n pi / 2. */
@@ -131,18 +212,11 @@ MT_INLINE mt_vf mt_sine_of_turn(mt_vf r, mt_vi n) {
   return (mt_vf)((mt_vi)mt_select((n & 1) != 0, cosine, sine) ^ ((n & 2) << 30));
 }
 
-MT_INLINE bool mt_any_large_turn(mt_vf x) {
-  const mt_vi large = mt_abs(x) > mt_splat(MT_TURN_LIMIT);
-  int32_t any = 0;
-  for (int i = 0; i < MT_VF; i++) any |= large[i];
-  return any != 0;
-}
-
 MT_INLINE mt_vf mt_sin(mt_vf x) {
   mt_vi n;
   const mt_vf r = mt_reduce_turn(x, &n);
   mt_vf y = mt_select(x == 0.0f, x, mt_sine_of_turn(r, n));
-  if (__builtin_expect(mt_any_large_turn(x), 0))
+  if (__builtin_expect(mt_any(mt_abs(x) > mt_splat(MT_TURN_LIMIT)), 0))
     for (int i = 0; i < MT_VF; i++)
       if (__builtin_fabsf(x[i]) > MT_TURN_LIMIT) y[i] = sinf(x[i]);
   return y;
@@ -152,7 +226,7 @@ MT_INLINE mt_vf mt_cos(mt_vf x) {
   mt_vi n;
   const mt_vf r = mt_reduce_turn(x, &n);
   mt_vf y = mt_sine_of_turn(r, n + 1);
-  if (__builtin_expect(mt_any_large_turn(x), 0))
+  if (__builtin_expect(mt_any(mt_abs(x) > mt_splat(MT_TURN_LIMIT)), 0))
     for (int i = 0; i < MT_VF; i++)
       if (__builtin_fabsf(x[i]) > MT_TURN_LIMIT) y[i] = cosf(x[i]);
   return y;
@@ -171,7 +245,7 @@ MT_INLINE mt_vf mt_tanh(mt_vf x) {
   const mt_vf t = mt_abs(x), x2 = x * x;
   const mt_vf small = MT_POLYNOMIAL(x2, -0.333332807f, 0.133314162f, -0.0537379384f, 0.0206341185f, -0.00570009183f);
   const mt_vf large = 1.0f - 2.0f / (mt_exp(t + t) + 1.0f);
-  return mt_select(t < 0.625f, x + x * (x2 * small), mt_with_sign(large, x));
+  return mt_with_sign(mt_select(t < 0.625f, t + t * (x2 * small), large), x);
 }
 
 /* ---- the error function and the normal distribution ---- */

@@ -2,6 +2,8 @@
  * and at the widest vectors each cache line is still touched once only. */
 #include "kernels/vector.h"
 
+/* The kernels work on copies of what they are given: a store might change the original, for all the compiler knows. */
+
 /* Constant after inlining. */
 typedef enum { NO_MASK, RELU_OF_Z, RELU_OF_Y } mask_kind;
 
@@ -9,19 +11,19 @@ MT_INLINE void forward(const mt_norm_image *n, int64_t c, mt_vf scale, mt_vf shi
                        int64_t out_row, int valid, bool whole) {
   const float *z = n->z + c, *add = n->residual + c;
   const int64_t channels = n->channels, width = n->width;
-  const float limit = n->limit;
   for (int64_t row = 0; row < n->rows; row++) {
     for (int64_t x = 0; x < width; x++) {
       const int64_t at = (row * width + x) * channels;
       mt_vf a = mt_load_lanes(z + at, valid, whole) * scale + shift;
       if (residual) a += mt_load_lanes(add + at, valid, whole);
-      if (relu) a = limit > 0 ? mt_clamp(a, (mt_vf){0}, mt_splat(limit)) : mt_relu(a);
+      if (relu) a = n->limit > 0 ? mt_clamp(a, (mt_vf){0}, mt_splat(n->limit)) : mt_relu(a);
       mt_store_lanes(y + c + row * out_row + x * channels, a, valid, whole);
     }
   }
 }
 
-void MT_KERNEL(norm_forward)(const mt_norm_image *n, float *y, int64_t out_row) {
+void MT_KERNEL(norm_forward)(const mt_norm_image *image, float *y, int64_t out_row) {
+  const mt_norm_image copy = *image, *n = &copy;
   MT_FOR_CHANNEL_VECTORS(n->channels, {
     const mt_vf s = mt_load_lanes(n->scale + c, valid, whole), t = mt_load_lanes(n->shift + c, valid, whole);
     if (n->residual)
@@ -97,7 +99,8 @@ MT_INLINE void grad_sums(const mt_norm_grad_image *n, int64_t c, float *sum_g, f
   mt_store_lanes(sum_gz + c, gz_sums[0] + gz_sums[1], valid, whole);
 }
 
-void MT_KERNEL(norm_grad_sums)(const mt_norm_grad_image *n, float *sum_g, float *sum_gz) {
+void MT_KERNEL(norm_grad_sums)(const mt_norm_grad_image *image, float *sum_g, float *sum_gz) {
+  const mt_norm_grad_image copy = *image, *n = &copy;
   MT_FOR_CHANNEL_VECTORS(n->channels, {
     if (!n->relu)
       grad_sums(n, c, sum_g, sum_gz, NO_MASK, valid, whole);
@@ -122,8 +125,9 @@ MT_INLINE void grad_of_z(const mt_norm_grad_image *n, int64_t c, mt_vf slope, mt
   }
 }
 
-void MT_KERNEL(norm_grad)(const mt_norm_grad_image *n, const float *slope, const float *offset, float *grad_z,
+void MT_KERNEL(norm_grad)(const mt_norm_grad_image *image, const float *slope, const float *offset, float *grad_z,
                           int64_t out_row) {
+  const mt_norm_grad_image copy = *image, *n = &copy;
   MT_FOR_CHANNEL_VECTORS(n->channels, {
     const mt_vf f = mt_load_lanes(slope + c, valid, whole), k = mt_load_lanes(offset + c, valid, whole);
     if (!n->relu)

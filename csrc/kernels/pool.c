@@ -75,7 +75,7 @@ MT_INLINE void max_window(const mt_pool_shape *s, const float *in, range ys, ran
     mt_store(out, best);
   else
     mt_store_n(out, best, lanes);
-  if (index) store_index(index, at, position, lanes, wide);
+  if (index) store_index(index, at, position, lanes, wide); /* NULL is a constant: then no position is kept */
 }
 
 MT_INLINE void max_row(const mt_pool_shape *s, const float *in, int64_t row, float *out, int64_t out_row, void *index,
@@ -104,7 +104,9 @@ MT_INLINE void max_row(const mt_pool_shape *s, const float *in, int64_t row, flo
 
 void MT_KERNEL(max_pool_row)(const mt_pool_shape *s, const float *in, int64_t row, float *out, int64_t out_row,
                              void *index) {
-  if (mt_pool_index_is_wide(s))
+  if (!index)
+    max_row(s, in, row, out, out_row, NULL, false);
+  else if (mt_pool_index_is_wide(s))
     max_row(s, in, row, out, out_row, index, true);
   else
     max_row(s, in, row, out, out_row, index, false);
@@ -132,6 +134,19 @@ MT_INLINE void max_tap_grad(const float *grad_out, const void *index, int64_t at
   }
 }
 
+/* The same for all taps of a window in one row of pixels, from tap `first` on. */
+MT_INLINE void max_taps_grad(const float *grad_out, const void *index, int64_t at, int32_t first, int64_t taps,
+                             int64_t channels, float *grad_in) {
+  MT_FOR_CHANNEL_VECTORS(channels, {
+    const mt_vi chosen = load_index(index, at + c, valid, false);
+    const mt_vi g = (mt_vi)mt_load_lanes(grad_out + at + c, valid, whole);
+    for (int32_t k = 0; k < taps; k++) {
+      const mt_vi hit = (mt_vi)(chosen == (mt_vi){0} + (first + k));
+      mt_store_lanes(grad_in + k * channels + c, (mt_vf)(g & hit), valid, whole);
+    }
+  });
+}
+
 MT_INLINE void max_grad_row(const mt_pool_shape *s, const float *grad_out, const void *index, int64_t row,
                             float *grad_in, const bool wide, const bool add) {
   const int64_t channels = s->channels;
@@ -145,6 +160,12 @@ MT_INLINE void max_grad_row(const mt_pool_shape *s, const float *grad_out, const
   for (int64_t y = ys.begin; y < ys.end; y++) {
     const int64_t below = row + s->padding[0] - y * s->stride[0], ky = below / s->dilation[0];
     if (below % s->dilation[0] != 0) continue;
+    if (tiled && tiles <= s->in_size[1]) {
+      for (int64_t o = 0; o < s->out_size[1]; o++)
+        max_taps_grad(grad_out, index, (y * s->out_size[1] + o) * channels, (int32_t)(ky * s->kernel[1]), s->kernel[1],
+                      channels, to + o * s->kernel[1] * channels);
+      continue;
+    }
     for (int64_t o = 0; o < s->out_size[1]; o++) {
       const range xs = taps_inside(s, 1, o);
       float *window = to + (o * s->stride[1] - s->padding[1]) * channels;

@@ -17,8 +17,9 @@ static mt_tensor *push_images(lua_State *L, const mt_tensor *given, bool gradien
   char text[MT_SHAPE_TEXT];
   if (given->dtype == MT_INT32) luaL_argerror(L, 2, "float32 or uint8 images expected, got int32");
   if (given->ndim != 4)
-    luaL_argerror(
-        L, 2, lua_pushfstring(L, "images {N,H,W,C} expected, got %s", mt_shape_text(given->ndim, given->shape, text)));
+    luaL_argerror(L, 2,
+                  lua_pushfstring(L, "images {N,H,W,C} expected, got %s%s",
+                                  mt_shape_text(given->ndim, given->shape, text), mt_image_hint(given)));
   mt_tensor *images;
   MTL_NEW(L, images, mt_image_range(given, 0, given->shape[0]));
   images->requires_grad = gradient;

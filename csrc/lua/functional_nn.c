@@ -1,9 +1,12 @@
-/* The operations behind fully connected layers and embeddings, as functions on tensors. */
+/* The operations behind fully connected layers and embeddings, and linear least squares, as functions on tensors. */
+#include <float.h>
+
 #include "lua/binding.h"
 #include "ops/dropout.h"
 #include "ops/embedding.h"
 #include "ops/flatten.h"
 #include "ops/linear.h"
+#include "ops/lstsq.h"
 
 /*** `input` times the transpose of `weight`, plus `bias`.
 @function linear
@@ -65,8 +68,30 @@ static int embedding(lua_State *L) {
   return 1;
 }
 
+/*** Linear least squares: of all x that make the norm of `a x - b` smallest, the one of the smallest norm itself, by
+LAPACK's gelsd in double precision. Without gradients.
+@function lstsq
+@tparam Tensor a {M,N} float32, of any rank
+@tparam Tensor b {M,K} or {M}
+@tparam[opt] table options `rcond`: singular values of at most that share of the largest one count as zero (float32's
+precision times the larger of M and N, as in NumPy)
+@treturn Tensor {N,K} or {N}
+@raise on shapes and dtypes that do not fit, and on NaN or infinities */
+static int lstsq(lua_State *L) {
+  static const char *const known[] = {"rcond", NULL};
+  mt_tensor *a = mtl_check_tensor(L, 1), *b = mtl_check_tensor(L, 2), *x;
+  mtl_check_options(L, 3, known);
+  int64_t largest = 1;
+  for (int i = 0; i < a->ndim; i++) largest = a->shape[i] > largest ? a->shape[i] : largest;
+  const double rcond = mtl_option_number(L, 3, "rcond", (double)FLT_EPSILON * (double)largest, 0.0, 1e30);
+  MTL_NEW(L, x, mt_lstsq(a, b, rcond));
+  mtl_push_tensor(L, x);
+  return 1;
+}
+
 static const luaL_Reg functions[] = {
-    {"linear", linear}, {"flatten", flatten}, {"dropout", dropout}, {"embedding", embedding}, {NULL, NULL},
+    {"linear", linear},       {"flatten", flatten}, {"dropout", dropout},
+    {"embedding", embedding}, {"lstsq", lstsq},     {NULL, NULL},
 };
 
 void mtl_open_functional_nn(lua_State *L) { luaL_setfuncs(L, functions, 0); }

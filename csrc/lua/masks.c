@@ -288,6 +288,8 @@ mt_row_file *mtl_check_row_file(lua_State *L, int arg) {
 
 static void release_file(void *file) { mt_row_file_release(file); }
 
+/*** Lets go of it; masks that lie in it stay. Also done at the end of a `local file <close>`, and by the collector.
+@function RowFile:close */
 static int close_file(lua_State *L) {
   mt_row_file **slot = luaL_checkudata(L, 1, ROW_FILE);
   mt_row_file_release(*slot);
@@ -386,7 +388,7 @@ static const luaL_Reg file_methods[] = {
 
 void mtl_open_masks(lua_State *L) {
   static const luaL_Reg meta[] = {{"__gc", collect_masks}, {"__len", length}, {NULL, NULL}};
-  static const luaL_Reg file_meta[] = {{"__gc", close_file}, {NULL, NULL}};
+  static const luaL_Reg file_meta[] = {{"__gc", close_file}, {"__close", close_file}, {NULL, NULL}};
   mtl_new_class(L, MTL_MASKS, methods, meta);
   luaL_getmetatable(L, MTL_MASKS);
   lua_getfield(L, -1, "__index");

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/random.h"
+#include "ops/random_fill.h"
 
 /* ---- options that every creator takes ---- */
 

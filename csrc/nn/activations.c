@@ -7,18 +7,19 @@
 
 /* ---- element by element ---- */
 
-#define PLAIN(function, class_name)                                                                    \
-  static mt_tensor *function##_forward(mt_module *self, mt_tensor *input) {                            \
-    (void)self;                                                                                        \
-    return mt_##function(input);                                                                       \
-  }                                                                                                    \
-  static const mt_module_class function##_class = {.name = class_name, .forward = function##_forward}; \
+#define PLAIN(function, class_name, its_kind)                               \
+  static mt_tensor *function##_forward(mt_module *self, mt_tensor *input) { \
+    (void)self;                                                             \
+    return mt_##function(input);                                            \
+  }                                                                         \
+  static const mt_module_class function##_class = {                         \
+      .name = class_name, .kind = its_kind, .forward = function##_forward}; \
   mt_module *mt_##function##_new(void) { return mt_module_new(&function##_class, 0); }
 
-PLAIN(sigmoid, "Sigmoid")
-PLAIN(tanh, "Tanh")
-PLAIN(silu, "SiLU")
-PLAIN(relu6, "ReLU6")
+PLAIN(sigmoid, "Sigmoid", MT_KIND_OTHER)
+PLAIN(tanh, "Tanh", MT_KIND_OTHER)
+PLAIN(silu, "SiLU", MT_KIND_OTHER)
+PLAIN(relu6, "ReLU6", MT_KIND_RELU6)
 
 /* The state of those with numbers: softplus's beta and threshold, leaky_relu's slope; of gelu: by tanh where not 0. */
 typedef struct {

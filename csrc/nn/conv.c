@@ -12,29 +12,31 @@ typedef struct {
   bool bias;
 } conv_state;
 
-static mt_conv2d_params params_of(const mt_module *conv, bool relu) {
-  mt_conv2d_params p = ((const conv_state *)conv->state)->window.params;
+mt_conv2d_params mt_conv2d_params_of(const mt_module *conv) { return ((const conv_state *)conv->state)->window.params; }
+
+bool mt_conv2d_is_same(const mt_module *conv) { return ((const conv_state *)conv->state)->window.same; }
+
+/* With this input. */
+static mt_conv2d_params params_for(const mt_module *conv, const mt_tensor *input, bool relu) {
+  const mt_conv2d_window *w = &((const conv_state *)conv->state)->window;
+  mt_conv2d_params p = w->params;
   p.relu = relu;
+  if (w->same && input->ndim == 4) mt_conv2d_pad_same(&p, input->shape + 1, w->kernel);
   return p;
 }
 
 mt_tensor *mt_conv2d_run(mt_module *conv, mt_tensor *input, bool relu) {
-  const mt_conv2d_window *w = &((const conv_state *)conv->state)->window;
-  mt_conv2d_params p = params_of(conv, relu);
-  if (w->same && input->ndim == 4) mt_conv2d_pad_same(&p, input->shape + 1, w->kernel);
-  return mt_conv2d(input, mt_module_slot(conv, "weight"), mt_module_slot(conv, "bias"), p);
+  return mt_conv2d(input, mt_module_slot(conv, "weight"), mt_module_slot(conv, "bias"), params_for(conv, input, relu));
 }
 
 mt_tensor *mt_conv2d_batch_norm_run(mt_module *conv, mt_module *norm, mt_tensor *input, mt_tensor *residual,
                                     bool relu) {
   mt_tensor *output = mt_conv2d_batch_norm(
-      input, mt_module_slot(conv, "weight"), mt_module_slot(conv, "bias"), params_of(conv, false),
+      input, mt_module_slot(conv, "weight"), mt_module_slot(conv, "bias"), params_for(conv, input, false),
       mt_module_slot(norm, "weight"), mt_module_slot(norm, "bias"), mt_module_slot(norm, "running_mean"),
       mt_module_slot(norm, "running_var"), mt_batch_norm_params_of(norm, residual, relu));
   return mt_batch_norm_counted(norm, output);
 }
-
-mt_conv2d_params mt_conv2d_params_of(const mt_module *conv) { return params_of(conv, false); }
 
 static mt_tensor *forward(mt_module *self, mt_tensor *input) { return mt_conv2d_run(self, input, false); }
 
@@ -65,12 +67,6 @@ static void describe(const mt_module *self, char *text, size_t size) {
 
 static const mt_module_class conv2d_class = {
     .name = "Conv2d", .kind = MT_KIND_CONV2D, .forward = forward, .describe = describe};
-
-bool mt_is_plain_conv2d(const mt_module *m) {
-  if (m->cls->kind != MT_KIND_CONV2D) return false;
-  const mt_conv2d_window *w = &((const conv_state *)m->state)->window;
-  return !w->same && mt_conv2d_is_plain(&w->params);
-}
 
 /* At stride 1 the padding that keeps the size does not depend on it. */
 static mt_conv2d_window resolved(mt_conv2d_window w) {

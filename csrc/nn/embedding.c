@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "core/random.h"
 #include "nn/layers.h"
+#include "ops/random_fill.h"
 
 typedef struct {
   int64_t rows, width, padding; /* padding: 1..rows; 0: none */

@@ -1,8 +1,8 @@
 /* Initial values of parameters. */
 #include <math.h>
 
-#include "core/random.h"
 #include "nn/layers.h"
+#include "ops/random_fill.h"
 
 mt_tensor *mt_init_fan_in(mt_tensor *t, int64_t fan_in) {
   if (!t) return NULL;

@@ -72,7 +72,6 @@ bool mt_is_container(const mt_module *m);
 #define MT_RESIDUAL_SHORTCUT "downsample" /* the child that makes the shortcut; the identity where it is missing */
 
 /* ---- what runs together with its neighbours (nn/plan.h). relu: one follows; residual: added before it, may be NULL */
-bool mt_is_plain_conv2d(const mt_module *m); /* one group, no dilation, the same padding on opposite sides */
 static inline bool mt_residual_has_relu(const mt_module *m) { return *(const bool *)m->state; }
 /* The window of a MaxPool2d whose square windows lie side by side, unpadded; 0 for every other module. */
 int64_t mt_max_pool2d_tile(const mt_module *m);

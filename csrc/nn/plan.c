@@ -52,7 +52,7 @@ static mt_module *take(child_list *c, const mt_module *before, mt_module_kind ki
 static const mt_module *make_step(child_list *c, mt_module *first, mt_step *step) {
   const mt_module *last = first, *next;
   *step = (mt_step){.module = first, .pool = 1};
-  if (mt_is_plain_conv2d(first)) {
+  if (first->cls->kind == MT_KIND_CONV2D) {
     step->kind = MT_STEP_CONV;
     if ((step->norm = take(c, last, MT_KIND_BATCH_NORM2D))) last = step->norm;
   } else if (first->cls->kind == MT_KIND_BATCH_NORM1D || first->cls->kind == MT_KIND_BATCH_NORM2D) {
@@ -60,8 +60,9 @@ static const mt_module *make_step(child_list *c, mt_module *first, mt_step *step
   } else {
     return last;
   }
-  if ((next = take(c, last, MT_KIND_RELU))) {
+  if ((next = take(c, last, MT_KIND_RELU)) || (next = take(c, last, MT_KIND_RELU6))) {
     step->relu = true;
+    step->limit = next->cls->kind == MT_KIND_RELU6 ? 6.0f : 0.0f;
     last = next;
   }
   const mt_module *pool = step->norm ? peek(c) : NULL;

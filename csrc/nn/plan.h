@@ -9,11 +9,11 @@
 #include "nn/module.h"
 
 typedef enum {
-  MT_STEP_MODULE,  /* runs by itself */
-  MT_STEP_CONV,    /* a Conv2d, with what follows it: normalisation, ReLU, max pooling, each where it is there */
-  MT_STEP_NORM,    /* a batch normalisation without a convolution, with its ReLU */
-  MT_STEP_FORK,    /* a residual block begins: module makes the shortcut from here (NULL: the identity) */
-  MT_STEP_JOIN,    /* it ends: the shortcut is added, then its ReLU */
+  MT_STEP_MODULE, /* runs by itself */
+  MT_STEP_CONV, /* a Conv2d, with what follows it: normalisation, ReLU or ReLU6, max pooling, each where it is there */
+  MT_STEP_NORM, /* a batch normalisation without a convolution, with its ReLU */
+  MT_STEP_FORK, /* a residual block begins: module makes the shortcut from here (NULL: the identity) */
+  MT_STEP_JOIN, /* it ends: the shortcut is added, then its ReLU */
   MT_STEP_CAPTURED /* module is captured, and this is its output */
 } mt_step_kind;
 
@@ -22,6 +22,7 @@ typedef struct {
   mt_module *module;
   mt_module *norm; /* behind a convolution; NULL: none */
   bool relu;
+  float limit;  /* of the ReLU: 6 for ReLU6; 0: none */
   int64_t pool; /* window and stride behind a convolution; 1: none */
 } mt_step;
 

@@ -1,11 +1,14 @@
 /* Walks a plan. Convolutions in a row, with what stands behind each, run as one operation as far as their modes and the
  * input allow (conv/chain.h): in training up to the end of a residual block, whose shortcut they add, in evaluation
  * across whole residual blocks. What does not run so runs step by step. */
+#include <assert.h>
+
+#include "conv/chain.h"
 #include "nn/layers.h"
 #include "nn/norm.h"
 #include "nn/plan.h"
+#include "ops/activation.h"
 #include "ops/binary.h"
-#include "conv/chain.h"
 #include "ops/elementwise.h"
 
 typedef struct {
@@ -16,7 +19,10 @@ typedef struct {
   int depth;
 } run;
 
-static mt_tensor *pop_shortcut(run *r) { return r->shortcuts[--r->depth]; }
+static mt_tensor *pop_shortcut(run *r) {
+  assert(r->depth > 0);
+  return r->shortcuts[--r->depth];
+}
 
 /* `y` takes the place of x. */
 static void go_on_with(run *r, mt_tensor *y) {
@@ -49,8 +55,10 @@ static bool append_stage(stage_list *list, const mt_step *s) {
   list->stages[list->count++] = (mt_conv_stage){.weight = mt_module_slot(s->module, "weight"),
                                                 .bias = mt_module_slot(s->module, "bias"),
                                                 .conv = mt_conv2d_params_of(s->module),
+                                                .same = mt_conv2d_is_same(s->module),
                                                 .norm = mt_norm_of(s->norm),
                                                 .relu = s->relu,
+                                                .limit = s->limit,
                                                 .pool = s->pool};
   return true;
 }
@@ -106,9 +114,11 @@ static void keep_fitting(const run *r, stage_list *list) {
 static bool takes_join(const run *r, stage_list *list) {
   const int end = list->ends[list->count - 1];
   mt_conv_stage *last = &list->stages[list->count - 1];
-  if (end == r->count || r->steps[end].kind != MT_STEP_JOIN || !r->steps[end].relu || !ends_openly(last)) return false;
-  last->relu = true;
-  return last->relu = mt_chain_fits(r->x, list->stages, list->count, r->shortcuts[r->depth - 1], list->training);
+  if (end == r->count || r->steps[end].kind != MT_STEP_JOIN || !ends_openly(last)) return false;
+  last->relu = r->steps[end].relu;
+  if (mt_chain_fits(r->x, list->stages, list->count, r->shortcuts[r->depth - 1], list->training)) return true;
+  last->relu = false;
+  return false;
 }
 
 /* Runs the steps that make one operation; false: none do. */
@@ -132,6 +142,14 @@ static bool run_stages(run *r) {
 
 /* ---- one step ---- */
 
+/* A ReLU with a limit, where there is one: no layer does it in passing. */
+static mt_tensor *limited(mt_tensor *x, float limit) {
+  if (!x || limit == 0) return x;
+  mt_tensor *y = mt_clamp(x, 0, limit);
+  mt_release(x);
+  return y;
+}
+
 static mt_tensor *pooled(mt_tensor *x, int64_t pool) {
   const mt_pool2d_params p = {.kernel = {pool, pool}, .stride = {pool, pool}};
   if (!x || pool == 1) return x;
@@ -145,8 +163,8 @@ static void run_layer(run *r, const mt_step *s) {
   mt_module *norm = s->kind == MT_STEP_NORM ? s->module : s->norm;
   const mt_step *next = r->at < r->count ? &r->steps[r->at] : NULL;
   mt_tensor *shortcut = NULL, *y;
-  bool relu = s->relu;
-  if (norm && !relu && s->pool == 1 && next && next->kind == MT_STEP_JOIN) {
+  bool relu = s->relu && s->limit == 0;
+  if (norm && !s->relu && s->pool == 1 && next && next->kind == MT_STEP_JOIN) {
     shortcut = pop_shortcut(r);
     relu = next->relu;
     r->at++;
@@ -158,11 +176,12 @@ static void run_layer(run *r, const mt_step *s) {
   else
     y = mt_conv2d_run(s->module, r->x, relu);
   mt_release(shortcut);
-  go_on_with(r, pooled(y, s->pool));
+  go_on_with(r, pooled(limited(y, s->limit), s->pool));
 }
 
 static void begin_block(run *r, const mt_step *s) {
   mt_tensor *shortcut = s->module ? mt_module_forward(s->module, r->x) : mt_retain(r->x);
+  assert(r->depth < MT_MODULE_HEIGHT);
   if (shortcut)
     r->shortcuts[r->depth++] = shortcut;
   else

@@ -9,6 +9,7 @@
 #include "kernels/kernels.h"
 #include "ops/cast.h"
 #include "ops/reduce.h"
+#include "ops/strides.h"
 #include "ops/walk.h"
 
 typedef void (*float_row)(float *out, const float *a, int64_t stride_a, const float *b, int64_t stride_b, int64_t n);
@@ -151,18 +152,9 @@ INT_ROW(multiply_ints, WRAPPED(*))
 INT_ROW(maximum_ints, x > y ? x : y)
 INT_ROW(minimum_ints, x < y ? x : y)
 
-#define FLOAT_ROW(name, value)                                                                                  \
-  static void name(float *out, const float *a, int64_t stride_a, const float *b, int64_t stride_b, int64_t n) { \
-    for (int64_t i = 0; i < n; i++) {                                                                           \
-      const float x = a[i * stride_a], y = b[i * stride_b];                                                     \
-      out[i] = value;                                                                                           \
-    }                                                                                                           \
-  }
-
-/* x != x: NaN wins on either side. */
-FLOAT_ROW(maximum_floats, x > y || x != x ? x : y)
-FLOAT_ROW(minimum_floats, x < y || x != x ? x : y)
-FLOAT_ROW(power_floats, powf(x, y))
+static void power_floats(float *out, const float *a, int64_t stride_a, const float *b, int64_t stride_b, int64_t n) {
+  for (int64_t i = 0; i < n; i++) out[i] = powf(a[i * stride_a], b[i * stride_b]);
+}
 
 static void multiply_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
                               int64_t stride_b, int64_t n) {
@@ -178,10 +170,7 @@ static void divide_gradient(int which, float *out, const float *g, const float *
     mt_kernels->divide(out, g, 1, b, stride_b, n);
     return;
   }
-  for (int64_t i = 0; i < n; i++) {
-    const float divisor = b[i * stride_b];
-    out[i] = -g[i] * (a[i * stride_a] / divisor / divisor);
-  }
+  MT_FOR_STRIDES(n, stride_a, stride_b, out[i] = -g[i] * (a[i * A] / b[i * B] / b[i * B]));
 }
 
 static void subtract_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
@@ -191,23 +180,27 @@ static void subtract_gradient(int which, float *out, const float *g, const float
   mt_kernels->multiply(out, g, 1, &sign, 0, n);
 }
 
+/* What of the gradient g gets to `own`, NaN on either side included. */
+static inline float of_larger(float g, float own, float other) {
+  return own == other ? 0.5f * g : own < other ? 0.0f : g;
+}
+static inline float of_smaller(float g, float own, float other) {
+  return own == other ? 0.5f * g : own > other ? 0.0f : g;
+}
+
 /* Everything to the larger one; half each where they are equal. */
 static void maximum_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
                              int64_t stride_b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    const float x = a[i * stride_a], y = b[i * stride_b];
-    const bool loses = which == 0 ? x < y : y < x;
-    out[i] = x == y ? 0.5f * g[i] : loses ? 0.0f : g[i];
-  }
+  const float *own = which == 0 ? a : b, *other = which == 0 ? b : a;
+  const int64_t of_own = which == 0 ? stride_a : stride_b, of_other = which == 0 ? stride_b : stride_a;
+  MT_FOR_STRIDES(n, of_own, of_other, out[i] = of_larger(g[i], own[i * A], other[i * B]));
 }
 
 static void minimum_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
                              int64_t stride_b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    const float x = a[i * stride_a], y = b[i * stride_b];
-    const bool loses = which == 0 ? x > y : y > x;
-    out[i] = x == y ? 0.5f * g[i] : loses ? 0.0f : g[i];
-  }
+  const float *own = which == 0 ? a : b, *other = which == 0 ? b : a;
+  const int64_t of_own = which == 0 ? stride_a : stride_b, of_other = which == 0 ? stride_b : stride_a;
+  MT_FOR_STRIDES(n, of_own, of_other, out[i] = of_smaller(g[i], own[i * A], other[i * B]));
 }
 
 /* 0 where the exponent is 0, and (for the exponent) where 0 is raised to something >= 0, as in PyTorch. */
@@ -254,9 +247,9 @@ static mt_tensor *narrowed(mt_tensor *result, const mt_tensor *a, const mt_tenso
 }
 
 mt_tensor *mt_maximum(mt_tensor *a, mt_tensor *b) {
-  return narrowed(binary(&maximum_op, maximum_floats, maximum_ints, a, b), a, b);
+  return narrowed(binary(&maximum_op, mt_kernels->maximum, maximum_ints, a, b), a, b);
 }
 
 mt_tensor *mt_minimum(mt_tensor *a, mt_tensor *b) {
-  return narrowed(binary(&minimum_op, minimum_floats, minimum_ints, a, b), a, b);
+  return narrowed(binary(&minimum_op, mt_kernels->minimum, minimum_ints, a, b), a, b);
 }

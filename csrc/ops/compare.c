@@ -7,6 +7,7 @@
 #include "ops/binary.h"
 #include "ops/cast.h"
 #include "ops/reduce.h"
+#include "ops/strides.h"
 #include "ops/walk.h"
 
 /* ---- comparison ---- */
@@ -20,7 +21,7 @@ typedef struct {
 #define COMPARE(type, operator)                                                                      \
   do {                                                                                               \
     const type *a = (const type *)p->a->data + offset[1], *b = (const type *)p->b->data + offset[2]; \
-    for (int64_t i = 0; i < n; i++) out[i] = a[i * stride[1]] operator b[i * stride[2]];             \
+    MT_FOR_STRIDES(n, stride[1], stride[2], out[i] = a[i * A] operator b[i * B]);                    \
   } while (0)
 
 #define COMPARE_AS(type)   \
@@ -86,11 +87,20 @@ typedef struct {
   mt_tensor *out, *mask, *a, *b;
 } choice_rows;
 
-#define CHOOSE(type)                                                                                    \
-  do {                                                                                                  \
-    type *out = (type *)p->out->data + offset[0];                                                       \
-    const type *a = (const type *)p->a->data + offset[2], *b = (const type *)p->b->data + offset[3];    \
-    for (int64_t i = 0; i < n; i++) out[i] = mask[i * stride[1]] ? a[i * stride[2]] : b[i * stride[3]]; \
+/* Both values are read, whichever is wanted: so the compiler can make vector code of it. */
+#define CHOOSE_ONE(type, m, x, y) \
+  {                               \
+    const type yes = x, no = y;   \
+    out[i] = m ? yes : no;        \
+  }
+#define CHOOSE(type)                                                                                      \
+  do {                                                                                                    \
+    type *out = (type *)p->out->data + offset[0];                                                         \
+    const type *a = (const type *)p->a->data + offset[2], *b = (const type *)p->b->data + offset[3];      \
+    if (stride[1] == 1)                                                                                   \
+      MT_FOR_STRIDES(n, stride[2], stride[3], CHOOSE_ONE(type, mask[i], a[i * A], b[i * B]));             \
+    else                                                                                                  \
+      MT_FOR_STRIDES(n, stride[2], stride[3], CHOOSE_ONE(type, mask[i * stride[1]], a[i * A], b[i * B])); \
   } while (0)
 
 static void choice_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {

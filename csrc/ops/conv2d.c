@@ -54,8 +54,9 @@ static int check_params(const mt_tensor *input, const mt_tensor *weight, const m
 static int check_channels(const mt_tensor *input, const mt_tensor *weight, const mt_conv2d_params *p) {
   const int64_t groups = mt_conv2d_groups(p), inputs = input->shape[3], outputs = weight->shape[3];
   if (groups == 1 && inputs != weight->shape[2])
-    return mt_fail(MT_ERROR_ARGUMENT, "conv2d: input has %lld channels, expected the weight's %lld", (long long)inputs,
-                   (long long)weight->shape[2]);
+    return mt_fail(MT_ERROR_ARGUMENT, "conv2d: input has %lld channels, expected the weight's %lld%s",
+                   (long long)inputs, (long long)weight->shape[2],
+                   input->shape[1] == weight->shape[2] ? mt_image_hint(input) : "");
   if (inputs % groups != 0 || outputs % groups != 0)
     return mt_fail(MT_ERROR_ARGUMENT,
                    "conv2d: groups is %lld, expected a divisor of the input's %lld channels and the weight's %lld "

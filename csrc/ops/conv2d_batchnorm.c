@@ -2,6 +2,7 @@
 
 #include "autograd/tape.h"
 #include "conv/chain.h"
+#include "ops/conv2d_grouped.h"
 
 typedef struct {
   mt_tensor *input;
@@ -10,11 +11,12 @@ typedef struct {
 } pair;
 
 /* Evaluation: relu(conv(x, w) * scale + shift) = relu(conv(x, w * scale) + shift), one convolution with folded weights,
- * unless gradients of the parameters are wanted. Its backward knows no residual. */
+ * unless gradients of the parameters are wanted. Its backward knows no residual, nor do groups and dilation. */
 static bool foldable(const pair *q) {
   const mt_conv_stage *s = &q->stage;
   if (mt_needs_grad(s->weight) || mt_needs_grad(s->bias) || mt_needs_grad(s->norm.gamma) || mt_needs_grad(s->norm.beta))
     return false;
+  if (q->residual && mt_conv2d_is_grouped(&s->conv)) return false;
   return !q->residual || !(mt_needs_grad(q->input) || mt_needs_grad(q->residual));
 }
 

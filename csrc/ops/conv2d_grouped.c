@@ -6,11 +6,11 @@
 #include <math.h>
 #include <string.h>
 
+#include "conv/depthwise.h"
 #include "conv/packing.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/depthwise.h"
 
 #define STRIP_FLOATS ((int64_t)64 << 10) /* gathered at a time: half of a second-level cache */
 #define PARALLEL_FROM 131072.0           /* multiply-adds */

@@ -2,7 +2,7 @@
  *
  * Each group's inputs under some output pixels are gathered into a matrix {pixels, kH kW I/groups}, which turns all
  * three passes into matrix products on the convolution's own kernels. Where a group has one input channel (depthwise
- * convolutions) there is nothing to multiply; those go through ops/depthwise.h. */
+ * convolutions) there is nothing to multiply; those go through conv/depthwise.h. */
 #ifndef MT_OPS_CONV2D_GROUPED_H
 #define MT_OPS_CONV2D_GROUPED_H
 

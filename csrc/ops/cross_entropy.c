@@ -43,10 +43,10 @@ static void grads_of_rows(const void *context, int64_t begin, int64_t end) {
   const int64_t classes = w->classes;
   for (int64_t n = begin; n < end; n++) {
     const float scale = w->share * w->grad[n * w->grad_step];
-    for (int64_t j = 0; j < classes; j++) {
-      const float softmax = expf(w->logits[n * classes + j] - w->norms[n].largest - w->norms[n].log_sum);
-      w->dx[n * classes + j] = scale * (softmax - (j == w->labels[n] - 1 ? 1.0f : 0.0f));
-    }
+    const mt_row_norm norm = w->norms[n];
+    float *dx = w->dx + n * classes;
+    mt_kernels->exp_row(dx, w->logits + n * classes, classes, norm.largest, norm.log_sum, scale);
+    dx[w->labels[n] - 1] -= scale;
   }
 }
 

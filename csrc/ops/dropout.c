@@ -2,10 +2,15 @@
  * forward pass plus i/4, so the backward pass draws the same numbers again. */
 #include "ops/dropout.h"
 
+#include <math.h>
+#include <string.h>
+
 #include "autograd/tape.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 
 #define PARALLEL_FROM 2048 /* blocks of four */
+#define DRAWN 256          /* blocks of random numbers at a time */
 
 typedef struct {
   double p;
@@ -23,17 +28,24 @@ typedef struct {
 static void mask_blocks(const void *context, int64_t begin, int64_t end) {
   const masking *m = context;
   const float scale = m->mask->p < 1.0 ? (float)(1.0 / (1.0 - m->mask->p)) : 0.0f;
-  const double threshold = m->mask->p * 0x1p32;
-  for (int64_t b = begin; b < end; b++) {
-    uint32_t bits[4];
-    mt_philox(m->mask->seed, m->mask->counter + (uint64_t)b, bits);
-    for (int64_t i = 4 * b; i < m->count && i < 4 * b + 4; i++)
-      m->out[i] = m->in[i] * (bits[i - 4 * b] >= threshold ? scale : 0.0f);
+  const uint32_t last_dropped = (uint32_t)fmin(ceil(m->mask->p * 0x1p32) - 1.0, UINT32_MAX);
+  for (int64_t b = begin; b < end; b += DRAWN) {
+    uint32_t bits[4 * DRAWN];
+    const int64_t blocks = end - b < DRAWN ? end - b : DRAWN;
+    const int64_t n = 4 * (b + blocks) <= m->count ? 4 * blocks : m->count - 4 * b;
+    mt_kernels->random_bits(bits, blocks, m->mask->seed, m->mask->counter + (uint64_t)b);
+    const float *in = m->in + 4 * b;
+    float *out = m->out + 4 * b;
+    for (int64_t i = 0; i < n; i++) out[i] = in[i] * (bits[i] > last_dropped ? scale : 0.0f);
   }
 }
 
 static void apply_mask(const float *in, float *out, int64_t count, const dropout_context *mask) {
   const int64_t blocks = (count + 3) / 4;
+  if (mask->p == 0.0) {
+    memcpy(out, in, (size_t)count * sizeof *out);
+    return;
+  }
   mt_parallel(blocks, mt_chunk(blocks, 1, PARALLEL_FROM), mask_blocks, &(masking){in, out, count, mask});
 }
 

@@ -49,14 +49,14 @@ int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **g
   }
 
 /* Both by the kernels of this name (kernels/functions.h). */
-#define MT_BY_KERNEL(name)                                                                               \
-  static void name##_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {                 \
-    (void)s;                                                                                             \
-    mt_kernels->name(y, x, n);                                                                           \
-  }                                                                                                      \
+#define MT_BY_KERNEL(name)                                                                                      \
+  static void name##_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {                        \
+    (void)s;                                                                                                    \
+    mt_kernels->name(y, x, n);                                                                                  \
+  }                                                                                                             \
   static void name##_backward(const mt_scalars *s, float *dx, const float *saved, const float *dy, int64_t n) { \
-    (void)s;                                                                                             \
-    mt_kernels->name##_backward(dx, saved, dy, n);                                                       \
+    (void)s;                                                                                                    \
+    mt_kernels->name##_backward(dx, saved, dy, n);                                                              \
   }
 
 #define MT_ELEMENTWISE_OP(function, what)          \

@@ -7,11 +7,13 @@
 #include "autograd/tape.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 #include "ops/reduce.h"
 #include "ops/shape.h"
 #include "ops/walk.h"
 
 #define PARALLEL_FROM 32768
+#define COLUMNS 256 /* searched side by side */
 
 /* The 0-based position of the extreme among x[0], x[inner], ... The first NaN ends the search: nothing beats it. */
 #define SEARCH(name, type)                                                     \
@@ -25,14 +27,13 @@
     return best;                                                               \
   }
 
-SEARCH(search_float32, float)
 SEARCH(search_uint8, uint8_t)
 SEARCH(search_int32, int32_t)
 
 static int64_t search(const mt_reduction_view *v, int64_t at, bool largest) {
   switch (v->values->dtype) {
     case MT_FLOAT32:
-      return search_float32(mt_f32(v->values) + at, v->n, v->inner, largest);
+      return mt_kernels->extreme_row(mt_f32(v->values) + at, v->n, largest ? 1 : -1);
     case MT_UINT8:
       return search_uint8(mt_u8(v->values) + at, v->n, v->inner, largest);
     default:
@@ -61,10 +62,30 @@ static void search_range(const void *context, int64_t begin, int64_t end) {
   }
 }
 
+/* Blocks of columns of float32 numbers. */
+static void search_columns(const void *context, int64_t begin, int64_t end) {
+  const extremes *e = context;
+  const mt_reduction_view *v = e->view;
+  const int64_t blocks = (v->inner + COLUMNS - 1) / COLUMNS;
+  for (int64_t i = begin; i < end; i++) {
+    float values[COLUMNS];
+    int32_t positions[COLUMNS];
+    const int64_t outer = i / blocks, column = i % blocks * COLUMNS, at = outer * v->inner + column;
+    const int width = v->inner - column < COLUMNS ? (int)(v->inner - column) : COLUMNS;
+    mt_kernels->extreme_columns(mt_f32(v->values) + outer * v->n * v->inner + column, v->n, v->inner, width,
+                                e->largest ? 1 : -1, values, positions);
+    if (e->positions) memcpy(e->positions + at, positions, (size_t)width * sizeof *positions);
+    if (e->values) memcpy(mt_f32(e->values) + at, values, (size_t)width * sizeof *values);
+  }
+}
+
 /* Positions (0-based, along n) and, where wanted, values of all outer * inner extremes. */
 static void search_all(const mt_reduction_view *v, bool largest, int32_t *positions, mt_tensor *values) {
-  const int64_t count = v->outer * v->inner;
-  mt_parallel(count, mt_chunk(count, v->n, PARALLEL_FROM), search_range, &(extremes){v, largest, positions, values});
+  const extremes e = {v, largest, positions, values};
+  const bool by_columns = v->values->dtype == MT_FLOAT32 && v->inner > 1;
+  const int64_t blocks = (v->inner + COLUMNS - 1) / COLUMNS, count = v->outer * (by_columns ? blocks : v->inner);
+  mt_parallel(count, mt_chunk(count, v->n * (by_columns ? v->inner / blocks : 1), PARALLEL_FROM),
+              by_columns ? search_columns : search_range, &e);
 }
 
 static int check_nonempty(const mt_reduction_view *view, const mt_tensor *t, const char *op) {

@@ -20,6 +20,13 @@ typedef struct {
     const gather_rows *rows = context;                                                             \
     type *o = (type *)rows->partner + offset[0], *table = (type *)rows->table + offset[2];         \
     const int32_t *index = rows->index + offset[1];                                                \
+    if (stride[2] == 0 && rows->step == 1) {                                                       \
+      for (int64_t i = 0; i < n; i++) {                                                            \
+        type *p = table + (index[i] - 1);                                                          \
+        element;                                                                                   \
+      }                                                                                            \
+      return;                                                                                      \
+    }                                                                                              \
     for (int64_t i = 0; i < n; i++) {                                                              \
       type *p = table + i * stride[2] + (int64_t)(index[i] - 1) * rows->step;                      \
       element;                                                                                     \
@@ -50,6 +57,13 @@ void mt_add_at(mt_tensor *into, int axis, const mt_tensor *index, const mt_tenso
   walk_gather(add_floats, true, into, axis, index, source);
 }
 
+/* Whether all numbers are 1..most. */
+static bool all_within(const int32_t *number, int64_t n, int64_t most) {
+  uint32_t outside = 0;
+  for (int64_t i = 0; i < n; i++) outside |= (uint32_t)number[i] - 1 >= (uint32_t)most;
+  return outside == 0;
+}
+
 static int check_index(const char *op, const mt_tensor *t, int axis, const mt_tensor *index) {
   char text[MT_SHAPE_TEXT], other[MT_SHAPE_TEXT];
   bool fits = index->ndim == t->ndim;
@@ -58,14 +72,13 @@ static int check_index(const char *op, const mt_tensor *t, int axis, const mt_te
   if (!fits)
     return mt_fail(MT_ERROR_ARGUMENT, "%s: index has shape %s, expected the axes of %s, none longer but axis %d", op,
                    mt_shape_text(index->ndim, index->shape, text), mt_shape_text(t->ndim, t->shape, other), axis + 1);
-  for (int64_t i = 0; i < index->count; i++) {
-    const int32_t number = mt_i32(index)[i];
-    if (number < 1 || number > t->shape[axis])
+  const int32_t *number = mt_i32(index);
+  if (all_within(number, index->count, t->shape[axis] < INT32_MAX ? t->shape[axis] : INT32_MAX)) return 0;
+  for (int64_t i = 0;; i++)
+    if (number[i] < 1 || number[i] > t->shape[axis])
       return mt_fail(MT_ERROR_ARGUMENT, "%s: element %lld of index is %d, expected 1..%lld (axis %d of %s)", op,
-                     (long long)i + 1, number, (long long)t->shape[axis], axis + 1,
+                     (long long)i + 1, number[i], (long long)t->shape[axis], axis + 1,
                      mt_shape_text(t->ndim, t->shape, text));
-  }
-  return 0;
 }
 
 /* ---- gather ---- */

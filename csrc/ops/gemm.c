@@ -12,7 +12,7 @@
 #define PARALLEL_FROM ((int64_t)1 << 17)
 #define SPLIT_ALIGNMENT 32 /* cuts fall on the borders of the kernels' panels */
 
-static bool blas_is_usable = true;
+static bool blas_is_usable = true, blas_has_memory = true;
 
 /* OpenBLAS keeps its own pool; with one thread it runs on the caller's, as core/threads.h promises. */
 __attribute__((constructor)) static void set_up_blas(void) {
@@ -20,7 +20,8 @@ __attribute__((constructor)) static void set_up_blas(void) {
   openblas_set_num_threads(1);
   /* It takes 128 MiB of addresses per thread at its first product, and tries for ever where it cannot have them. */
   struct rlimit addresses;
-  if (getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY) blas_is_usable = false;
+  if (getrlimit(RLIMIT_AS, &addresses) == 0 && addresses.rlim_cur != RLIM_INFINITY)
+    blas_is_usable = blas_has_memory = false;
 #if defined(__x86_64__)
   __builtin_cpu_init();
   for (size_t i = 0; i < sizeof fallbacks / sizeof fallbacks[0]; i++)
@@ -29,6 +30,8 @@ __attribute__((constructor)) static void set_up_blas(void) {
   (void)fallbacks;
 #endif
 }
+
+bool mt_blas_has_memory(void) { return blas_has_memory; }
 
 typedef struct {
   mt_gemm_form form;

@@ -20,4 +20,7 @@ typedef enum {
  * Sizes must fit in 31 bits. -1 on memory shortage. */
 int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, const float *b, bool add, float *c);
 
+/* Whether OpenBLAS gets its work buffers: what calls LAPACK has to ask first. */
+bool mt_blas_has_memory(void);
+
 #endif

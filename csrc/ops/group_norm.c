@@ -8,6 +8,7 @@
 
 #include "autograd/tape.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 
 #define PARALLEL_FROM ((int64_t)1 << 14) /* values */
 #define CHANNEL_BLOCK 64                 /* channels that a thread sums at a time */
@@ -17,6 +18,9 @@ typedef struct {
 } layout;
 
 static int64_t group_size(const layout *l) { return l->channels / l->groups; }
+
+/* A sample is one group in one pixel, as layer norm has it: kernels do it. */
+static bool is_row(const layout *l) { return l->pixels == 1 && l->groups == 1; }
 
 /* Calls BODY(i, c) for the elements of a group: i from the sample's beginning, c the channel. */
 #define EACH_IN_GROUP(l, group, BODY)                                                 \
@@ -35,6 +39,11 @@ typedef struct {
 
 static moments moments_of(const layout *l, const float *sample, int64_t group, double eps) {
   const double count = (double)(l->pixels * group_size(l));
+  if (is_row(l)) {
+    const double mean = mt_kernels->sum_row(sample, l->channels) / count;
+    return (moments){(float)mean,
+                     (float)(1.0 / sqrt(mt_kernels->squares_row(sample, l->channels, mean) / count + eps))};
+  }
   double sum = 0.0, squares = 0.0;
   EACH_IN_GROUP(l, group, sum += (double)sample[i]);
   const double mean = sum / count;
@@ -46,6 +55,10 @@ static void forward_sample(const layout *l, const float *x, const float *weight,
                            moments *stats, float *y) {
   for (int64_t g = 0; g < l->groups; g++) {
     const moments m = stats[g] = moments_of(l, x, g, eps);
+    if (is_row(l)) {
+      mt_kernels->layer_norm(y, x, weight, bias, l->channels, m.mean, m.rstd);
+      return;
+    }
     EACH_IN_GROUP(l, g, const float normal = (x[i] - m.mean) * m.rstd;
                   y[i] = normal * (weight ? weight[c] : 1.0f) + (bias ? bias[c] : 0.0f));
   }
@@ -59,6 +72,10 @@ static void backward_sample(const layout *l, const float *x, const float *weight
   const double count = (double)(l->pixels * group_size(l));
   for (int64_t group = 0; group < l->groups; group++) {
     const moments m = stats[group];
+    if (is_row(l)) {
+      mt_kernels->layer_norm_backward(dx, x, dy, weight, l->channels, m.mean, m.rstd);
+      return;
+    }
     double sum = 0.0, product = 0.0;
     EACH_IN_GROUP(l, group, const double g = (double)dy[i] * (weight ? (double)weight[c] : 1.0); sum += g;
                   product += g * (double)((x[i] - m.mean) * m.rstd));
@@ -74,6 +91,11 @@ static void sum_channels(const layout *l, const float *x, const moments *stats, 
   double products[CHANNEL_BLOCK] = {0}, sums[CHANNEL_BLOCK] = {0};
   for (int64_t row = 0; row < l->samples * l->pixels; row++) {
     const moments *of_sample = stats + row / l->pixels * l->groups;
+    const int64_t at = row * l->channels + begin;
+    if (l->groups == 1) {
+      mt_kernels->layer_norm_sums(products, sums, x + at, dy + at, end - begin, of_sample->mean, of_sample->rstd);
+      continue;
+    }
     for (int64_t c = begin; c < end; c++) {
       const moments m = of_sample[c / group_size(l)];
       const float g = dy[row * l->channels + c];

@@ -4,6 +4,7 @@
 
 #include "autograd/tape.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 #include "ops/cast.h"
 #include "ops/reduce_internal.h"
 #include "ops/walk.h"
@@ -11,6 +12,11 @@
 #define PARALLEL_FROM 2048
 
 /* The largest element is subtracted first, unless it is infinite: then it is the result, or NaN is in the group. */
+static float row_logsumexp(const float *x, int64_t n) {
+  const float largest = mt_kernels->largest(x, n), shift = isinf(largest) ? 0.0f : largest;
+  return shift + (float)log(mt_kernels->exp_sum(x, n, shift));
+}
+
 static float group_logsumexp(const float *x, int64_t n, int64_t step) {
   float largest = -INFINITY;
   double sum = 0.0;
@@ -24,7 +30,8 @@ static float group_logsumexp(const float *x, int64_t n, int64_t step) {
 static void forward_range(const void *context, int64_t begin, int64_t end) {
   const mt_group_work *w = context;
   for (int64_t i = begin; i < end; i++)
-    w->result[i] = group_logsumexp(mt_group_start(w->view, i), w->view->n, w->view->inner);
+    w->result[i] = w->view->inner == 1 ? row_logsumexp(mt_group_start(w->view, i), w->view->n)
+                                       : group_logsumexp(mt_group_start(w->view, i), w->view->n, w->view->inner);
 }
 
 typedef struct {
@@ -35,6 +42,10 @@ typedef struct {
 /* dx = g exp(x - y) */
 static void backward_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
   const logsumexp_rows *rows = context;
+  if (stride[2] == 0 && stride[3] == 0) {
+    mt_kernels->exp_row(rows->dx + offset[0], rows->x + offset[1], n, rows->y[offset[2]], 0.0f, rows->g[offset[3]]);
+    return;
+  }
   for (int64_t i = 0; i < n; i++)
     rows->dx[offset[0] + i] =
         rows->g[offset[3] + i * stride[3]] * expf(rows->x[offset[1] + i] - rows->y[offset[2] + i * stride[2]]);

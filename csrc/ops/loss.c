@@ -9,8 +9,10 @@ static int check_labels(const char *op, const mt_tensor *labels, int64_t classes
     if (options->ignores)
       return mt_fail(MT_ERROR_ARGUMENT, "%s: labels[%lld] is %d, expected 1 to %lld or ignore_index %d", op,
                      (long long)n + 1, (int)label[n], (long long)classes, (int)options->ignore_index);
-    return mt_fail(MT_ERROR_ARGUMENT, "%s: labels[%lld] is %d, expected 1 to %lld", op, (long long)n + 1, (int)label[n],
-                   (long long)classes);
+    return mt_fail(
+        MT_ERROR_ARGUMENT, "%s: labels[%lld] is %d, expected 1 to %lld%s", op, (long long)n + 1, (int)label[n],
+        (long long)classes,
+        label[n] == 0 ? "; labels count from 1 here: (labels + 1):to(\"int32\") makes them of 0, 1, ..." : "");
   }
   return 0;
 }

@@ -8,6 +8,7 @@
 #include "autograd/tape.h"
 #include "core/memory.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 #include "ops/reduce_internal.h"
 #include "ops/shape.h"
 
@@ -92,7 +93,6 @@ int mt_view_reduction(mt_tensor *t, unsigned axes, mt_reduction_view *view) {
     }                                                                                                       \
   }
 
-PARTIAL_SUMS(sum_float32, float)
 PARTIAL_SUMS(sum_uint8, uint8_t)
 PARTIAL_SUMS(sum_int32, int32_t)
 
@@ -117,6 +117,15 @@ typedef struct {
   double *partial;
 } summation;
 
+static void sum_floats(const float *x, int64_t n, int64_t inner, int width, const double *centre, double *out) {
+  if (inner == 1)
+    *out = centre ? mt_kernels->squares_row(x, n, *centre) : mt_kernels->sum_row(x, n);
+  else if (centre)
+    mt_kernels->squares_columns(x, n, inner, width, centre, out);
+  else
+    mt_kernels->sum_columns(x, n, inner, width, out);
+}
+
 static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, const double *centre, double *partial) {
   const int64_t piece = unit % c->pieces, block = unit / c->pieces % c->blocks, o = unit / c->pieces / c->blocks;
   const int64_t first = piece * c->rows, column = block * c->width;
@@ -127,10 +136,7 @@ static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, 
   if (centre) centre += o * view->inner + column;
   switch (view->values->dtype) {
     case MT_FLOAT32:
-      if (view->inner == 1)
-        *out = sum_float32_row(mt_f32(view->values) + at, n, centre);
-      else
-        sum_float32_columns(mt_f32(view->values) + at, n, view->inner, width, centre, out);
+      sum_floats(mt_f32(view->values) + at, n, view->inner, width, centre, out);
       break;
     case MT_UINT8:
       if (view->inner == 1)
@@ -148,7 +154,13 @@ static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, 
 
 static void sum_units(const void *context, int64_t begin, int64_t end) {
   const summation *s = context;
-  for (int64_t unit = begin; unit < end; unit++) sum_unit(s->view, s->cut, unit, s->centre, s->partial);
+  const mt_reduction_view *view = s->view;
+  if (view->inner == 1 && s->cut->pieces == 1 && view->values->dtype == MT_FLOAT32 && !s->centre) {
+    for (int64_t row = begin; row < end; row++)
+      s->partial[row] = mt_kernels->sum_row(mt_f32(view->values) + row * view->n, view->n);
+    return;
+  }
+  for (int64_t unit = begin; unit < end; unit++) sum_unit(view, s->cut, unit, s->centre, s->partial);
 }
 
 double *mt_reduction_sums(const mt_reduction_view *view, const double *centre) {

@@ -1,8 +1,8 @@
 /* Reductions over any axes: sum and mean, and what the others are made with.
  *
- * Sums are gathered in double precision, in pieces fixed by the shape alone: the result is the same at every
- * thread count. `axes` is a set of bits (bit i: axis i, 0-based) and may be any subset; an empty set of a scalar
- * leaves it as it is. With keepdim a reduced axis stays with length 1. */
+ * Sums of four numbers are gathered in double precision, in an order that the shape alone decides: the result is the
+ * same at every thread count. `axes` is a set of bits (bit i: axis i, 0-based) and may be any subset; an empty set of a
+ * scalar leaves it as it is. With keepdim a reduced axis stays with length 1. */
 #ifndef MT_OPS_REDUCE_H
 #define MT_OPS_REDUCE_H
 

@@ -6,17 +6,16 @@
 #include <math.h>
 #include <stdint.h>
 
+#include "kernels/kernels.h"
+
 /* What turns a row of logits into log-probabilities. */
 typedef struct {
   float largest, log_sum;
 } mt_row_norm;
 
 static inline mt_row_norm mt_norm_of_row(const float *row, int64_t count) {
-  float largest = row[0], sum = 0.0f;
-  for (int64_t j = 1; j < count; j++)
-    if (row[j] > largest) largest = row[j];
-  for (int64_t j = 0; j < count; j++) sum += expf(row[j] - largest);
-  return (mt_row_norm){.largest = largest, .log_sum = logf(sum)};
+  const float largest = mt_kernels->largest(row, count);
+  return (mt_row_norm){.largest = largest, .log_sum = (float)log(mt_kernels->exp_sum(row, count, largest))};
 }
 
 #endif

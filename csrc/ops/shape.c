@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/threads.h"
+#include "kernels/kernels.h"
 #include "ops/reduce.h"
 #include "ops/walk.h"
 
@@ -119,10 +121,75 @@ static void copy_row_words(const void *context, int64_t n, const int64_t *offset
   for (int64_t i = 0; i < n; i++) to[i] = from[i * stride[1]];
 }
 
+/* Matrices of 32-bit words that are transposed, in bands: a band's columns, neighbours in memory, become its rows. */
+typedef struct {
+  int ndim, band_axis; /* the axis whose elements are neighbours in `from`; the last one is the other */
+  int64_t shape[MT_MAX_DIMS], strides[MT_MAX_DIMS], to_strides[MT_MAX_DIMS];
+  int64_t bands; /* of a matrix */
+  uint32_t *to;
+  const uint32_t *from;
+} transposition;
+
+#define BAND 16
+#define TRANSPOSE_GRAIN 16384
+
+static void transpose_bands(const void *context, int64_t begin, int64_t end) {
+  const transposition *t = context;
+  const int last = t->ndim - 1;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t first = i % t->bands * BAND, left = t->shape[t->band_axis] - first;
+    int64_t rest = i / t->bands, to = first * t->to_strides[t->band_axis], from = first;
+    for (int axis = last - 1; axis >= 0; axis--) {
+      if (axis == t->band_axis) continue;
+      to += rest % t->shape[axis] * t->to_strides[axis];
+      from += rest % t->shape[axis] * t->strides[axis];
+      rest /= t->shape[axis];
+    }
+    mt_kernels->transpose(t->to + to, t->to_strides[t->band_axis], t->from + from, t->strides[last], t->shape[last],
+                          left < BAND ? left : BAND);
+  }
+}
+
+/* The axes that matter: longer than 1, and joined where one continues the next in both tensors. */
+static int joined_axes(int ndim, const int64_t *shape, const int64_t *strides, transposition *t) {
+  int n = 0;
+  for (int i = 0; i < ndim; i++) {
+    if (shape[i] == 1) continue;
+    if (n > 0 && t->strides[n - 1] == strides[i] * shape[i]) {
+      t->shape[n - 1] *= shape[i];
+      t->strides[n - 1] = strides[i];
+    } else {
+      t->shape[n] = shape[i];
+      t->strides[n++] = strides[i];
+    }
+  }
+  mt_strides(n, t->shape, t->to_strides);
+  return n;
+}
+
+/* False where the copy is no transposition of matrices worth it. */
+static bool transposes(int ndim, const int64_t *shape, const int64_t *strides, transposition *t) {
+  t->ndim = joined_axes(ndim, shape, strides, t);
+  t->band_axis = -1;
+  for (int i = 0; i < t->ndim - 1; i++)
+    if (t->strides[i] == 1) t->band_axis = i;
+  if (t->band_axis < 0 || t->shape[t->band_axis] < 4 || t->shape[t->ndim - 1] < 4) return false;
+  t->bands = (t->shape[t->band_axis] + BAND - 1) / BAND;
+  return true;
+}
+
 /* A new tensor of `shape`, axis i of which steps through t by strides[i]. */
 static mt_tensor *strided_copy(const mt_tensor *t, int ndim, const int64_t *shape, const int64_t *strides) {
   mt_tensor *result = mt_tensor_new(t->dtype, ndim, shape);
   if (!result) return NULL;
+  transposition transposed = {.to = result->data, .from = t->data};
+  if (mt_dtype_size(t->dtype) == sizeof(uint32_t) && result->count > 0 &&
+      transposes(ndim, shape, strides, &transposed)) {
+    const int64_t size = transposed.shape[transposed.band_axis] * transposed.shape[transposed.ndim - 1];
+    const int64_t bands = result->count / size * transposed.bands;
+    mt_parallel(bands, mt_chunk(bands, result->count / bands, TRANSPOSE_GRAIN), transpose_bands, &transposed);
+    return result;
+  }
   mt_walk walk = mt_walk_over(ndim, shape);
   mt_walk_add(&walk, result);
   mt_walk_add_strides(&walk, strides);

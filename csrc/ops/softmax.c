@@ -1,92 +1,62 @@
-/* softmax and log_softmax over (outer, n, inner): each of the outer * inner groups is n elements, inner apart. Both
+/* softmax and log_softmax over (outer, n, inner), in rows of n where inner is 1, else in blocks of columns. Both
  * gradients need only the output. */
 #include "ops/softmax.h"
 
-#include <math.h>
-
 #include "autograd/tape.h"
 #include "core/threads.h"
+#include "kernels/kernels.h"
 #include "ops/shape.h"
 
-#define PARALLEL_FROM 2048
-
-/* One group: elements at 0, step, ..., (n-1) * step. */
-typedef void (*forward_group)(float *y, const float *x, int64_t n, int64_t step);
-typedef void (*backward_group)(float *dx, const float *y, const float *dy, int64_t n, int64_t step);
-
-static float largest_of(const float *x, int64_t n, int64_t step) {
-  float largest = x[0];
-  for (int64_t i = 1; i < n; i++)
-    if (x[i * step] > largest) largest = x[i * step];
-  return largest;
-}
-
-static void softmax_group(float *y, const float *x, int64_t n, int64_t step) {
-  const float largest = largest_of(x, n, step);
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; i++) sum += y[i * step] = expf(x[i * step] - largest);
-  const float scale = (float)(1.0 / sum);
-  for (int64_t i = 0; i < n; i++) y[i * step] *= scale;
-}
-
-static void log_softmax_group(float *y, const float *x, int64_t n, int64_t step) {
-  const float largest = largest_of(x, n, step);
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; i++) sum += expf(x[i * step] - largest);
-  const float log_sum = (float)log(sum);
-  for (int64_t i = 0; i < n; i++) y[i * step] = x[i * step] - largest - log_sum;
-}
-
-/* dx = y (dy - sum(y dy)) */
-static void softmax_backward_group(float *dx, const float *y, const float *dy, int64_t n, int64_t step) {
-  double dot = 0.0;
-  for (int64_t i = 0; i < n; i++) dot += (double)y[i * step] * (double)dy[i * step];
-  for (int64_t i = 0; i < n; i++) dx[i * step] = y[i * step] * (dy[i * step] - (float)dot);
-}
-
-/* dx = dy - exp(y) sum(dy) */
-static void log_softmax_backward_group(float *dx, const float *y, const float *dy, int64_t n, int64_t step) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; i++) sum += (double)dy[i * step];
-  for (int64_t i = 0; i < n; i++) dx[i * step] = dy[i * step] - expf(y[i * step]) * (float)sum;
-}
+#define PARALLEL_FROM 8192 /* elements */
 
 typedef struct {
   mt_op op; /* first: a node's op pointer is a pointer to the whole */
-  forward_group forward;
-  backward_group backward;
+  bool log;
 } softmax_op;
 
 typedef struct {
-  const softmax_op *op;
+  bool log;
   mt_axis_view view;
-  const float *from, *grad; /* backward: `from` is the output */
+  int64_t blocks;           /* of columns, for each of view.outer */
+  const float *from, *grad; /* backward: `from` is the output; forward: no grad */
   float *to;
-} group_work;
+} block_work;
 
-static int64_t group_start(const mt_axis_view *v, int64_t group) {
-  return group / v->inner * v->n * v->inner + group % v->inner;
+static void row_block(const block_work *w, int64_t at) {
+  const int64_t n = w->view.n;
+  if (w->grad)
+    (w->log ? mt_kernels->log_softmax_backward : mt_kernels->softmax_backward)(w->to + at, w->from + at, w->grad + at,
+                                                                               n);
+  else
+    (w->log ? mt_kernels->log_softmax : mt_kernels->softmax)(w->to + at, w->from + at, n);
 }
 
-static void forward_groups(const void *context, int64_t begin, int64_t end) {
-  const group_work *w = context;
-  for (int64_t group = begin; group < end; group++) {
-    const int64_t at = group_start(&w->view, group);
-    w->op->forward(w->to + at, w->from + at, w->view.n, w->view.inner);
+static void column_block(const block_work *w, int64_t at, int width) {
+  const int64_t n = w->view.n, step = w->view.inner;
+  if (w->grad)
+    (w->log ? mt_kernels->log_softmax_backward_columns : mt_kernels->softmax_backward_columns)(
+        w->to + at, w->from + at, w->grad + at, n, step, width);
+  else
+    (w->log ? mt_kernels->log_softmax_columns : mt_kernels->softmax_columns)(w->to + at, w->from + at, n, step, width);
+}
+
+static void run_range(const void *context, int64_t begin, int64_t end) {
+  const block_work *w = context;
+  const mt_axis_view *v = &w->view;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t column = i % w->blocks * MT_SOFTMAX_COLUMNS, left = v->inner - column;
+    const int64_t at = i / w->blocks * v->n * v->inner + column;
+    if (v->inner == 1)
+      row_block(w, at);
+    else
+      column_block(w, at, left < MT_SOFTMAX_COLUMNS ? (int)left : MT_SOFTMAX_COLUMNS);
   }
 }
 
-static void backward_groups(const void *context, int64_t begin, int64_t end) {
-  const group_work *w = context;
-  for (int64_t group = begin; group < end; group++) {
-    const int64_t at = group_start(&w->view, group);
-    w->op->backward(w->to + at, w->from + at, w->grad + at, w->view.n, w->view.inner);
-  }
-}
-
-static void run_groups(const group_work *w, mt_loop_body *body) {
-  const int64_t groups = w->view.outer * w->view.inner;
-  mt_parallel(groups, mt_chunk(groups, w->view.n, PARALLEL_FROM), body, w);
+static void run_blocks(block_work w) {
+  w.blocks = (w.view.inner + MT_SOFTMAX_COLUMNS - 1) / MT_SOFTMAX_COLUMNS;
+  const int64_t count = w.view.outer * w.blocks, width = w.view.inner / w.blocks;
+  mt_parallel(count, mt_chunk(count, w.view.n * width, PARALLEL_FROM), run_range, &w);
 }
 
 static int over_axis_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
@@ -95,25 +65,24 @@ static int over_axis_backward(mt_node *node, mt_tensor *grad_output, mt_tensor *
   mt_tensor *dx = grads[0] = mt_tensor_like(grad_output);
   if (!dx) return -1;
   if (dx->count == 0) return 0;
-  const group_work work = {op, mt_view_axis(dx, axis), mt_f32(node->saved[0]), mt_f32(grad_output), mt_f32(dx)};
-  run_groups(&work, backward_groups);
+  run_blocks((block_work){.log = op->log,
+                          .view = mt_view_axis(dx, axis),
+                          .from = mt_f32(node->saved[0]),
+                          .grad = mt_f32(grad_output),
+                          .to = mt_f32(dx)});
   return 0;
 }
 
 static mt_tensor *over_axis(const softmax_op *op, mt_tensor *t, int axis) {
   if (mt_expect_dtype(t, MT_FLOAT32, op->op.name, "the tensor") < 0) return NULL;
   mt_tensor *y = mt_tensor_like(t);
-  if (y && y->count > 0) {
-    const group_work work = {.op = op, .view = mt_view_axis(t, axis), .from = mt_f32(t), .to = mt_f32(y)};
-    run_groups(&work, forward_groups);
-  }
+  if (y && y->count > 0)
+    run_blocks((block_work){.log = op->log, .view = mt_view_axis(t, axis), .from = mt_f32(t), .to = mt_f32(y)});
   return mt_recorded(y, &op->op, 1, &t, 1, &y, &axis, sizeof axis);
 }
 
-static const softmax_op softmax = {
-    {.name = "softmax", .backward = over_axis_backward}, softmax_group, softmax_backward_group};
-static const softmax_op log_softmax = {
-    {.name = "log_softmax", .backward = over_axis_backward}, log_softmax_group, log_softmax_backward_group};
+static const softmax_op softmax = {{.name = "softmax", .backward = over_axis_backward}, .log = false};
+static const softmax_op log_softmax = {{.name = "log_softmax", .backward = over_axis_backward}, .log = true};
 
 mt_tensor *mt_softmax(mt_tensor *t, int axis) { return over_axis(&softmax, t, axis); }
 mt_tensor *mt_log_softmax(mt_tensor *t, int axis) { return over_axis(&log_softmax, t, axis); }

@@ -14,6 +14,14 @@ local checkpoint = {}
 
 local FORMAT = "masktune checkpoint 1"
 
+--- What a checkpoint's file has beside its tensors.
+-- @tparam table plain the state without its tensors
+-- @tparam table settings
+-- @treturn table metadata for mt.save
+function checkpoint.metadata(plain, settings)
+  return { format = FORMAT, state = json.encode(plain), settings = json.encode(settings) }
+end
+
 --- A key as a piece of a path: integers are marked, so that they read back as integers.
 local function path_piece(key)
   if math.type(key) == "integer" then return "#" .. key end
@@ -77,17 +85,18 @@ function checkpoint.save(path, state, settings)
   check.argument("checkpoint.save", "path", path, { type = "string" })
   check.argument("checkpoint.save", "state", state, { type = "table" })
   check.argument("checkpoint.save", "settings", settings, { type = "table" })
-  local text, tensors = checkpoint.pack(state)
-  core.save(path, tensors, { format = FORMAT, state = text, settings = json.encode(settings) })
+  local tensors = {}
+  local plain = take_tensors(state, "", tensors)
+  core.save(path, tensors, checkpoint.metadata(plain, settings))
 end
 
---- Reads a state.
+--- Refuses a file that is no checkpoint, or was written with other settings.
 -- @string path
 -- @tparam[opt] table settings those of the run that asks; left out, any file is good
--- @treturn table the state as it was saved
 -- @treturn table the settings it was saved with
--- @raise when the file is damaged or no checkpoint, or its settings are others: the message names them
-function checkpoint.load(path, settings)
+-- @treturn table the file's metadata
+-- @raise the message names what differs
+function checkpoint.check(path, settings)
   check.argument("checkpoint.load", "path", path, { type = "string" })
   local metadata = core.load_metadata(path)
   if metadata.format ~= FORMAT then
@@ -100,6 +109,17 @@ function checkpoint.load(path, settings)
     check.fail("checkpoint.load: '%s' was written with other settings: %s. Use the same settings, or start anew in "
       .. "another place", path, difference)
   end
+  return saved, metadata
+end
+
+--- Reads a state.
+-- @string path
+-- @tparam[opt] table settings as in checkpoint.check
+-- @treturn table the state as it was saved
+-- @treturn table the settings it was saved with
+-- @raise when the file is damaged, and as checkpoint.check does
+function checkpoint.load(path, settings)
+  local saved, metadata = checkpoint.check(path, settings)
   return checkpoint.unpack(metadata.state, core.load(path)), saved
 end
 

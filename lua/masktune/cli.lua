@@ -4,7 +4,7 @@ local core = require "masktune.core"
 local dist = require "masktune.dist"
 local interrupt = require "masktune.interrupt"
 local registry = require "masktune.registry"
-local words = require "masktune.words"
+local suggestion = require("masktune.words").suggestion
 
 local cli = {}
 
@@ -68,6 +68,17 @@ function cli.kinds.choice(words, other)
   end
 end
 
+--- How much is masked: "2" (mean + 2 standard deviations), "mean", "soft", "top:16"; a table `rule`, `k`, `top`.
+function cli.kinds.threshold(text)
+  local k = tonumber(text)
+  if k and k >= 0 and k < math.huge then return { rule = "sigma", k = k } end
+  if text == "mean" then return { rule = "global_mean" } end
+  if text == "soft" then return { rule = "soft" } end
+  local count = math.tointeger(tonumber(text:match("^top:(%d+)$")))
+  if count and count > 0 then return { rule = "topk", top = count } end
+  return nil, "number of standard deviations >= 0, mean, soft or top:COUNT"
+end
+
 --- A name in a registry.
 function cli.kinds.registered(entries)
   return function(text)
@@ -108,6 +119,8 @@ cli.options = {
   overwrite = { name = "overwrite", help = "remove what an earlier run left in --out, and start anew" },
   resume = { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
   help = { name = "help", help = "this text" },
+  export = { name = "export", value = "DIR", kind = cli.kinds.text,
+    help = "write the training images as MaskTune masked them: DIR/seed-N/*.png" },
 }
 
 local function key_of(name) return (name:gsub("%-", "_")) end
@@ -164,7 +177,7 @@ local function refuse_unknown(options, name)
   for known in pairs(options) do
     names[#names + 1] = known
   end
-  fail("unknown option '%s'%s (--help lists them)", name, words.suggestion(name, names))
+  fail("unknown option '%s'%s (--help lists them)", name, suggestion(name, names))
 end
 
 --- Takes what is no option.
@@ -234,14 +247,14 @@ end
 -- ---- folders ----
 
 local LOCK = ".masktune.lock"
-local locks = {} -- held until the process ends
+cli.locks = {} -- held until the process ends
 
 --- Takes the folder for this process alone.
 local function lock(folder)
   local path = folder .. "/" .. LOCK
   local held = core.lock_file(path)
   if not held then error(("--out: another process is at work in '%s'"):format(folder), 0) end
-  locks[path] = held
+  cli.locks[path] = held
 end
 
 --- The names in a folder, but for the lock and what file systems make.
@@ -285,9 +298,15 @@ local function has(program, name)
   return false
 end
 
+--- A message without the line of the script that it begins with: the user of a program did not write that.
+local function without_place(problem)
+  local text, script = tostring(problem), arg and arg[0] .. ":" or ":"
+  return text:sub(1, #script) == script and text:sub(#script + 1):match("^%d+: (.*)$") or text
+end
+
 --- Says what went wrong; the exit status.
 local function failed(program, problem)
-  io.stderr:write(("%s: %s\n"):format(program.name, problem))
+  io.stderr:write(("%s: %s\n"):format(program.name, without_place(problem)))
   if not interrupt.is(problem) then return 1 end
   if has(program, "resume") then
     io.stderr:write("What was finished is saved: the same command with --resume goes on from there.\n")

@@ -21,20 +21,31 @@ local function blank(width, height)
   return canvas
 end
 
---- An image as a panel: pixels enlarged, none blurred.
-local function enlarged(picture) return image.resize(picture, { size = PANEL, mode = "nearest" }) end
+--- An image as a panel: pixels enlarged, none blurred; photos (`smooth`) as one looks at photos.
+local function enlarged(picture, look)
+  return image.resize(picture, {
+    size = PANEL, mode = look.smooth and "bilinear" or "nearest", antialias = look.smooth or nil,
+  })
+end
+
+--- A photo without its colours, which a heatmap's would mix with.
+local function grey(picture)
+  local mean = picture:to("float32"):mean({ 3 }, { keepdim = true })
+  return core.cat({ mean, mean, mean }, 3):to("uint8")
+end
 
 --- A heatmap over its image.
-local function heat_panel(picture, heat)
-  return image.overlay(enlarged(picture), heat, { map = "turbo", alpha = 0.6 })
+local function heat_panel(picture, heat, look)
+  local below = enlarged(look.smooth and grey(picture) or picture, look)
+  return image.overlay(below, heat, { map = look.map, alpha = 0.6 })
 end
 
 --- The image with what the mask hides in one flat colour, so that hidden and black are told apart.
-local function mask_panel(picture, keep)
-  local shape = picture:shape()
-  local kept = keep:to("float32"):reshape(shape[1], shape[2], 1)
+local function mask_panel(picture, keep, look)
+  local kept = keep:to("float32"):reshape(keep:size(1), keep:size(2), 1)
+  kept = image.resize(kept, { size = PANEL, mode = "nearest" })
   local colour = core.tensor(hidden, { dtype = "float32" })
-  return enlarged((picture:to("float32") * kept + colour * (1 - kept)):to("uint8"))
+  return (enlarged(picture, look):to("float32") * kept + colour * (1 - kept)):to("uint8")
 end
 
 local function centred_text(canvas, x, width, y, text, scale)
@@ -72,13 +83,13 @@ local function draw_row(canvas, row, y)
 end
 
 --- The key to the colours: the map from low to high, and the masks' colour.
-local function draw_key(canvas, y)
+local function draw_key(canvas, y, map)
   local length, height = 160, 16
   local ramp = core.arange(length):reshape(1, length)
   local x = MARGIN
   image.draw_text(canvas, x, y, "heatmap: low", faint, TEXT_SCALE)
   x = x + image.text_width("heatmap: low", TEXT_SCALE) + 10
-  local bar = image.resize(image.colormap(ramp, { map = "turbo" }), { size = { height, length }, mode = "nearest" })
+  local bar = image.resize(image.colormap(ramp, { map = map }), { size = { height, length }, mode = "nearest" })
   image.paste(canvas, bar, x, y)
   image.draw_text(canvas, x + length + 10, y, "high", faint, TEXT_SCALE)
   x = x + length + 10 + image.text_width("high", TEXT_SCALE) + 50
@@ -88,7 +99,7 @@ end
 
 --- Draws rows of panels under column titles.
 -- @tparam table content `title`; `subtitle`; `columns`: list of titles, each a list of one or two lines; `rows`: list
--- of `panels` (uint8 {168,168,3} each) and `caption` (list of `text`, `color`)
+-- of `panels` (uint8 {168,168,3} each) and `caption` (list of `text`, `color`); `map` of the key
 -- @treturn Tensor uint8 {H,W,3}
 local function grid(content)
   local columns = #content.columns
@@ -105,14 +116,15 @@ local function grid(content)
     draw_row(canvas, row, y)
     y = y + PANEL + GAP
   end
-  draw_key(canvas, y + 8)
+  draw_key(canvas, y + 8, content.map)
   return canvas
 end
 
 --- Draws the paper's Figure 2 (right): images, where the model looked before, what was masked, where it looks after.
 -- @tparam table options `images` uint8 {N,H,W,3}; `before` and `after`: heatmaps float32 {N,h,w}; `keep`: masks
 -- {N,H,W}; `captions`: for each image a list of lines `{text =, color =}`; `title`, `subtitle`; `columns`: the four
--- titles, each a list of one or two lines
+-- titles, each a list of one or two lines; `map` ("turbo"; "viridis", which is perceptually uniform, "gray"); `smooth`
+-- (false: pixels are enlarged as they are; true, for photos: bilinear)
 -- @treturn Tensor uint8 {H,W,3}, for mt.image.write_png
 function figure.comparison(options)
   local o = check.options("mt.figure.comparison", options, {
@@ -124,6 +136,8 @@ function figure.comparison(options)
     title = { type = "string" },
     subtitle = { type = "string" },
     columns = { type = "list", of = { type = "table" }, min_length = 4 },
+    map = { choices = { "turbo", "viridis", "gray" }, default = "turbo" },
+    smooth = { type = "boolean", default = false },
   })
   for _, name in ipairs { "before", "after", "keep", "captions" } do
     if #o[name] ~= #o.images then
@@ -136,15 +150,15 @@ function figure.comparison(options)
     local picture = o.images[i]
     rows[i] = {
       panels = {
-        enlarged(picture),
-        heat_panel(picture, o.before[i]),
-        mask_panel(picture, o.keep[i]),
-        heat_panel(picture, o.after[i]),
+        enlarged(picture, o),
+        heat_panel(picture, o.before[i], o),
+        mask_panel(picture, o.keep[i], o),
+        heat_panel(picture, o.after[i], o),
       },
       caption = o.captions[i],
     }
   end
-  return grid { title = o.title, subtitle = o.subtitle, columns = o.columns, rows = rows }
+  return grid { title = o.title, subtitle = o.subtitle, columns = o.columns, rows = rows, map = o.map }
 end
 
 return figure

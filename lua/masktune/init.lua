@@ -14,6 +14,7 @@ local parts = {
   schedule = "masktune.schedule",
   train = "masktune.train",
   evaluate = "masktune.evaluate",
+  choose = "masktune.choose",
   embeddings = "masktune.embeddings",
   groups = "masktune.groups",
   masktune = "masktune.recipe",
@@ -36,6 +37,10 @@ local parts = {
   explain = "masktune.explain",
   cam_quality = "masktune.cam_quality",
   help = "masktune.help",
+  show = "masktune.show",
+  diagnose = "masktune.diagnose",
+  onnx = "masktune.onnx",
+  experiment = "masktune.experiment",
 }
 masktune._modules = parts -- for masktune.help
 
@@ -47,6 +52,32 @@ end
 
 if launched() then require("masktune.dist").start() end
 
+--- All names, sorted.
+local function names_of(self)
+  local names = {}
+  for name in next, self do
+    names[#names + 1] = name
+  end
+  for name in pairs(parts) do
+    if rawget(self, name) == nil then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Names in lines of at most 100 columns.
+local function wrapped(names)
+  local lines, line = {}, " "
+  for _, name in ipairs(names) do
+    if #line + #name > 100 then
+      lines[#lines + 1], line = line, " "
+    end
+    line = line .. " " .. name
+  end
+  lines[#lines + 1] = line
+  return table.concat(lines, "\n")
+end
+
 return setmetatable(masktune, {
   __index = function(self, name)
     local part = parts[name]
@@ -54,5 +85,16 @@ return setmetatable(masktune, {
     local value = require(part)
     rawset(self, name, value)
     return value
+  end,
+  __pairs = function(self)
+    local names, i = names_of(self), 0
+    return function()
+      i = i + 1
+      if names[i] then return names[i], self[names[i]] end
+    end
+  end,
+  __tostring = function(self)
+    return ("%s: image classifiers that do not lean on shortcuts\n%s\nprint(mt.models), print(mt.cam), ... list what is"
+      .. " in a part"):format(self._VERSION, wrapped(names_of(self)))
   end,
 })

@@ -2,6 +2,8 @@
 -- @module masktune.plot
 local canvas = require "masktune.canvas"
 local check = require "masktune.check"
+local show = require "masktune.show"
+local tables = require "masktune.tables"
 
 local plot = {}
 
@@ -294,4 +296,44 @@ function plot.lines(options)
   return page.image
 end
 
-return plot
+-- ---- histories ----
+
+--- What a history has, in the order in which it is drawn.
+local curves = {
+  { field = "train_accuracy", name = "training", dashed = true },
+  { field = "val_accuracy", name = "validation" },
+  { field = "val_worst_class", name = "worst class" },
+  { field = "val_worst_group", name = "worst group" },
+}
+
+local function history_of(what)
+  local list = type(what) == "table" and (what.history or what)
+  if type(list) == "table" and type(list[1]) == "table" and list[1].epoch then return list end
+  check.fail("mt.plot: argument 'history': the history of mt.train, or a result that has one, expected, got %s",
+    check.describe(what))
+end
+
+--- The learning curves of a training, in per cent, shown as `mt.show` shows pictures.
+-- @function plot
+-- @tparam table history as in the result of mt.train or mt.masktune, or such a result
+-- @tparam[opt] table options of mt.show, and `title`
+-- @treturn ?string what mt.show gives
+function plot.history(history, options)
+  local rows, series = history_of(history), {}
+  for _, curve in ipairs(curves) do
+    local x, y = {}, {}
+    for _, row in ipairs(rows) do
+      if row[curve.field] then x[#x + 1], y[#y + 1] = row.epoch, 100 * row[curve.field] end
+    end
+    if #x > 0 then
+      series[#series + 1] = { x = x, y = y, name = curve.name, dashed = curve.dashed, marks = false }
+    end
+  end
+  local image = plot.lines {
+    title = options and options.title or "Accuracy", x = { label = "epoch" }, y = { label = "accuracy, %" },
+    series = series,
+  }
+  return show(image, options and tables.without(options, { "title" }) or {})
+end
+
+return setmetatable(plot, { __call = function(_, ...) return plot.history(...) end })

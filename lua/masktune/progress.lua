@@ -169,6 +169,7 @@ end
 -- @string format as in string.format
 -- @param ...
 function progress.note(format, ...)
+  check.argument("mt.progress.note", "format", format, { type = "string" })
   if dist.rank() == 0 then io.stderr:write(format:format(...), "\n") end
 end
 

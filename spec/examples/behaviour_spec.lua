@@ -127,7 +127,8 @@ describe("mt.nearest_name", function()
   it("finds what was meant, and nothing where nothing is near", function()
     local names = { "epochs", "batch", "learning_rate", 3, "seed" }
     for word, expected in pairs {
-      epoch = "epochs", ecpohs = "epochs", bacth = "batch", seeds = "seed", BATCH = "batch", learning_rat = "learning_rate",
+      epoch = "epochs", ecpohs = "epochs", bacth = "batch", seeds = "seed", BATCH = "batch",
+      learning_rat = "learning_rate",
     } do
       assert.equal(expected, mt.nearest_name(word, names))
     end

@@ -45,7 +45,7 @@ describe("examples/biased_mnist.lua", function()
       ["--threshold -1"] = "--threshold: number of standard deviations >= 0, mean, soft or top:COUNT expected",
       ["--finetune-lr slow"] = "--finetune-lr: auto, last or number > 0 expected, got 'slow'",
       ["--cam peekcam"] = "--cam: one of ablationcam, eigencam,",
-      ["--methods erm,none"] = "--methods: one of continue, erm, masktune, randmask expected, got 'erm,none'",
+      ["--methods erm,none"] = "--methods: one of afr, balanced_softmax,",
       ["--squares 3"] = "--squares: integer from 1 to 2 expected, got '3'",
       ["--seeds 1,x"] = "--seeds: different integers >= 0",
     } do

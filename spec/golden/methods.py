@@ -54,6 +54,24 @@ def each_loss(logits, y):
     return F.cross_entropy(logits, y, reduction="none")
 
 
+def linear(data, inputs, outputs):
+    """A layer that is not in the net at the start."""
+    return {name: torch.tensor(data[f"linear/{inputs}x{outputs}/{name}"], dtype=DTYPE, requires_grad=True)
+            for name in ("weight", "bias")}
+
+
+def follower(parameters):
+    """A function (step) to call before a loss is computed: it steps with the gradients that the last backward pass left."""
+    optimizer = torch.optim.SGD(parameters, lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+
+    def step_with_last(step):
+        if step:
+            optimizer.step()
+        optimizer.zero_grad()
+
+    return step_with_last
+
+
 # ---- objectives: a factory (training set, weights at the start) -> function (net, batch, step) -> loss ----
 
 
@@ -273,14 +291,12 @@ def cnc(data, start, weight=0.6, temperature=0.5):
 
 def divdis(data, start, diversity=2.0, prior=3.0):
     """The target batch is always the first one."""
-    second = {name: torch.tensor(data["second_" + name], dtype=DTYPE, requires_grad=True) for name in ("weight", "bias")}
-    optimizer = torch.optim.SGD(second.values(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
+    second = linear(data, 8, CLASSES)
+    step_second = follower(second.values())
     shares = torch.bincount(data["y"]).to(DTYPE) / COUNT
 
     def loss(net, batch, step):
-        if step:
-            optimizer.step()  # with the gradients that the first head's backward pass left
-        optimizer.zero_grad()
+        step_second(step)
         target = net.features(data["x"][:BATCH])
         heads = [net.head, lambda f: F.linear(f, second["weight"], second["bias"])]
         p, q = (head(target).softmax(1) for head in heads)
@@ -294,6 +310,87 @@ def divdis(data, start, diversity=2.0, prior=3.0):
     return loss
 
 
+# ---- classifiers that abstain ----
+
+
+def deep_gamblers(data, start, reward=2.2, pretrain=5):
+    kept = linear(data, 8, 1)
+    step_kept = follower(kept.values())
+
+    def loss(net, batch, step):
+        step_kept(step)
+        features, y = net.features(batch["x"]), batch["y"]
+        logits = net.head(features)
+        if step < pretrain:
+            return F.cross_entropy(logits, y)
+        p = torch.cat([logits, F.linear(features, kept["weight"], kept["bias"])], 1).softmax(1)
+        return -(p.gather(1, y[:, None])[:, 0] + p[:, -1] / reward).log().mean()
+
+    return loss
+
+
+def sat(data, start, momentum=0.9, pretrain=0, entropy=0.01):
+    none = linear(data, 8, 1)
+    step_none = follower(none.values())
+    targets = F.one_hot(data["y"], CLASSES).to(DTYPE)
+
+    def loss(net, batch, step):
+        step_none(step)
+        features, y, rows = net.features(batch["x"]), batch["y"], batch["indices"]
+        logits = net.head(features)
+        p = torch.cat([logits, F.linear(features, none["weight"], none["bias"])], 1).softmax(1)
+        targets[rows] = momentum * targets[rows] + (1 - momentum) * p.detach()[:, :-1]
+        t = targets[rows].gather(1, y[:, None])[:, 0]
+        q = logits.softmax(1)
+        uncertainty = -(q * q.log()).sum(1).mean()
+        return -(t * p.gather(1, y[:, None])[:, 0].log() + (1 - t) * p[:, -1].log()).mean() + entropy * uncertainty
+
+    return loss
+
+
+def selectivenet(divide):
+    def factory(data, start, coverage=0.8, alpha=0.4, weight=5.0):
+        hidden, select, auxiliary = linear(data, 8, 4), linear(data, 4, 1), linear(data, 8, CLASSES)
+        norm = {"weight": torch.ones(4, dtype=DTYPE, requires_grad=True),
+                "bias": torch.zeros(4, dtype=DTYPE, requires_grad=True)}
+        step_part = follower([w for layer in (hidden, select, auxiliary, norm) for w in layer.values()])
+
+        def loss(net, batch, step):
+            step_part(step)
+            features, y = net.features(batch["x"]), batch["y"]
+            inner = F.linear(features, hidden["weight"], hidden["bias"]).relu()
+            inner = F.batch_norm(inner, None, None, norm["weight"], norm["bias"], training=True) / 10
+            g = F.linear(inner, select["weight"], select["bias"])[:, 0].sigmoid()
+            risk = (g * each_loss(net.head(features), y)).mean()
+            risk = risk / g.mean() if divide else risk
+            selected = risk + weight * max(torch.zeros((), dtype=DTYPE), coverage - g.mean()) ** 2
+            other = F.cross_entropy(F.linear(features, auxiliary["weight"], auxiliary["bias"]), y)
+            return alpha * selected + (1 - alpha) * other
+
+        return loss
+
+    return factory
+
+
+def one_sided(data, start, mu=0.49, rate=0.3):
+    lam, eps = torch.ones(CLASSES, dtype=DTYPE), torch.zeros(CLASSES, dtype=DTYPE)
+
+    def loss(net, batch, step):
+        nonlocal lam, eps
+        logits, y = net(batch["x"]), batch["y"]
+        f, terms, over = logits.sigmoid(), [], []
+        for k in range(CLASSES):
+            missed = -f[y == k, k].log().mean() if (y == k).any() else torch.zeros((), dtype=DTYPE)
+            wrong = -(1 - f[y != k, k]).log().mean() if (y != k).any() else torch.zeros((), dtype=DTYPE)
+            terms.append(missed + lam[k] * (wrong - eps[k]) + mu * eps[k])
+            over.append(wrong.detach())
+        total = torch.stack(terms).mean() + F.cross_entropy(logits, y)
+        lam, eps = (lam + rate * (torch.stack(over) - eps)).clamp(min=0), (eps - rate * (mu - lam)).clamp(min=0)
+        return total
+
+    return loss
+
+
 CASES = {
     "erm": erm, "groupdro": groupdro,
     "groupdro_adjusted": lambda data, start: groupdro(data, start, adjustment=1.5),
@@ -302,7 +399,8 @@ CASES = {
     "class_balanced": weighted("y", lambda n: (1 - 0.9) / (1 - 0.9**n)),
     "reweight": weighted("group", lambda n: 1 / n), "reweight_sqrt": weighted("group", lambda n: n**-0.5),
     "mixup": mixup, "lisa": lisa, "lff": lff, "irm": irm,
-    "cnc": cnc, "divdis": divdis,
+    "cnc": cnc, "divdis": divdis, "deep_gamblers": deep_gamblers, "sat": sat, "one_sided": one_sided,
+    "selectivenet": selectivenet(True), "selectivenet_undivided": selectivenet(False),
     "coral": aligned(coral_distance, 2, 0.7), "mmd": aligned(mmd_distance, 1, 0.7),
 }
 
@@ -417,7 +515,7 @@ def xrm(data, start):
 def ssa(data, start, confidence=0.4):
     """The net for groups: it learns from the second half of a random order, with groups known of the first half."""
     groups = CLASSES * ATTRIBUTES
-    weights = {**start, "head.weight": data["third_weight"], "head.bias": data["third_bias"]}
+    weights = {**start, "head.weight": data["linear/8x6/weight"], "head.bias": data["linear/8x6/bias"]}
     net = Net(weights)
     optimizer = net.optimizer()
     known, others = data["order"][: COUNT // 2], data["order"][COUNT // 2:]
@@ -447,9 +545,9 @@ def compute(rng):
     steps = EPOCHS * COUNT // BATCH
     stored["shares"] = rng.beta(2, 2, steps).astype(np.float32)
     stored["orders"] = np.stack([rng.permutation(BATCH) for _ in range(steps)]).astype(np.int32) + 1
-    for name, outputs in (("second", CLASSES), ("third", CLASSES * ATTRIBUTES)):
-        stored[name + "_weight"] = rng.normal(0, 0.4, (outputs, 8)).astype(np.float32)
-        stored[name + "_bias"] = rng.normal(0, 0.1, outputs).astype(np.float32)
+    for inputs, outputs in ((8, CLASSES), (8, CLASSES * ATTRIBUTES), (8, 4), (8, 1), (4, 1)):
+        stored[f"linear/{inputs}x{outputs}/weight"] = rng.normal(0, 0.4, (outputs, inputs)).astype(np.float32)
+        stored[f"linear/{inputs}x{outputs}/bias"] = rng.normal(0, 0.1, outputs).astype(np.float32)
     stored["assignments"] = rng.normal(0, 1, COUNT).astype(np.float32)
     stored["uniforms"] = rng.random((steps, BATCH)).astype(np.float32)
     stored["order"] = rng.permutation(COUNT).astype(np.int32) + 1
@@ -457,7 +555,7 @@ def compute(rng):
             "attribute": torch.tensor(stored["attribute"]).long() - 1, "group": torch.tensor(stored["group"]).long() - 1,
             "shares": torch.tensor(stored["shares"], dtype=DTYPE), "orders": torch.tensor(stored["orders"]).long() - 1,
             "order": torch.tensor(stored["order"]).long() - 1, "uniforms": torch.tensor(stored["uniforms"], dtype=DTYPE),
-            **{name: stored[name] for name in stored if name[:6] in ("second", "third_", "assign")}}
+            **{name: stored[name] for name in stored if name[:6] in ("linear", "assign")}}
     result = {**stored, **{f"start/{name}": w for name, w in weights.items()}}
     for name, factory in CASES.items():
         losses, first, last = run(factory, data, weights)

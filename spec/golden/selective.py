@@ -89,11 +89,13 @@ def case(rng, count, classes, levels):
                 keep = scores > found[0]
                 entry.update(kept=found[1], errors=int(wrong[keep].sum()))
             thresholds.append(entry)
+        e = wrong.mean()
         result["answers"][name] = {
             "predictions": (predictions + 1).tolist(),
             "scores": scores.tolist(),
             "points": points,
             "aurc": aurc,
+            "e_aurc": aurc - float(e + (1 - e) * np.log1p(-e)),
             "thresholds": thresholds,
             "sgr": [sgr(scores, wrong, risk, 0.05) or {} for risk in (0.02, 0.2, 0.35)],
         }

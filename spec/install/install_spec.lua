@@ -27,6 +27,14 @@ local function assert_works(tree)
   assert.is_true(parts_ok, parts)
 end
 
+--- The installed command runs, wherever it was put and whatever the folder it is called from.
+local function assert_command(folder)
+  local ok, output = process.run(("cd / && env -u LUA_PATH -u LUA_CPATH %s info --json"):format(
+    process.quoted(folder .. "/bin/masktune")))
+  assert.is_true(ok, output)
+  assert.truthy(output:find('"version": "masktune scm-1"', 1, true), output)
+end
+
 local function files_below(folder)
   local _, output = process.run("find " .. process.quoted(folder) .. " -type f")
   return output
@@ -39,6 +47,7 @@ describe("an installed masktune #nosan", function()
       local ok, output = process.run(environment .. "make install " .. prefix)
       assert.is_true(ok, output)
       assert_works(folder .. "/usr")
+      assert_command(folder .. "/usr")
       ok, output = process.run(environment .. "make uninstall " .. prefix)
       assert.is_true(ok, output)
       assert.equal("", files_below(folder))
@@ -67,6 +76,7 @@ describe("an installed masktune #nosan", function()
       )
       assert.is_true(ok, output)
       assert_works(folder)
+      assert_command(folder)
     end)
   end)
 end)

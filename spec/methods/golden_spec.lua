@@ -68,6 +68,13 @@ local cases = {
   irm = { penalty = 20, warmup_steps = 4, environments = "attribute" },
   coral = { penalty = 0.7 },
   mmd = { penalty = 0.7 },
+  deep_gamblers = { pretrain = 1 },
+  sat = { pretrain = 0, entropy = 0.01 },
+  one_sided = { multiplier_lr = 0.3 },
+  selectivenet = { coverage = 0.8, alpha = 0.4, lambda = 5, hidden = 4 },
+  selectivenet_undivided = {
+    method = "selectivenet", coverage = 0.8, alpha = 0.4, lambda = 5, hidden = 4, divide = false,
+  },
 }
 
 --- The first images of a set, in order, in every step.
@@ -109,8 +116,8 @@ local function with_draws(f)
       return golden.uniforms[step]
     end },
     { core.nn, "Linear", function(inputs, outputs)
-      local layer, name = linear(inputs, outputs), outputs == 3 and "second" or "third"
-      layer:load_state_dict { weight = golden[name .. "_weight"], bias = golden[name .. "_bias"] }
+      local layer, name = linear(inputs, outputs), ("linear/%dx%d/"):format(inputs, outputs)
+      layer:load_state_dict { weight = golden[name .. "weight"], bias = golden[name .. "bias"] }
       return layer
     end },
     { mt.data.samplers, "balanced", function() return mt.data.samplers.sequential() end },
@@ -142,7 +149,7 @@ describe("what PyTorch computed (spec/golden/methods.py)", function()
   --- A method whose second batches are the golden file's, whatever was loaded before.
   local function method(name)
     if name == "divdis" or name == "ssa" then mt.methods[name] = require("masktune.methods." .. name) end
-    return mt.methods[name]
+    return mt.selective.methods[name] or mt.methods[name]
   end
 
   for name, options in pairs(cases) do

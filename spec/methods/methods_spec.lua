@@ -85,6 +85,70 @@ describe("mt.methods", function()
   end)
 end)
 
+describe("a method that samples", function()
+  --- How often each group is shown in an epoch.
+  local function shown(name, more)
+    local counts = {}
+    mt.methods[name](tiny.model(1), options(mt.tables.merged({
+      train = data(400, 1), epochs = 1, batch = 40,
+      after_step = function(_, batch)
+        for _, group in ipairs(batch.group:totable()) do
+          counts[group] = (counts[group] or 0) + 1
+        end
+      end,
+    }, more)))
+    return counts
+  end
+
+  it("shows all groups alike, or in between", function()
+    -- there are 100 plain and 100 biased images of class 1, and 200 plain ones of class 2: three groups
+    for _, name in ipairs { "resample", "groupdro", "lisa" } do
+      for _, count in pairs(shown(name)) do
+        assert.near(400 / 3, count, 35)
+      end
+    end
+    local halfway = shown("resample", { power = 0.5 })
+    assert.near(400 * 2 ^ 0.5 / (2 + 2 ^ 0.5), halfway[3], 35)
+    assert.same({ 100, 100, 200 }, shown("groupdro", { balanced = false }))
+    assert.near(200, shown("resample", { by = "class" })[3], 35)
+  end)
+end)
+
+describe("masktune.mixing", function()
+  local mixing = require "masktune.mixing"
+
+  it("draws shares from Beta(alpha, alpha)", function()
+    mt.manual_seed(7)
+    for _, alpha in ipairs { 0.2, 1, 2 } do
+      local sum, squares, count = 0, 0, 4000
+      for _ = 1, count do
+        local share = mixing.beta(alpha)
+        assert.is_true(share >= 0 and share <= 1)
+        sum, squares = sum + share, squares + share * share
+      end
+      local mean = sum / count
+      assert.near(0.5, mean, 0.025)
+      assert.near(1 / (4 * (2 * alpha + 1)), squares / count - mean * mean, 0.01)
+    end
+  end)
+
+  it("draws integers, chances and orders", function()
+    local seen, heads = {}, 0
+    for _ = 1, 2000 do
+      local i = mixing.integer(3)
+      seen[i] = (seen[i] or 0) + 1
+      heads = heads + (mixing.chance(0.3) and 1 or 0)
+    end
+    assert.near(600, heads, 80)
+    for i = 1, 3 do
+      assert.near(2000 / 3, seen[i], 100)
+    end
+    local order = mixing.order(5):totable()
+    table.sort(order)
+    assert.same({ 1, 2, 3, 4, 5 }, order)
+  end)
+end)
+
 describe("mt.methods.jtt", function()
   it("shows what the first training got wrong as often as it is told", function()
     local first, shown = tiny.model(1), {}
@@ -165,6 +229,36 @@ describe("mt.embeddings", function()
       assert.same({ 20, 196 }, mt.load(path).features:shape())
       assert.error_matches(function() mt.embeddings(tiny.model(2), set, { path = path }) end, "weights is")
       assert.error_matches(function() mt.embeddings(model, data(20, 2), { path = path }) end, "images is")
+    end)
+  end)
+
+  it("may stay in their file: the same values, for training and evaluation too", function()
+    process.with_folder(function(folder)
+      local model, set, path = tiny.model(1), data(20, 1), folder .. "/e.safetensors"
+      local whole = mt.embeddings(model, set)
+      local stays = mt.embeddings(model, set, { path = path, stream = true, batch = 7 })
+      assert.same({ 20, 196 }, stays.features:shape())
+      assert.equal("float32", stays.features:dtype())
+      assert.is_true((whole.features - stays.features:narrow(1, 1, 20)):abs():max():item() < 1e-5)
+      assert.equal(stays.features:narrow(1, 3, 1):bytes(), stays.features[3]:bytes())
+      local picked = mt.data.subset(stays, { 9, 2, 3, 4 })
+      assert.equal(mt.load(path).features:index({ 3, 9, 4 }):bytes(),
+        picked.features:batch(mt.tensor({ 3, 1, 4 }, "int32")):bytes())
+      local function trained(embedded)
+        mt.manual_seed(4)
+        local head = mt.nn.Linear(196, 2)
+        mt.train(head, { train = embedded, val = embedded, epochs = 2, batch = 8, progress = false })
+        return weights(head)
+      end
+      local read = mt.embeddings(model, set, { path = path })
+      assert.equal(trained(read), trained(stays))
+      assert.error_matches(function() return stays.features[21] end, "position 21, expected 1 to 20")
+      mt.write_file(path, mt.read_file(path):sub(1, -5))
+      assert.error_matches(function() return stays.features:narrow(1, 18, 3) end, "no longer holds row 20 of 'feat")
+      assert.equal(196, #stays.features[1])
+      mt.remove_file(path)
+      assert.error_matches(function() return stays.features[1] end, "can no longer be read: .*e.safetensors")
+      assert.error_matches(function() mt.embeddings(model, set, { stream = true }) end, "option 'path'")
     end)
   end)
 

@@ -151,7 +151,7 @@ describe("layers", function()
         y:sum():backward()
         z:sum():backward()
         for name, gradient in pairs(net:grad_dict()) do
-          local scale = gradient:abs():max():item() + 1e-3
+          local scale = gradient:abs():max():item() + 1e-2 -- a bias before normalisation has rounding errors alone
           assert.is_true((gradient - apart:grad_dict()[name]):abs():max():item() / scale < 1e-3, name)
         end
         net:zero_grad()

@@ -43,7 +43,12 @@ local function stage(list, inputs, outputs, options)
   local window = { padding = options.padding or 0, stride = options.stride or 1, bias = options.bias ~= false }
   list[#list + 1] = nn.Conv2d(inputs, outputs, options.kernel or 3, window)
   list[#list + 1] = nn.BatchNorm2d(outputs)
-  if options.relu ~= false then list[#list + 1] = nn.ReLU() end
+  if options.relu6 then
+    list[#list].weight = mt.rand(outputs) * 4 + 3 -- many values beyond 6
+    list[#list + 1] = nn.ReLU6()
+  elseif options.relu ~= false then
+    list[#list + 1] = nn.ReLU()
+  end
   if options.pool then list[#list + 1] = nn.MaxPool2d(options.pool) end
 end
 
@@ -58,10 +63,12 @@ local cases = {
     size = { 13, 10 }, stages = { { padding = 1 }, { padding = 2, pool = 2 }, {} } },
   { name = "Winograd on images smaller than a tile and on long ones", channels = { 8, 16, 40 }, size = { 4, 61 },
     stages = { { padding = 1 }, { padding = 1 } } },
+  { name = "ReLU6, directly and by Winograd", channels = { 3, 9, 16, 8 }, size = { 12, 13 },
+    stages = { { relu6 = true }, { relu6 = true, padding = 1, pool = 2 }, { relu6 = true, kernel = 1 } } },
   { name = "strides, in front, between and where pixels meet no tap", channels = { 4, 8, 8, 5 }, size = { 13, 14 },
     stages = { { padding = 1, stride = { 2, 1 } }, { kernel = 5, stride = { 2, 3 }, padding = 2 },
       { kernel = 1, stride = 2 } } },
-  { name = "a padding as wide as the kernel, which runs apart", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
+  { name = "a padding as wide as the kernel", channels = { 4, 8, 8, 5 }, size = { 12, 14 },
     stages = { { padding = 1 }, { padding = 3 }, { padding = 1, pool = 2 } } },
 }
 
@@ -111,20 +118,29 @@ describe("a container of convolution stages", function()
     end
   end)
 
-  it("adds the shortcut of a residual block inside the operation", function()
-    local main = {}
-    stage(main, 8, 8, { padding = 1 })
-    stage(main, 8, 8, { padding = 1, relu = false })
-    local block = nn.Residual { { "conv1", main[1] }, { "bn1", main[2] }, { "relu", main[3] }, { "conv2", main[4] },
-      { "bn2", main[5] } }
-    local initial = block:state_dict()
-    local x = mt.randn(4, 9, 7, 8):requires_grad(true)
-    local weights = mt.randn(4, 9, 7, 8)
-    local fused = pass(block, main, function(_, input) return block(input) end, x, weights)
-    block:load_state_dict(initial)
-    local function plain(list, input) return (one_by_one(list, input) + input):relu() end
-    compare(fused, pass(block, main, plain, x, weights))
-  end)
+  for _, relu in ipairs { true, false } do
+    it("adds the shortcut of a residual block inside the operation, ReLU: " .. tostring(relu), function()
+      local main = {}
+      stage(main, 8, 8, { padding = 1 })
+      stage(main, 8, 8, { padding = 1, relu = false })
+      local block = nn.Residual { { "conv1", main[1] }, { "bn1", main[2] }, { "relu", main[3] }, { "conv2", main[4] },
+        { "bn2", main[5] }, relu = relu }
+      local initial = block:state_dict()
+      local x = mt.randn(4, 9, 7, 8):requires_grad(true)
+      local weights = mt.randn(4, 9, 7, 8)
+      local function plain(list, input)
+        local sum = one_by_one(list, input) + input
+        return relu and sum:relu() or sum
+      end
+      -- the block's input as a leaf, and as what something else gave
+      for _, before in ipairs { function(input) return input end, function(input) return input * 2 end } do
+        block:load_state_dict(initial)
+        local fused = pass(block, main, function(_, input) return block(before(input)) end, x, weights)
+        block:load_state_dict(initial)
+        compare(fused, pass(block, main, function(list, input) return plain(list, before(input)) end, x, weights))
+      end
+    end)
+  end
 
   for _, width in ipairs { 4, 16 } do
     it(("makes the last output of a bottleneck again on the way back: %d channels"):format(width), function()

@@ -117,8 +117,10 @@ local function sample(tensor, samples)
   return tensor:reshape(tensor:numel()):index(positions)
 end
 
---- `theirs`: one vector with, for each tensor by name, its norm and a sample of its elements.
-local function compare_sampled(complaints, kind, ours, theirs, case)
+--- `theirs`: one vector with, for each tensor by name, its norm and a sample of its elements. `single`: the same as
+-- PyTorch computes it in single precision, for images so large that some activation always lies on a kink, and rounding
+-- decides about it: then we may be off by twice as much as that is.
+local function compare_sampled(complaints, kind, ours, theirs, case, single)
   local names, at = {}, 1
   for name in pairs(ours) do
     names[#names + 1] = name
@@ -129,9 +131,13 @@ local function compare_sampled(complaints, kind, ours, theirs, case)
     local count, total = mine:numel(), ours[name]:numel()
     local part = theirs:narrow(1, at, count + 1)
     local their_norm, label = part[1]:item(), kind .. " of " .. name
-    compare(complaints, "norm of the " .. label, math.abs(nets.norm(ours[name]) - their_norm), their_norm, GRADIENT)
-    local difference = nets.norm(mine - part:narrow(1, 2, count))
-    compare(complaints, label, difference, their_norm * math.sqrt(count / total), GRADIENT)
+    local scale, allowed = their_norm * math.sqrt(count / total), GRADIENT
+    if single then
+      local off = nets.norm(single:narrow(1, at, count + 1):narrow(1, 2, count) - part:narrow(1, 2, count)) / scale
+      allowed = math.max(GRADIENT, 2 * off)
+    end
+    compare(complaints, "norm of the " .. label, math.abs(nets.norm(ours[name]) - their_norm), their_norm, allowed)
+    compare(complaints, label, nets.norm(mine - part:narrow(1, 2, count)), scale, allowed)
     at = at + count + 1
   end
   assert(at == theirs:numel() + 1, kind .. "s: PyTorch has others than we")
@@ -154,7 +160,7 @@ function nets.check(case, theirs, state)
     local tolerance = name:find("^heat") and case.heat or FORWARD
     compare(complaints, name, nets.norm(tensor:detach() - expected), scale, tolerance)
   end
-  compare_sampled(complaints, "gradient", gradients, theirs.gradients, case)
+  compare_sampled(complaints, "gradient", gradients, theirs.gradients, case, theirs.gradients32)
   compare_sampled(complaints, "buffer", buffers, theirs.buffers, case)
   if #complaints > 0 then
     table.sort(complaints)

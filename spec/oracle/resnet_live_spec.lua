@@ -15,6 +15,15 @@ local live_cases = {
   { net = "resnet50", classes = 5, size = { 64, 64 }, batch = 2, training = false },
 }
 
+-- The nets for photos at their own size or, with every other seed, at an odd one.
+local odd = { 225 - 2 * (seed % 20), 181 + 2 * (seed % 23) }
+for _, net in ipairs { "resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0" } do
+  live_cases[#live_cases + 1] = {
+    net = net, classes = 5, size = seed % 2 == 0 and { 224, 224 } or odd, batch = 1, training = false, heat = 1e-4,
+    large = true,
+  }
+end
+
 local function ask(case, folder)
   case.name, case.samples = case.net, 4096
   local text = process.quoted(dkjson.encode(case))
@@ -29,7 +38,7 @@ end
 describe(("PyTorch, asked now, MASKTUNE_LIVE_SEED=%d #nosan"):format(seed), function()
   local found = process.run(python .. " -c 'import torch, numpy, safetensors'")
   for _, case in ipairs(live_cases) do
-    it(("agrees on %s %s"):format(case.net, case.layout or ""), function()
+    it(("agrees on %s %s, %dx%d"):format(case.net, case.layout or "", case.size[1], case.size[2]), function()
       if not found then return pending("no python with torch, numpy and safetensors (MASKTUNE_PYTHON names one)") end
       process.with_folder(function(folder)
         local results, weights = ask(case, folder)

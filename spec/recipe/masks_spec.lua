@@ -1,4 +1,5 @@
 local mt = require "masktune"
+local process = require "support.process"
 local tiny = require "support.tiny"
 
 local quiet = { progress = false }
@@ -110,5 +111,100 @@ describe("mt.masktune.mask_dataset", function()
     for i = 1, 12 do
       assert.near(own.keep[i]:sum():item(), random.keep[i]:to("int32"):sum():item(), 0.5001)
     end
+  end)
+end)
+
+describe("a masked data set", function()
+  it("can be joined to others, and looked at image by image", function()
+    local model, set = tiny.model(1), tiny.data(12, 1)
+    local masked = mt.masktune.mask_dataset(model, set, { k = 1, progress = false })
+    local both = mt.data.concat { set, masked }
+    assert.equal(set.images:bytes() .. masked.images:bytes(), both.images:bytes())
+    assert.equal(24, #both.labels)
+    assert.equal(masked.images[3]:bytes(), both.images[15]:bytes())
+    assert.equal(mt.data.subset(both, { 14, 13 }).images:bytes(), mt.data.subset(masked, { 2, 1 }).images:bytes())
+  end)
+end)
+
+describe("masks in a file", function()
+  local model, set = tiny.model(1), tiny.data(12, 1)
+
+  local function masked_in(path, more)
+    local options = mt.tables.merged({ file = path, progress = false, k = 1 }, more)
+    return mt.masktune.mask_dataset(options.model or model, options.set or set,
+      mt.tables.without(options, { "model", "set" }))
+  end
+
+  it("are made once, and then need no model's answer", function()
+    process.with_folder(function(folder)
+      local path = folder .. "/masks.safetensors"
+      local plain, info = mt.masktune.mask_dataset(model, set, { k = 1, progress = false })
+      local masked, made = masked_in(path)
+      assert.equal(info.keep:bytes(), made.keep:bytes())
+      assert.equal(plain.images:bytes(), masked.images:bytes())
+      local again, read = masked_in(path)
+      assert.is_nil(read.heat)
+      assert.equal(plain.images:bytes(), again.images:bytes())
+      assert.same({ info.fraction, info.empty }, { read.fraction, read.empty })
+      assert.same({ 12, 32 }, mt.load(path).masks:shape())
+      for _, masks in ipairs { "square", "area" } do
+        local random = select(2, mt.masktune.mask_dataset(model, set, { masks = masks, k = 1, progress = false }))
+        for _ = 1, 2 do
+          local _, kept = masked_in(folder .. "/" .. masks, { masks = masks })
+          assert.equal(random.keep:bytes(), kept.keep:bytes())
+        end
+      end
+      assert.equal("float32", select(2, masked_in(folder .. "/soft", { rule = "soft" })).keep:dtype())
+    end)
+  end)
+
+  it("are gone on with after an error", function()
+    process.with_folder(function(folder)
+      local core, path = require "masktune.core", folder .. "/masks.safetensors"
+      local large, pack = tiny.data(1100, 1), core.data.pack
+      local calls = 0
+      core.data.pack = function(keep)
+        calls = calls + 1
+        if calls == 2 then error("stopped", 0) end
+        return pack(keep)
+      end
+      local ok, message = pcall(masked_in, path, { set = large })
+      core.data.pack = pack
+      assert.is_false(ok)
+      assert.equal("stopped", message)
+      local wanted = select(2, mt.masktune.mask_dataset(model, large, { k = 1, progress = false }))
+      assert.equal(wanted.keep:bytes(), select(2, masked_in(path, { set = large })).keep:bytes())
+    end)
+  end)
+
+  it("are refused where model, layer, rule or data set are others", function()
+    process.with_folder(function(folder)
+      local path = folder .. "/masks.safetensors"
+      masked_in(path)
+      for name, more in pairs {
+        model = { model = tiny.model(2) }, layer = { layer = "features.3" }, k = { k = 2 },
+        protocol = { protocol = "paper" }, rule = { rule = "soft", masks = "area" }, cam = { cam = "gradcam" },
+        data_set = { set = tiny.data(12, 2) },
+      } do
+        local ok, message = pcall(masked_in, path, more)
+        assert.is_false(ok)
+        assert.truthy(tostring(message):find("other settings: .*" .. name .. " is "), message)
+      end
+    end)
+  end)
+
+  it("show in exported pictures", function()
+    process.with_folder(function(folder)
+      local masked, info = mt.masktune.mask_dataset(model, set, { k = 1, progress = false, export = folder .. "/a" })
+      mt.masktune.export(set, folder .. "/b", { keep = info.keep })
+      local names = mt.list_directory(folder .. "/a")
+      assert.equal(12, #names)
+      assert.same(names, mt.list_directory(folder .. "/b"))
+      for i, name in ipairs(names) do
+        assert.equal(("%02d.png"):format(i), name)
+        assert.equal(masked.images[i]:bytes(), mt.image.read_png(folder .. "/a/" .. name):bytes())
+        assert.equal(masked.images[i]:bytes(), mt.image.read_png(folder .. "/b/" .. name):bytes())
+      end
+    end)
   end)
 end)

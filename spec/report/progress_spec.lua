@@ -103,3 +103,32 @@ describe("progress", function()
     assert.matches("3:00:00 left", stream.written[1])
   end)
 end)
+
+describe("progress on a terminal whose width changes", function()
+  --- The last line drawn at a width, with everything there is to say.
+  local function line_at(width)
+    local stream, time, clock = stage()
+    local bar = mt.progress {
+      total = 48000, label = "ERM 12/20", unit = "images", stream = stream, terminal = true, clock = clock,
+      width = function() return width end,
+    }
+    time.now = 160
+    bar:update(12345, { loss = 0.1234, accuracy = 0.9876 })
+    bar:finish { loss = 0.1234, accuracy = 0.9876, validation = 0.9543 }
+    return stream.written[#stream.written]:match "^\r(.-) *\n?$"
+  end
+
+  it("never fills a line, and never cuts a number", function()
+    for width = 8, 140 do
+      local line = line_at(width)
+      assert.is_true(#line < width or #line <= #"12345/48000", line)
+      for word in line:gmatch "%S*%d%S*" do
+        assert.truthy(("ERM 12/20 12345/48000 0.1234 98.76% 95.43% 206 1:00"):find(word, 1, true), line)
+      end
+    end
+  end)
+
+  it("shows the validation accuracy when an epoch ends", function()
+    assert.truthy(line_at(120):find("validation 95.43%", 1, true))
+  end)
+end)

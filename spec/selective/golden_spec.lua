@@ -30,6 +30,7 @@ describe("what numpy computed (spec/golden/selective.py)", function()
 
         local curve = selective.risk_coverage(expected, case.labels)
         near(expected.aurc, curve.aurc)
+        near(expected.e_aurc, curve.e_aurc)
         assert.equal(#expected.points, #curve.points)
         for i, point in ipairs(expected.points) do
           near(point[1], curve.points[i].coverage)

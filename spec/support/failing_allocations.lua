@@ -106,6 +106,7 @@ subject("tensors", function()
     local u = mt.cat({ t, t:permute(1, 2, 3) }, 2):index(mt.tensor({ 2, 1 }, { dtype = "int32" }))
     local v = mt.stack({ u:exp(), mt.where(u:gt(0.5), u, -u) }, 1)
     local w = v:sum(1):max(2):std():item() + mt.tensor{ { 1, 2 }, { 3, 4 } }:matmul(mt.ones(2, 2)):mean():item()
+    w = w + mt.lstsq(mt.ones(3, 2), mt.ones(3, 4)):sum():item()
     return w + #v:totable() + #tostring(t)
   end
 end)

@@ -241,14 +241,16 @@ local seen = {}
 for _, value in pairs(core) do
   seen[value] = true
 end
+seen[mt.selective.methods] = true
 calls_each = 60
 for _, name in ipairs{
-  "cam_quality", "checkpoint", "data", "evaluate", "explain", "figure", "json", "masktune", "metrics", "models",
-  "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train",
+  "cam_quality", "checkpoint", "choose", "data", "embeddings", "evaluate", "explain", "figure", "json", "masktune",
+  "metrics", "models", "notice", "plot", "progress", "registry", "report", "schedule", "selective", "tables", "train",
 } do
   call_part("mt." .. name, mt[name], seen)
 end
-for _, name in ipairs{ "cam", "losses", "methods" } do call_entries("mt." .. name, mt[name]) end
+for _, name in ipairs{ "cam", "groups", "losses", "methods" } do call_entries("mt." .. name, mt[name]) end
+call_entries("mt.selective.methods", mt.selective.methods)
 objects = nil
 collectgarbage()
 print("done: " .. total .. " calls")

@@ -12,6 +12,44 @@ local tables = require "masktune.tables"
 
 local dataset = {}
 
+local MOST_CLASSES = 12 -- whose counts are printed
+
+local Dataset = { __name = "masktune.Dataset" }
+
+--- "biased MNIST (train): 48000 images {28,28,3} uint8, 2 classes", then how many there are of each class and what else
+-- there is for each image.
+function Dataset.__tostring(set)
+  local inputs, counts, fields = dataset.inputs(set), {}, {}
+  local size = { table.unpack(inputs:shape(), 2) }
+  local lines = { ("%s: %d %s {%s} %s%s, %s classes"):format(set.name or "data set", #inputs, dataset.input(set),
+    table.concat(size, ","), inputs:dtype(), streamed.is(inputs) and " in their files" or "", set.classes or "?") }
+  if set.labels:dtype() == "int32" and set.labels:dim() == 1 then
+    for _, label in ipairs(set.labels:totable()) do
+      counts[label] = (counts[label] or 0) + 1
+    end
+    local texts = {}
+    for class = 1, math.min(set.classes or 0, MOST_CLASSES) do
+      local name = set.class_names and set.class_names[class] or class
+      texts[class] = ("%s %d"):format(name, counts[class] or 0)
+    end
+    if #texts > 0 then lines[2] = "  " .. table.concat(texts, ", ") .. (set.classes > #texts and ", ..." or "") end
+  end
+  for name, value in pairs(set) do
+    if check.is_tensor(value) and name ~= dataset.input(set) and name ~= "labels" then fields[#fields + 1] = name end
+  end
+  table.sort(fields)
+  if #fields > 0 then lines[#lines + 1] = "  each with " .. table.concat(fields, ", ") end
+  return table.concat(lines, "\n")
+end
+
+--- Makes a set print as what it holds, unless it has a way of its own.
+-- @tparam table set
+-- @treturn table the same
+function dataset.named(set)
+  if getmetatable(set) == nil then setmetatable(set, Dataset) end
+  return set
+end
+
 --- What a set's inputs are called.
 -- @treturn string "images", unless the set says otherwise
 function dataset.input(set) return set.input or "images" end
@@ -23,6 +61,16 @@ function dataset.inputs(set) return set[dataset.input(set)] end
 --- The number of images, of a set that was checked.
 -- @treturn integer
 function dataset.count(set) return #dataset.inputs(set) end
+
+--- Says so where a field looks like the one that is missing.
+local function misspelled(set, name)
+  for field in pairs(set) do
+    if type(field) == "string" and core.nearest_name(field, { name }) then
+      return (" (did you mean it by '%s'?)"):format(field)
+    end
+  end
+  return ""
+end
 
 --- Refuses what is not a data set.
 -- @string where the public function, for the message
@@ -39,7 +87,7 @@ function dataset.check(where, what, value)
   for _, name in ipairs { input, "labels" } do
     local rows = value[name]
     if not (check.is_tensor(rows) or name == input and streamed.is(rows)) then
-      refuse("data set with a tensor " .. name, check.describe(rows))
+      refuse("data set with a tensor " .. name, check.describe(rows) .. misspelled(value, name))
     end
   end
   local count = #value[input]
@@ -62,7 +110,7 @@ end
 -- @treturn table set, or a copy with the model's `preprocess`
 function dataset.for_model(set, model)
   if set.preprocess ~= nil or not model.preprocess then return set end
-  return tables.merged(set, { preprocess = model.preprocess })
+  return dataset.named(tables.merged(set, { preprocess = model.preprocess }))
 end
 
 --- An image for messages: "image 7 ('dog/3.png')".
@@ -120,7 +168,7 @@ local function with_rows(set, choose)
       result[name] = value
     end
   end
-  return result
+  return dataset.named(result)
 end
 
 local function check_index(position, value, count)
@@ -151,6 +199,13 @@ function dataset.subset(set, which)
   return with_rows(set, function(rows) return rows:index(which) end)
 end
 
+--- A set whose inputs are a tensor: those that were masked become one.
+local function with_tensor(set)
+  local inputs = dataset.inputs(set)
+  if not streamed.is(inputs) then return set end
+  return tables.merged(set, { [dataset.input(set)] = inputs:narrow(1, 1, #inputs) })
+end
+
 --- Data sets one after the other.
 -- Only the tensors that all of them have are kept; name and classes are the first one's.
 -- @tparam {table,...} sets
@@ -159,7 +214,8 @@ function dataset.concat(sets)
   check.argument("mt.data.concat", "datasets", sets, { type = "list", min_length = 1, of = { type = "table" } })
   for i, set in ipairs(sets) do
     dataset.check("mt.data.concat", ("argument 'datasets'[%d]"):format(i), set)
-    if streamed.is(dataset.inputs(set)) then
+    local inputs = dataset.inputs(set)
+    if streamed.is(inputs) and not inputs:is_in_memory() then
       check.fail("mt.data.concat: argument 'datasets'[%d]: images in memory expected, got streamed ones (a larger "
         .. "memory_limit keeps them in memory)", i)
     end
@@ -172,10 +228,13 @@ function dataset.concat(sets)
         tostring(set.preprocess or "nothing"), tostring(sets[1].preprocess or "nothing"))
     end
   end
-  local result = {}
-  for name, value in pairs(sets[1]) do
+  local result, whole = {}, {}
+  for i, set in ipairs(sets) do
+    whole[i] = with_tensor(set)
+  end
+  for name, value in pairs(whole[1]) do
     local parts = {}
-    for i, set in ipairs(sets) do
+    for i, set in ipairs(whole) do
       parts[i] = check.is_tensor(value) and set[name] or nil
     end
     if not check.is_tensor(value) then
@@ -184,7 +243,7 @@ function dataset.concat(sets)
       result[name] = core.cat(parts, 1)
     end
   end
-  return result
+  return dataset.named(result)
 end
 
 return dataset

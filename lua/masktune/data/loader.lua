@@ -156,11 +156,13 @@ local function batches_ahead(self, order, size, epoch)
     batch = size, ahead = AHEAD, threads = core.get_num_threads(), seed = seed,
     epoch = epoch, steps = steps,
   })
-  local first, number = 1, 0
+  local first, number, is_over = 1, 0, false
   local function next_batch()
+    if is_over then return nil end
     local floats, problems = source:next()
     self.waited = source:waited()
     if not floats then
+      is_over = true
       images:check_cache()
       source:close()
       return nil

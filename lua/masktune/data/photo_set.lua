@@ -3,6 +3,7 @@
 -- @module masktune.data.photo_set
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local image_list = require "masktune.data.image_list"
 local notice = require "masktune.notice"
 local streamed = require "masktune.data.streamed"
@@ -148,7 +149,7 @@ function photo_set.build(where, rows, o)
       end
     end
   end
-  return set
+  return dataset.named(set)
 end
 
 --- The rows of one value of a column.
@@ -188,10 +189,10 @@ function photo_set.find(where, root, places, name, hint)
   for i, place in ipairs(places) do
     local folder = place == "" and root or root .. "/" .. place
     if core.file_exists(folder .. "/" .. name) then return folder end
-    looked[i] = "'" .. folder .. "/" .. name .. "'"
+    looked[i] = "'" .. folder .. "'"
   end
   if not core.file_exists(root) then check.fail("%s: option 'root': '%s' does not exist", where, root) end
-  check.fail("%s: %s is not there; `root` is %s", where, table.concat(looked, " nor "), hint)
+  check.fail("%s: no %s in %s; `root` is %s", where, name, table.concat(looked, ", "), hint)
 end
 
 return photo_set

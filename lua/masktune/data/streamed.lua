@@ -8,11 +8,12 @@
 local cache = require "masktune.data.cache"
 local check = require "masktune.check"
 local core = require "masktune.core"
+local encoded = require "masktune.data.encoded"
 local notice = require "masktune.notice"
 
 local Streamed = {}
 local methods = {}
-Streamed.__name = "masktune.StreamedImages"
+Streamed.__name, Streamed.streams = "masktune.StreamedImages", true
 
 -- A part is one origin's share: `origin` (what all views of it have in common: `source`, of the core; `files`, a list
 -- with their `sizes`, or `tensor`), and of the view's images `positions` there (int32 tensor; nil: all in order),
@@ -113,7 +114,7 @@ function methods:index(positions)
   for i, part in ipairs(self.parts) do
     parts[i] = {
       origin = part.origin,
-      positions = part.positions and part.positions:index(positions) or positions,
+      positions = part.positions and part.positions:index(positions) or positions:clone(),
       masks = part.masks and part.masks:index(positions),
       dim = part.dim and part.dim:index(positions),
     }
@@ -246,8 +247,12 @@ function methods:digest(tensor_digest)
 end
 
 return setmetatable({
-  --- Whether a value is streamed images.
-  is = function(value) return getmetatable(value) == Streamed end,
+  --- Whether a value is read when it is looked at: streamed images, masktune.data.rows, or what a frozen first part of a
+  -- net makes of images.
+  is = function(value)
+    local meta = getmetatable(value)
+    return type(meta) == "table" and meta.streams == true or encoded.is(value)
+  end,
   of_tensor = of_tensor,
   describe = describe,
 }, { __call = function(_, ...) return of_files(...) end })

@@ -2,8 +2,7 @@
 -- an image flips, with a probability that grows with the other net's confidence, to what that net says, so that each
 -- strengthens the other's bias. At the end an image belongs to part 2 where the net that did not learn it is wrong by
 -- the true label. `flips`, the share of labels that changed, needs no labels of groups: hyperparameters can be chosen
--- by it. The published code flips the labels of validation images by neither net; here groups are found for the set
--- given.
+-- by it.
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local groups = require "masktune.data.groups"
@@ -59,8 +58,10 @@ local function mistakes(first, second, set, halves)
   for batch in loader { dataset = set, batch = 256, shuffle = false }:epoch(1) do
     local inputs = batch[batch.input]
     local _, held_out = answers(first(inputs), second(inputs), halves:index(batch.indices))
-    local wrong = held_out:argmax(2):ne(batch.labels):to("int32") + 1
-    table.move(wrong:totable(), 1, #wrong, #parts + 1, parts)
+    local wrong, positions = held_out:argmax(2):ne(batch.labels):totable(), batch.indices:totable()
+    for i, position in ipairs(positions) do
+      parts[position] = wrong[i] + 1
+    end
   end
   return parts
 end

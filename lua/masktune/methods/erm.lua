@@ -1,13 +1,16 @@
 --- Plain training, the first step of the others.
+local training = require "masktune.recipe.training"
+
 return {
   title = "ERM",
   summary = "plain training (empirical risk minimisation)",
   labels = "class",
   stages = "training",
   cost = "the epochs",
-  run = function(model, _, context)
+  schema = training.schema,
+  run = function(model, o, context)
     local first = context.erm()
-    model:load_state_dict(first.last.model)
-    return context.result(first, "last")
+    model:load_state_dict(first[o.weights].model)
+    return context.result(first, o.weights)
   end,
 }

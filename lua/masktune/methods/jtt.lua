@@ -1,7 +1,8 @@
 --- JTT, just train twice (Liu et al. 2021): ERM for a few epochs; then from the beginning again, with what it got wrong
 -- shown `upweight` times. Its first training must be short (or its weight decay strong): where it fits all images,
 -- nothing is wrong, and the second is ERM; this is said. The published 60 of 300 epochs (Waterbirds) is the default
--- share; for CelebA they took 1 of 50. SubpopBench judges errors anew in each step instead of once.
+-- share; for CelebA they took 1 of 50. SubpopBench judges errors anew in each step instead of once, and
+-- BalancingGroups' version once gave the weight to what was right.
 local find = require "masktune.groups"
 local notice = require "masktune.notice"
 local samplers = require "masktune.data.samplers"

@@ -9,6 +9,8 @@ local objective = require "masktune.objective"
 local tables = require "masktune.tables"
 local training = require "masktune.recipe.training"
 
+local LEAST = 1e-12 -- where all losses of a class are 0
+
 local schema = {
   q = { type = "number", above = 0, max = 1, default = 0.7 },
   smoothing = { type = "number", min = 0, max = 1, default = 0.7 },
@@ -25,7 +27,7 @@ end
 --- The smoothed losses of a batch, divided by the largest of their classes.
 local function relative(state, name, batch, members)
   local largest = (members * state[name]:reshape(1, -1)):max(2)
-  return state[name]:index(batch.indices) / largest:index(batch.labels)
+  return state[name]:index(batch.indices) / largest:index(batch.labels):clamp(LEAST, math.huge)
 end
 
 --- Generalised cross-entropy: p_y^q * q * CE, whose factor has no gradient.

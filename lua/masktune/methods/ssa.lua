@@ -1,6 +1,6 @@
 --- SSA, spread spurious attribute (Nam et al. 2022): groups are known for part of the validation set; a net learns from
--- these and from its own confident answers which group the training images belong to, on each of `splits` thirds of
--- them with a net that has not seen it; then GroupDRO with what was found. An image's class is known, so only the
+-- these and from its own confident answers which group the training images belong to, for each of `splits` parts of
+-- them by a net that has not seen that part; then GroupDRO with what was found. An image's class is known, so only the
 -- groups of its class are in question. The published threshold falls for groups that are found too rarely; here it is
 -- one number.
 local core = require "masktune.core"
@@ -59,8 +59,10 @@ end
 local function answers_of(net, set, allowed)
   local answers = {}
   for batch in loader { dataset = set, batch = 256, shuffle = false }:epoch(1) do
-    local found = (net(batch[batch.input]) + allowed:index(batch.labels)):argmax(2)
-    table.move(found:totable(), 1, #found, #answers + 1, answers)
+    local found = (net(batch[batch.input]) + allowed:index(batch.labels)):argmax(2):totable()
+    for i, position in ipairs(batch.indices:totable()) do
+      answers[position] = found[i]
+    end
   end
   return answers
 end

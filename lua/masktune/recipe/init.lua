@@ -23,13 +23,16 @@ local tables = require "masktune.tables"
 --   mask take; `randmask` also `random` ("square"; "area")
 -- * `cam` ("xgradcam"; another of mt.cam, or a rule as masktune.cam describes it), `layer` (model.cam_layer) or
 --   `layers`
--- * `protocol`, `rule`, `k`, `top`, `empty`: as in mt.masktune.mask_dataset
+-- * `protocol`, `rule`, `k`, `top`, `empty`, `fill`: as in mt.masktune.mask_dataset
 -- * `mask_from` ("best" on validation; "last"), `finetune_from` ("last"; "best"): which ERM weights
 -- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of
 --   which the one with the best score on the validation split is kept, among those that are still sound on it as it is.
 --   The score needs no group labels: masktune.recipe.judges)
+-- * `finetune_steps` (1): fine-tuning is an epoch, or as many whole epochs as this many steps need
 -- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
---   masktune.recipe.search)
+--   masktune.recipe.search); `by` ("judges": masktune.recipe.judges; "masked": accuracy on the masked validation split;
+--   or, on that split as it is, any of mt.train's `select`, of which "worst_group", "balanced_group" and "weighted" use
+--   the labels of its groups, or a function (row, result of mt.evaluate) -> number): what rate and k are chosen by
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)
 -- * `carry_momentum` (true)
 -- * `initial`: skip ERM; a result of mt.masktune.erm, or a state dict

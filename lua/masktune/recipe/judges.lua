@@ -70,9 +70,10 @@ end
 -- @tparam table set validation split
 -- @tparam ?Masks|Tensor keep its masks; nil: the judge is the split as it is
 -- @tparam integer seed of the exchange
+-- @string[opt="zero"] fill of the masked images
 -- @treturn table `masked`, `exchanged`: data sets; the latter is nil where no answer changes when images are masked
-function judges.new(masker, set, keep, seed)
-  local masked = masks.apply(set, keep)
+function judges.new(masker, set, keep, seed, fill)
+  local masked = masks.apply(set, keep, fill)
   return { masked = masked, exchanged = keep and exchanged(masker, set, keep, masked, seed) }
 end
 

@@ -9,6 +9,7 @@ local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
 local optimizers = require "masktune.train.optimizer"
 local search = require "masktune.recipe.search"
+local selection = require "masktune.train.selection"
 local tables = require "masktune.tables"
 
 local masking = {}
@@ -17,6 +18,7 @@ local masking = {}
 masking.finetune_schema = {
   finetune_from = { choices = { "best", "last" }, default = "last" },
   finetune_lr = { choices = { "last", "auto" }, type = "number", above = 0, default = "last" },
+  finetune_steps = { type = "integer", min = 1, default = 1 },
   auto = { type = "table", default = {} },
   carry_momentum = { type = "boolean", default = true },
 }
@@ -32,6 +34,7 @@ local auto_schema = {
   factors = { type = "list", of = { type = "number", above = 0 }, min_length = 1, default = { 1, 2, 4, 8 } },
   k = { type = "list", of = { type = "number", min = 0 }, min_length = 1, optional = true },
   iterations = { type = "list", of = { type = "integer", min = 1, max = 3 }, min_length = 1, optional = true },
+  by = { choices = { "judges", "masked", table.unpack(selection.names) }, type = "function", default = "judges" },
 }
 
 --- The options, with defaults, checked against each other.
@@ -46,6 +49,9 @@ local function checked(model, o, kind, context)
   end
   if o.auto.k and (o.rule ~= "sigma" or not masks.need_heat(kind)) then
     context.refuse("option 'auto.k': only masks of rule 'sigma' have a k")
+  end
+  if o.fill == "impute" and o.rule == "soft" then
+    context.refuse("option 'fill': 'impute' needs hard masks, not those of rule 'soft'")
   end
   if (o.rule == "topk") ~= (o.top ~= nil) then
     context.refuse("option 'top': required with rule 'topk', and only with it")
@@ -95,7 +101,8 @@ local function finetune_settings(o, kind, heat)
     clip_grad_norm = o.clip_grad_norm or "none",
     sampler = checkpoint.text(o.sampler),
     candidates_k = table.concat(o.ks, " "),
-    judged_by = judges.name,
+    judged_by = o.auto.by == "judges" and judges.name or checkpoint.text(o.auto.by),
+    finetune_steps = o.finetune_steps,
   })
 end
 
@@ -165,6 +172,7 @@ local function iterate(model, o, kind, iteration, from, folder, settings)
     start = from.start,
     rates = from.rates,
     ks = o.ks,
+    by = o.auto.by,
     train = from.sets.train,
     val = from.sets.val,
     keep = keep,
@@ -207,7 +215,7 @@ local function run_iterations(model, o, kind, first, folder)
     if o.accumulate then
       local sets = {}
       for part, set in pairs(from.sets) do
-        sets[part] = masks.apply(set, found.keep[part])
+        sets[part] = masks.apply(set, found.keep[part], o.fill)
         if settings then from.digests[part] = checkpoint.dataset_digest(sets[part]) end
       end
       from.sets = sets
@@ -222,7 +230,7 @@ local function choose_iterations(model, o, done)
   local jury, rows = {}, {}
   for i, found in ipairs(done) do
     model:load_state_dict(found.masker)
-    jury[i] = judges.new(model, found.val, found.keep.val, o.seed)
+    jury[i] = judges.new(model, found.val, found.keep.val, o.seed, o.fill)
   end
   for i, count in ipairs(o.choices) do
     model:load_state_dict(done[count].best.model)

@@ -9,6 +9,7 @@ local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
 local explain = require "masktune.explain"
+local fill = require "masktune.data.fill"
 local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local notice = require "masktune.notice"
@@ -22,12 +23,14 @@ local masks = {}
 
 --- How heatmaps become masks; protocol, rule, k and top have the meaning of mt.mask.threshold. `empty` is about images
 -- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper").
+-- `fill`: what takes the place of what is hidden, black ("zero") or its surroundings ("impute": masktune.data.fill).
 masks.rule_schema = {
   protocol = { choices = { "reference", "paper" }, default = "reference" },
   rule = { choices = { "sigma", "global_mean", "soft", "topk" }, default = "sigma" },
   k = { type = "number", min = 0, default = 2 },
   top = { type = "integer", min = 1, optional = true },
   empty = { choices = { "keep", "paper" }, default = "keep" },
+  fill = { choices = { "zero", "impute" }, default = "zero" },
 }
 
 --- Where heatmaps come from.
@@ -447,17 +450,32 @@ function masks.keep_in(where, path, settings, set, kind, o, heat, seed)
   return core.data.masks(row_file.filled(where, path, rows, make), size[1], size[2])
 end
 
+--- Masked images that are filled from their surroundings, as a tensor of their own; where they stay in files the masks
+-- are black, which is said.
+local function filled(images, keep)
+  if streamed.is(images) and not images:is_in_memory() then
+    notice.say("masks are black: images that stay in their files are not filled from their surroundings (a larger "
+      .. "memory_limit keeps them in memory)")
+    return nil
+  end
+  if streamed.is(images) then images = images:narrow(1, 1, #images) end
+  return fill(images, check.is_tensor(keep) and keep or keep:to("uint8"), "impute")
+end
+
 --- The data set with its images masked when they are looked at; everything else is shared. Without masks, the set
--- itself. Images of floats, which are seldom many, are masked at once.
-function masks.apply(set, keep)
+-- itself. Images of floats, which are seldom many, are masked at once, and so are those that are filled.
+-- @tparam table set
+-- @tparam ?Masks|Tensor keep
+-- @string[opt="zero"] how what takes the place of what is hidden: "zero" (black), "impute" (masktune.data.fill)
+function masks.apply(set, keep, how)
   if not keep then return set end
   local images = set.images
   if not images then error("masks: data set of images expected, its inputs are '" .. dataset.input(set) .. "'", 0) end
-  if not streamed.is(images) then
-    if images:dtype() ~= "uint8" then return tables.merged(set, { images = core.mask.apply(images, keep) }) end
-    images = streamed.of_tensor(images)
+  local done = how == "impute" and filled(images, keep)
+  if not done and not streamed.is(images) then
+    if images:dtype() ~= "uint8" then done = core.mask.apply(images, keep) else images = streamed.of_tensor(images) end
   end
-  return tables.merged(set, { images = images:masked(keep) })
+  return dataset.named(tables.merged(set, { images = done or images:masked(keep) }))
 end
 
 --- What masks do not keep.
@@ -519,7 +537,8 @@ end
 -- @tparam[opt] table options `masks` ("cam": where the model looks; "square": the reference's random squares; "area":
 -- at random as much of each image as "cam" would; "none"); `protocol` ("reference"; "paper"), `rule` ("sigma"), `k`
 -- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; `empty` ("keep": an image of
--- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `seed` of random masks (1); `heat`:
+-- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `fill` ("zero": black; "impute":
+-- from the surroundings, for images in memory); `seed` of random masks (1); `heat`:
 -- heatmaps from explain, which are not computed again then; `cam`, `layer`, `progress`, `label` as in explain; `file`:
 -- path of a safetensors file in which the masks are kept, one bit a pixel (`masks` uint8 {N, ceil(H * W / 8)}, as
 -- numpy.unpackbits reads it): made where it is not there, else read, without asking the model anything; refused where
@@ -546,20 +565,22 @@ function masks.mask_dataset(model, set, options)
     local values, mean = find_heat()
     keep = masks.keep(set, o.masks, o, values, mean, o.seed)
   end
-  local masked = masks.apply(set, keep)
+  local masked = masks.apply(set, keep, o.fill)
   if o.export then masks.export(masked, o.export) end
   local fraction, empty = masks.hidden(keep)
   return masked, { keep = keep, heat = heat, fraction = fraction, empty = empty }
 end
 
 --- Writes the images of a data set as PNG files: NUMBER.png, or NUMBER-NAME.png where the set knows its files' names.
--- @tparam table set of images of 1 or 3 channels
+-- @tparam table set of images of 1 or 3 channels, uint8 or float32 in [0,1]
 -- @string folder made where it is missing
-function masks.export(set, folder)
-  check.argument("mt.masktune.export", "folder", folder, { type = "string" })
+-- @tparam[opt] table options `keep`: masks {N,H,W}, which are put on
+function masks.export(set, folder, options)
   dataset.check("mt.masktune.export", "argument 'dataset'", set)
+  check.argument("mt.masktune.export", "folder", folder, { type = "string" })
+  local o = check.options("mt.masktune.export", options, { keep = { type = "any", optional = true } })
   core.make_directory(folder)
-  local count, images = dataset.count(set), set.images
+  local count, images = dataset.count(set), masks.apply(set, o.keep).images
   local digits = #tostring(count)
   for i = 1, count do
     local file = set.files and check.is_tensor(set.file) and set.files[set.file[i]:item()]

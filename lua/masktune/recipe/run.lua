@@ -69,6 +69,29 @@ local function context_of(where, model, o)
   }
 end
 
+local Result = { __name = "masktune.Result" }
+
+--- What a method did, in lines.
+function Result.__tostring(self)
+  local fine = self.finetune
+  local lines = { ("ERM of %d epochs, the best is %s"):format(#self.history, self.best_epoch or "given") }
+  for i, mask in ipairs(self.masks or {}) do
+    lines[#lines + 1] = ("masks %d: hide %.1f %% of the pixels, nothing of %d images"):format(i, 100 * mask.fraction,
+      mask.empty)
+  end
+  if fine then
+    lines[#lines + 1] = ("fine-tuned at rate %.4g, %d iteration%s, %d candidate%s"):format(fine.lr, fine.iterations,
+      fine.iterations == 1 and "" or "s", #fine.candidates, #fine.candidates == 1 and "" or "s")
+  end
+  local names = {}
+  for name in pairs(self) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  lines[#lines + 1] = "fields: " .. table.concat(names, ", ")
+  return table.concat(lines, "\n")
+end
+
 --- Runs a method.
 -- @tparam table method as in masktune.methods
 -- @string where the public function, for messages
@@ -85,5 +108,5 @@ return function(method, where, model, options)
   model:clone() -- what cannot be copied is refused now, not after the training
   local result = dist.guarded(method.run, model, o, context_of(where, model, o))
   result.final = model
-  return result
+  return setmetatable(result, Result)
 end

@@ -8,11 +8,13 @@
 -- than half of what its start knew, is not sound, however well it does on masked images.
 -- @module masktune.recipe.search
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local evaluate = require "masktune.evaluate"
 local finetune = require "masktune.recipe.finetune"
 local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
 local notice = require "masktune.notice"
+local selection = require "masktune.train.selection"
 local tables = require "masktune.tables"
 
 local search = {}
@@ -34,7 +36,7 @@ local function judges_of(model, stage)
   if stage.val then
     model:load_state_dict(stage.masker)
     for i, k in ipairs(stage.ks) do
-      list[i] = judges.new(model, stage.val, stage.keep("val", k), stage.seed)
+      list[i] = judges.new(model, stage.val, stage.keep("val", k), stage.seed, stage.options.fill)
     end
   end
   return list
@@ -74,11 +76,22 @@ function search.problem(measured, start)
   end
 end
 
---- The row's fields about the unmasked validation split.
-local function look_unmasked(model, stage)
+--- The scores that decide, where they are not the judges'.
+local function scores_by(stage, row, measured)
+  if stage.by == "judges" then return row.judged end
+  if stage.by == "masked" then return { row.val_accuracy } end
+  return { selection.score(stage.by, row, measured, "mt.masktune: option 'auto.by'") }
+end
+
+--- The row's fields about the unmasked validation split, and the scores that decide.
+local function look_unmasked(model, stage, row)
   if not stage.val then return {} end
-  local measured = evaluate(model, stage.val, { predictions = true })
-  return { unmasked_accuracy = measured.accuracy, problem = search.problem(measured, stage.yardstick) }
+  local options = selection.measuring(stage.train, stage.val, stage.options.groups or "group")
+  local measured = evaluate(model, stage.val, tables.merged(options, { predictions = true }))
+  return {
+    unmasked_accuracy = measured.accuracy, problem = search.problem(measured, stage.yardstick),
+    judged = scores_by(stage, row, measured),
+  }
 end
 
 local function refuse_all(state)
@@ -142,23 +155,39 @@ local function add(state, row, last, only)
   state.kept = kept
 end
 
+--- An epoch, or as many as `finetune_steps` steps need: an epoch of a small set is too few of them to learn anything.
+local function epochs_of(stage)
+  local o = stage.options
+  return math.max(1, math.ceil(o.finetune_steps * o.batch / dataset.count(stage.train)))
+end
+
 --- Fine-tunes one candidate: its row of results and its state.
 local function try(model, stage, candidate, masked, jury)
   local started = core.clock()
   local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.passed), {
     lr = candidate.lr,
     start = stage.start,
-    epochs = 1,
+    epochs = epochs_of(stage),
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
-  local row = tables.merged(candidate, judges.measure(model, jury), look_unmasked(model, stage), {
+  local judged = judges.measure(model, jury)
+  local row = tables.merged(candidate, judged, look_unmasked(model, stage, judged), {
     iteration = stage.iteration,
-    train_loss = run.history[1].train_loss,
-    train_accuracy = run.history[1].train_accuracy,
+    epochs = #run.history,
+    train_loss = run.history[#run.history].train_loss,
+    train_accuracy = run.history[#run.history].train_accuracy,
   })
   row.seconds = core.clock() - started
   return row, run.last
+end
+
+--- The row and the state of a candidate that an earlier run tried alone, in the same stage with the same settings.
+local function tried_alone(stage, candidate)
+  local state = stage.settings and stage.stages:load(stage.name, tables.merged(stage.settings, {
+    rates = ("%s"):format(candidate.lr), candidates_k = ("%s"):format(candidate.k),
+  }))
+  if state then return state.tried[1], state.kept[1] end
 end
 
 --- Tries what a stage has not tried yet, saving after each.
@@ -167,11 +196,12 @@ local function try_all(model, stage, state, candidates)
   local masked, masked_k
   stage.yardstick = yardstick(model, stage)
   for i = #state.tried + 1, #candidates do
-    if masked_k ~= candidates[i].k then
+    local row, last = tried_alone(stage, candidates[i])
+    if not row and masked_k ~= candidates[i].k then
       masked_k = candidates[i].k
-      masked = masks.apply(stage.train, stage.keep("train", masked_k))
+      masked = masks.apply(stage.train, stage.keep("train", masked_k), stage.options.fill)
     end
-    local row, last = try(model, stage, candidates[i], masked, jury)
+    if not row then row, last = try(model, stage, candidates[i], masked, jury) end
     add(state, row, last, #candidates == 1)
     stage.stages:save(stage.name, state, stage.settings)
   end

@@ -14,7 +14,7 @@ Stages.__index = Stages
 local patterns = {
   "^erm%.safetensors$", "^heat%-%d+%-%x+%.safetensors$", "^finetune%-%d+%-%x+%.safetensors$",
   "^train%-[%w_]+%-%x+%.safetensors$", "^groups%-[%w_]+%-%x+%.safetensors$",
-  "^embed%-[%w_]+%-%x+%.safetensors$",
+  "^embed%-[%w_]+%-%x+%.safetensors$", "^embed%-[%w_]+%-%x+%.safetensors%.part$",
   "^masks%-%d+%-%l+%-%x+%.safetensors$", "^heat%-%d+%-%l+%-%x+%.safetensors$",
 }
 

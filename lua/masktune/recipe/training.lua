@@ -5,6 +5,7 @@ local check = require "masktune.check"
 local checkpoint = require "masktune.checkpoint"
 local dataset = require "masktune.data.dataset"
 local erm = require "masktune.recipe.erm"
+local objective = require "masktune.objective"
 local optimizers = require "masktune.train.optimizer"
 local tables = require "masktune.tables"
 
@@ -33,6 +34,15 @@ local function settings_of(o, set, schema)
     if name ~= "weights" then settings[name] = option_text(o[name]) end
   end
   return settings
+end
+
+--- An objective that prints as its name and a method's options.
+function training.objective(name, o, schema, compute)
+  local options = {}
+  for option in pairs(schema) do
+    options[option] = option_text(o[option])
+  end
+  return objective(name, options, compute)
 end
 
 --- Two hooks one after the other; either may be nil.

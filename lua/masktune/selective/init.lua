@@ -26,6 +26,10 @@ return {
   -- all coverages at once
   risk_coverage = risk_coverage.curve,
   risk_at = risk_coverage.at,
+  coverage_at = risk_coverage.coverage_at,
+  summary = risk_coverage.summary,
+  -- classifiers that are trained to abstain
+  methods = require "masktune.selective.methods",
   -- guarantees
   sgr = sgr.search,
   binomial_bound = sgr.binomial_bound,

@@ -9,6 +9,7 @@ local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
 local evaluate = require "masktune.evaluate"
+local history = require "masktune.train.history"
 local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local losses = require "masktune.losses"
@@ -225,7 +226,7 @@ end
 
 local function measure(row, model, o)
   if not o.val then return nil end
-  local measured = evaluate(model, o.val, { groups = o.val[o.groups] and o.groups or nil })
+  local measured = evaluate(model, o.val, selection.measuring(o.train, o.val, o.groups))
   row.val_loss, row.val_accuracy = measured.loss, measured.accuracy
   row.val_worst_class, row.val_worst_group = measured.worst_class, measured.worst_group
   if row.val_loss - row.val_loss ~= 0 then
@@ -254,9 +255,8 @@ local function run_epoch(run, model, batches, o)
   run.epoch = run.epoch + 1
   run.lr = o.schedule:lr(run.epoch)
   o.optimizer:set_lr(run.lr)
-  local row = { epoch = run.epoch }
-  local bar
-  row.train_loss, row.train_accuracy, bar = ranks.epoch(model, o, run.epoch, train_epoch, run, model, batches, o)
+  local loss, accuracy, bar = ranks.epoch(model, o, run.epoch, train_epoch, run, model, batches, o)
+  local row = { epoch = run.epoch, train_loss = loss, train_accuracy = accuracy }
   row.lr = run.lr
   local last = { model = model:state_dict(), optimizer = o.optimizer:state_dict() }
   check_weights(last.model, row)
@@ -324,7 +324,7 @@ local function run_epochs(model, o)
     if o.on_epoch then o.on_epoch(row, run.history) end
   end
   return {
-    history = run.history,
+    history = history.named(run.history),
     best = run.best,
     last = last or { model = model:state_dict(), optimizer = o.optimizer:state_dict() },
     state = run.state,
@@ -359,8 +359,10 @@ local train = { schema = schema }
 -- * `patience`: training ends when the best epoch is so many epochs ago (left out: never before `epochs`)
 -- * `clip_grad_norm`: gradients are scaled down to this norm; `before_step`, `after_step`: functions (model, batch,
 --   run) around the optimiser's step
--- * `select` ("accuracy" on validation; "worst_class", "worst_group", "loss", "last", or a function (row of the
---   history, result of mt.evaluate) -> number): which epoch is the best; `groups` ("group"): the field with the groups
+-- * `select` ("accuracy" on validation; "worst_class", "balanced", "auroc", "auprc", "loss", "brier", "ece"; with the
+--   labels of groups "worst_group", "balanced_group", "weighted" by the training set's groups; "last", or a function
+--   (row of the history, result of mt.evaluate) -> number): which epoch is the best; `groups` ("group"): the
+--   field with the groups
 -- * `seed` (1); `on_epoch`: called with each new row of the history and the whole history
 -- * `checkpoint`: path of a file written after every epoch; `resume` (false): go on from that file if it is there, else
 --   it is removed and the run starts anew; `settings`: further name -> value that must be equal when a run is resumed

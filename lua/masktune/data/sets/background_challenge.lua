@@ -36,8 +36,8 @@ local function folder_of(o)
     if core.file_exists(place) then return place end
   end
   if not core.file_exists(o.root) then check.fail("%s: option 'root': '%s' does not exist", WHERE, o.root) end
-  check.fail("%s: '%s' is not there; `root` is the folder with original, mixed_same, ..., each with %s/00_dog and so "
-    .. "on", WHERE, table.concat(places, "' nor '"), o.split)
+  check.fail("%s: no folder '%s'; `root` is the folder with original, mixed_same, ..., each with %s/00_dog and so on",
+    WHERE, table.concat(places, "' or '"), o.split)
 end
 
 --- Class number from 0 -> its folder: 00_dog, 01_bird, ...

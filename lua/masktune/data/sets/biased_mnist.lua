@@ -59,7 +59,7 @@ local byte_rule = { type = "integer", min = 0, max = 255 }
 -- or mt.data.synthetic_digits), `split` ("train"), `bias` ("square"), `squares` (1 or 2; 1), `ratio` (0.99), `size`
 -- (4), `color` ({0, 0, 255}, blue), `mark` ("first"), `seed` (0)
 -- @treturn table data set: images uint8 {N,H,W,3}, labels int32 {N} in 1..2, digits int32 {N}, biased uint8 {N} (1
--- where the image carries the bias)
+-- where the image carries the bias), attribute int32 {N} = biased + 1, group int32 {N} = (label - 1) * 2 + attribute
 local function biased_mnist(options)
   local o = check.options("mt.data.biased_mnist", options, {
     source = { type = "table" },
@@ -76,13 +76,17 @@ local function biased_mnist(options)
   check.argument("mt.data.biased_mnist", "source.digits", source.digits, { type = "tensor" })
   local members, labels = classify(source.digits)
   local biased = choose(members, counts_of(o.split, members, o.ratio), #labels, o.mark, o.seed)
-  return {
+  local attribute = biased:to("int32") + 1
+  return dataset.named {
     images = core.image.paint(source.images, biased, {
       bias = o.bias, squares = o.squares, size = o.size, color = o.color,
     }),
     labels = labels,
     digits = source.digits,
     biased = biased,
+    attribute = attribute,
+    group = (labels - 1) * 2 + attribute,
+    group_names = { "below 5, plain", "below 5, biased", "from 5, plain", "from 5, biased" },
     classes = CLASSES,
     name = ("biased %s (%s)"):format(source.name or "digits", o.split),
     split = o.split,

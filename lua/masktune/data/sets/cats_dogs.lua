@@ -2,6 +2,7 @@
 -- @module masktune.data.cats_dogs
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local image_files = require "masktune.data.image_files"
 local image_list = require "masktune.data.image_list"
 
@@ -167,7 +168,7 @@ local function cats_dogs(options)
   for i, position in ipairs(positions) do
     labels[i] = labels[position]
   end
-  return {
+  return dataset.named {
     images = images,
     labels = core.tensor(table.move(labels, 1, #positions, 1, {}), { dtype = "int32" }),
     file = core.tensor(positions, { dtype = "int32" }),

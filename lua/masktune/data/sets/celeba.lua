@@ -113,8 +113,8 @@ local function celeba(options)
   local images, folder, count = images_in(o.root)
   local path = o.attributes or existing { o.root .. "/list_attr_celeba.txt", o.root .. "/list_attr_celeba.csv" }
   if not path then
-    check.fail("%s: neither list_attr_celeba.txt nor list_attr_celeba.csv is in '%s'; option 'attributes' names the "
-      .. "file", WHERE, o.root)
+    check.fail("%s: no list_attr_celeba.txt or list_attr_celeba.csv in '%s'; `root` is the folder around "
+      .. "img_align_celeba, and option 'attributes' names a file that lies elsewhere", WHERE, o.root)
   end
   local first = first_column(path)
   local columns, lines = read_table(path, { first, o.target, o.attribute }, 2)

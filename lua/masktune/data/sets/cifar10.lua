@@ -3,6 +3,7 @@
 -- @module masktune.data.cifar10
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local download = require "masktune.data.download"
 local folders = require "masktune.data.folders"
 local tar = require "masktune.data.tar"
@@ -106,7 +107,7 @@ function cifar10.read(options)
   for i, name in ipairs(cifar10.files[o.split]) do
     parts[i] = read_batch(folder .. "/" .. name, o.published, labels)
   end
-  return {
+  return dataset.named {
     images = core.cat(parts, 1),
     labels = core.tensor(labels, { dtype = "int32" }),
     classes = 10,

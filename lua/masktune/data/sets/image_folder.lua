@@ -2,6 +2,7 @@
 -- @module masktune.data.image_folder
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local image_files = require "masktune.data.image_files"
 local image_list = require "masktune.data.image_list"
 
@@ -231,7 +232,7 @@ local function image_folder(options)
   image_list.log_skipped(WHERE, o, skipped)
   local images, positions, unreadable = image_list.read(WHERE, paths, o)
   labels = picked(labels, positions)
-  return {
+  return dataset.named {
     images = images,
     labels = core.tensor(labels, { dtype = "int32" }),
     file = core.tensor(positions, { dtype = "int32" }),

@@ -2,6 +2,7 @@
 -- @module masktune.data.mnist
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local download = require "masktune.data.download"
 local folders = require "masktune.data.folders"
 local idx = require "masktune.data.idx"
@@ -98,7 +99,7 @@ local function read_split(folder, files)
       images_path, #images, labels_path, #digits), 0)
   end
   local shape = images:shape()
-  return {
+  return dataset.named {
     images = images:reshape(shape[1], shape[2], shape[3], 1),
     digits = digits:to("int32"),
     labels = labels_of(labels_path, digits),

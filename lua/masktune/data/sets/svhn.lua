@@ -3,6 +3,7 @@
 -- @module masktune.data.svhn
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 local download = require "masktune.data.download"
 local folders = require "masktune.data.folders"
 
@@ -85,7 +86,7 @@ function svhn.read(options)
   local arrays = core.read_mat(path)
   local images = images_of(path, arrays.X)
   local digits = digits_of(path, arrays.y, #images)
-  return {
+  return dataset.named {
     images = images,
     digits = digits,
     labels = digits + 1,

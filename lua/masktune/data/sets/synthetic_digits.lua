@@ -6,6 +6,7 @@
 -- @module masktune.data.synthetic_digits
 local check = require "masktune.check"
 local core = require "masktune.core"
+local dataset = require "masktune.data.dataset"
 
 local SIZE = 28
 local CENTRE = (SIZE - 1) / 2
@@ -146,7 +147,7 @@ local function synthetic_digits(options)
     starts[n + 1], digits[n], labels[n] = #packed, digit, digit + 1
   end
   local segments = core.from_bytes(table.concat(packed), "float32", { #packed, 5 })
-  return {
+  return dataset.named {
     images = core.image.draw_strokes(segments, core.tensor(starts, { dtype = "int32" }), SIZE, SIZE),
     digits = core.tensor(digits, { dtype = "int32" }),
     labels = core.tensor(labels, { dtype = "int32" }),

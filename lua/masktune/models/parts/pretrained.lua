@@ -108,6 +108,28 @@ local function fit_head(where, model, state, published)
   return fitted
 end
 
+--- The first of the names in `a` that `b` lacks, and how many there are.
+local function lacking(a, b)
+  local names = {}
+  for name in pairs(a) do
+    if b[name] == nil then names[#names + 1] = name end
+  end
+  table.sort(names)
+  return names[1], #names
+end
+
+--- Loads weights; those of another net are named as such, in a sentence instead of a list of everything.
+local function load_into(where, model, state, path)
+  local loaded, problem = pcall(model.load_state_dict, model, state)
+  if loaded then return end
+  local own = model:state_dict()
+  local missing, count = lacking(own, state)
+  local foreign = lacking(state, own)
+  if not (missing and foreign) then error(problem, 0) end
+  check.fail("%s: '%s' holds the weights of another net: %d names are missing, such as '%s', and there are others, "
+    .. "such as '%s'", where, path, count, missing, foreign)
+end
+
 --- Loads weights into a net as its options say, and freezes what they say.
 -- @string where the net's name, for messages
 -- @tparam Module model
@@ -120,7 +142,7 @@ function pretrained.apply(where, model, o, published)
   if o.pretrained then
     local path = o.pretrained == true and pretrained.find(where, published) or o.pretrained
     local state = core.load(path)
-    model:load_state_dict(fit_head(where, model, state, published))
+    load_into(where, model, fit_head(where, model, state, published), path)
     model.preprocess = preprocess { { "normalize", mean = published.mean, std = published.std } }
   end
   if o.freeze == "backbone" then

@@ -1,7 +1,7 @@
 /* Depthwise convolution over plain pointers: output channel c * multiplier + j sees input channel c alone. Images are
  * N,H,W,C, weights kH,kW,C * multiplier. The same bits come out with every number of threads. */
-#ifndef MT_OPS_DEPTHWISE_H
-#define MT_OPS_DEPTHWISE_H
+#ifndef MT_CONV_DEPTHWISE_H
+#define MT_CONV_DEPTHWISE_H
 
 #include <stdint.h>
 

@@ -6,7 +6,7 @@
  * summed in parts, which follow from the sizes alone, and the parts are added in order.
  *
  * Where channels have several outputs each, the input is first repeated that often, and everything is as with one. */
-#include "ops/depthwise.h"
+#include "conv/depthwise.h"
 
 #include <math.h>
 #include <string.h>
@@ -184,6 +184,7 @@ static void add_rows(const weight_pass *b, int64_t first, int64_t end, float *su
         .in_size = {d->in_size[0], d->in_size[1]},
         .channels = d->channels,
         .width = d->out_size[1],
+        .grad_row = d->out_size[1] * d->channels,
         .taps = {d->kernel[0], d->kernel[1]},
         .stride = {d->stride[0], d->stride[1]},
         .dilation = {d->dilation[0], d->dilation[1]},

@@ -1,0 +1,45 @@
+#include "kernels/layer_norm.h"
+
+#include "kernels/math.h"
+
+void MT_KERNEL(layer_norm)(float *y, const float *x, const float *weight, const float *bias, int64_t n, float mean,
+                           float rstd) {
+  MT_FOR_CHANNEL_VECTORS(n, {
+    mt_vf v = (mt_load_lanes(x + c, valid, whole) - mean) * rstd;
+    if (weight) v = v * mt_load_lanes(weight + c, valid, whole);
+    if (bias) v = v + mt_load_lanes(bias + c, valid, whole);
+    mt_store_lanes(y + c, v, valid, whole);
+  });
+}
+
+/* With n the normalised values and g = dy weight: dx = rstd (g - mean(g) - n mean(g n)). */
+void MT_KERNEL(layer_norm_backward)(float *dx, const float *x, const float *dy, const float *weight, int64_t n,
+                                    float mean, float rstd) {
+  mt_wide sum = {{0}, {0}}, product = {{0}, {0}};
+  MT_FOR_CHANNEL_VECTORS(n, {
+    mt_vf g = mt_load_lanes(dy + c, valid, whole);
+    if (weight) g = g * mt_load_lanes(weight + c, valid, whole);
+    const mt_wide of_g = mt_widen(g), of_n = mt_widen((mt_load_lanes(x + c, valid, whole) - mean) * rstd);
+    sum.low += of_g.low;
+    sum.high += of_g.high;
+    product.low += of_g.low * of_n.low;
+    product.high += of_g.high * of_n.high;
+  });
+  const float mean_g = (float)(mt_lane_sum(sum.low + sum.high) / (double)n);
+  const float mean_gn = (float)(mt_lane_sum(product.low + product.high) / (double)n);
+  MT_FOR_CHANNEL_VECTORS(n, {
+    mt_vf g = mt_load_lanes(dy + c, valid, whole);
+    if (weight) g = g * mt_load_lanes(weight + c, valid, whole);
+    const mt_vf normal = (mt_load_lanes(x + c, valid, whole) - mean) * rstd;
+    mt_store_lanes(dx + c, rstd * (g - mean_g - normal * mean_gn), valid, whole);
+  });
+}
+
+void MT_KERNEL(layer_norm_sums)(double *restrict products, double *restrict sums, const float *x, const float *dy,
+                                int64_t n, float mean, float rstd) {
+#pragma GCC ivdep
+  for (int64_t c = 0; c < n; c++) {
+    products[c] += (double)(dy[c] * (x[c] - mean) * rstd);
+    sums[c] += (double)dy[c];
+  }
+}

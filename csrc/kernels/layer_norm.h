@@ -1,0 +1,16 @@
+/* Normalisation of a row of n numbers by its mean and the reciprocal of its deviation; weight and bias may be NULL. */
+#ifndef MT_KERNELS_LAYER_NORM_H
+#define MT_KERNELS_LAYER_NORM_H
+
+#include <stdint.h>
+
+/* layer_norm_sums adds dy (x - mean) rstd to products and dy to sums, element by element. */
+#define MT_LAYER_NORM_KERNELS(K)                                                                           \
+  K(void, layer_norm,                                                                                      \
+    (float *y, const float *x, const float *weight, const float *bias, int64_t n, float mean, float rstd)) \
+  K(void, layer_norm_backward,                                                                             \
+    (float *dx, const float *x, const float *dy, const float *weight, int64_t n, float mean, float rstd))  \
+  K(void, layer_norm_sums,                                                                                 \
+    (double *products, double *sums, const float *x, const float *dy, int64_t n, float mean, float rstd))
+
+#endif

@@ -1,0 +1,86 @@
+#!/usr/bin/env lua5.4
+-- A table of verdicts: nets that lean on something known, and nets that lean on nothing, as mt.diagnose sees them.
+--
+-- lua5.4 examples/diagnose.lua --count 10000 --epochs 3 --seeds 1,2 lua5.4 examples/diagnose.lua --help
+--
+-- Digits (MNIST where it is on disk, else drawn ones) with a square, two squares, a coloured background, a coloured
+-- foreground, and without any; in two classes and in ten. Every net is trained here; the diagnosis sees validation
+-- images of the training kind, and no group labels.
+
+dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
+
+local mt = require "masktune"
+local kinds, with = mt.cli.kinds, mt.tables.merged
+
+--- Case -> options of mt.data.biased_mnist, and what is expected: part of the verdict.
+local CASES = {
+  { name = "square", options = { bias = "square" }, expected = "top-left corner (blue)" },
+  { name = "two squares", options = { bias = "square", squares = 2 }, expected = "corner (blue)" },
+  { name = "background", options = { bias = "background" }, expected = "colour wherever it lies" },
+  { name = "foreground", options = { bias = "foreground" }, expected = "colour wherever it lies" },
+  { name = "none", options = { split = "original" }, expected = "no sign of one cue" },
+  { name = "none, ten classes", options = { split = "original" }, ten = true, expected = "no sign of one cue" },
+}
+
+local function digits_of(o)
+  local folder = not o.synthetic and mt.data.find_mnist(o.data)
+  if not folder and o.data then error(("--data: MNIST's four files are not in '%s'"):format(o.data), 0) end
+  if not folder then return mt.data.synthetic_digits { count = o.count, seed = 1 } end
+  local all = mt.data.mnist { root = folder, split = "train" }
+  return mt.data.subset(all, math.min(o.count, mt.data.size(all)))
+end
+
+local function set_of(case, digits, seed)
+  local set = mt.data.biased_mnist(with({ source = digits, seed = seed }, case.options))
+  if not case.ten then return set end
+  return with(set, { labels = (digits.digits:to("int32") + 1):to("int32"), classes = 10 })
+end
+
+--- Trains a net on a case and diagnoses it: a row of the table.
+local function row_of(case, digits, seed, o)
+  local set = set_of(case, digits, seed)
+  local train, val = mt.data.split(set, { share = 0.2, seed = seed })
+  mt.manual_seed(seed)
+  local model = mt.models.small_cnn { classes = set.classes }
+  mt.train(model, {
+    train = train, val = val, epochs = o.epochs, seed = seed, label = ("%s, seed %d"):format(case.name, seed),
+  })
+  local found = mt.diagnose(model, val, { progress = false, seed = seed })
+  local right = found.verdict:find(case.expected, 1, true) ~= nil
+  return { case.name, seed, ("%.3f"):format(found.score), right and "yes" or "NO", found.verdict }, right
+end
+
+local function main(o)
+  if o.threads then mt.set_num_threads(o.threads) end
+  local digits, rows, wrong = digits_of(o), {}, 0
+  for _, case in ipairs(CASES) do
+    for _, seed in ipairs(o.seeds) do
+      local row, right = row_of(case, digits, seed, o)
+      rows[#rows + 1], wrong = row, wrong + (right and 0 or 1)
+    end
+  end
+  print(("%s, %d images, %d epochs"):format(digits.name, mt.data.size(digits), o.epochs))
+  for _, row in ipairs(rows) do
+    row[5] = #row[5] > 60 and row[5]:sub(1, 57) .. "..." or row[5]
+  end
+  print(mt.report.table({ "case", "seed", "score", "as expected", "verdict" }, rows))
+  print(("%d of %d verdicts are as expected"):format(#rows - wrong, #rows))
+end
+
+os.exit(mt.cli.run({
+  name = "diagnose.lua",
+  about = "Verdicts of mt.diagnose on nets that lean on something known, or on nothing.",
+  main = main,
+  options = {
+    { name = "data", value = "DIR", kind = kinds.text, help = "folder with MNIST's four files",
+      default_text = "$MASKTUNE_DATA, ./data, the cache folder; else drawn digits" },
+    { name = "synthetic", help = "use drawn digits instead of MNIST" },
+    { name = "count", value = "N", kind = kinds.integer(100), default = 10000, default_text = "10000",
+      help = "images, of which a fifth is diagnosed with" },
+    { name = "epochs", value = "N", kind = kinds.integer(1), default = 3, default_text = "3",
+      help = "epochs of training" },
+    mt.cli.options.seeds,
+    mt.cli.options.threads,
+    mt.cli.options.help,
+  },
+}, arg), true)

@@ -1,0 +1,80 @@
+--- What the hottest windows show: is it always the same thing, wherever it lies?
+-- Windows are compared by their pixels, brought to 4x4: the root of the mean squared difference, in [0,1].
+-- @module masktune.diagnose.content
+local core = require "masktune.core"
+
+local content = {}
+
+local CELLS = 4
+local ALIKE = 0.15 -- a difference that still counts as the same thing
+
+--- Windows as rows of numbers in [0,1]: float32 {N,d}.
+local function described(cuts)
+  local images = cuts:dtype() == "uint8" and cuts:to("float32") / 255 or cuts
+  return core.image.resize(images, { size = { CELLS, CELLS } }):reshape(#cuts, -1)
+end
+
+--- Differences of all rows of a to all rows of b: float32 {#a,#b}.
+local function differences(a, b)
+  local width = a:size(2)
+  local squares = (a ^ 2):sum(2):reshape(#a, 1) + (b ^ 2):sum(2):reshape(1, #b) - core.matmul(a, b:transpose(1, 2)) * 2
+  return (squares / width):clamp(0, 1) ^ 0.5
+end
+
+local hues = {
+  { "red", { 1, 0, 0 } }, { "green", { 0, 1, 0 } }, { "blue", { 0, 0, 1 } }, { "yellow", { 1, 1, 0 } },
+  { "magenta", { 1, 0, 1 } }, { "cyan", { 0, 1, 1 } }, { "orange", { 1, 0.5, 0 } },
+}
+
+--- A colour's name: the hue it is nearest to where it has one, else how bright it is.
+-- @tparam {number,...} rgb in [0,1]
+-- @treturn string
+function content.color(rgb)
+  local low, high = math.min(table.unpack(rgb)), math.max(table.unpack(rgb))
+  if #rgb < 3 or high - low < 0.15 then return high < 0.25 and "black" or high > 0.75 and "white" or "gray" end
+  local name, least = nil, math.huge
+  for _, hue in ipairs(hues) do
+    local distance = 0
+    for c = 1, 3 do
+      distance = distance + ((rgb[c] - low) / (high - low) - hue[2][c]) ^ 2
+    end
+    if distance < least then name, least = hue[1], distance end
+  end
+  return name
+end
+
+--- The colour of the most colourful quarter of a window's cells: a cue seldom fills its window.
+local function vivid(cells)
+  table.sort(cells, function(a, b)
+    return math.max(table.unpack(a)) - math.min(table.unpack(a)) > math.max(table.unpack(b)) - math.min(table.unpack(b))
+  end)
+  local mean, count = {}, #cells // 4
+  for c = 1, #cells[1] do
+    mean[c] = 0
+    for i = 1, count do
+      mean[c] = mean[c] + cells[i][c] / count
+    end
+  end
+  return mean
+end
+
+--- The thing that most windows of a class show.
+-- @tparam Tensor cuts {N,s,s,C} of the class
+-- @tparam Tensor others {M,s,s,C}: anything from images of other classes
+-- @treturn table `share` of the class's windows that are like the most typical one, `elsewhere`: share of the others;
+-- `typical`: its place in `cuts`; `alike`: for each window whether it is like it; `color`: its name
+function content.commonest(cuts, others)
+  local rows = described(cuts)
+  local alike = differences(rows, rows):le(ALIKE)
+  local typical = alike:to("float32"):sum(2):argmax(1):item()
+  local one = rows:narrow(1, typical, 1)
+  local near = differences(described(others), one):le(ALIKE):to("float32"):mean():item()
+  local channels = cuts:size(4)
+  return {
+    share = alike[typical]:to("float32"):mean():item(), elsewhere = near, typical = typical,
+    alike = alike[typical]:totable(),
+    color = content.color(vivid(one:reshape(-1, channels):totable())),
+  }
+end
+
+return content

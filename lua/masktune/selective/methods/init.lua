@@ -1,0 +1,12 @@
+--- Selective classifiers that are trained: `mt.selective.methods.deep_gamblers(model, options)`. One file each; a new
+-- one needs its file and nothing else (masktune.registry). Beside what results of methods hold (mt.masktune), theirs
+-- hold
+--
+-- * `answers(set)`: predictions, with the method's own scores
+-- * `probabilities(set)`: those of the classes, for mt.selective.softmax_response: SR on the method's own logits, which
+--   is often the better score of the two (Feng et al. 2023)
+--
+-- Thresholds come from validation data (mt.selective.threshold), never from the test's.
+-- `print(mt.selective.methods)` lists them.
+-- @module masktune.selective.methods
+return require "masktune.recipe.method_registry"("masktune.selective.methods", "mt.selective.methods")
