@@ -43,6 +43,7 @@ struct mt_buckets {
   char problem[512];
   pthread_t thread;
   bool has_thread, quit;
+  bool resting; /* whoever calls mt_buckets_finish moves the messages: two would be in each other's way */
   pthread_mutex_t lock;
   pthread_cond_t work;
 };
@@ -126,10 +127,19 @@ static void *move_messages(void *context) {
     const bool open = advance(b);
     if (open) nanosleep(&(struct timespec){0, LOOK_EVERY}, NULL);
     pthread_mutex_lock(&b->lock);
-    if (!open && !b->quit) pthread_cond_wait(&b->work, &b->lock);
+    while ((!open || b->resting) && !b->quit) {
+      pthread_cond_wait(&b->work, &b->lock);
+      if (!b->resting) break;
+    }
   }
   pthread_mutex_unlock(&b->lock);
   return NULL;
+}
+
+static void rest(mt_buckets *b, bool resting) {
+  pthread_mutex_lock(&b->lock);
+  b->resting = resting;
+  pthread_mutex_unlock(&b->lock);
 }
 
 static void wake(mt_buckets *b, bool quit) {
@@ -198,6 +208,7 @@ void mt_buckets_begin(mt_buckets *b) {
     b->buckets[i].missing = b->buckets[i].count;
     b->buckets[i].arrived = false;
   }
+  rest(b, false);
   mt_watch_leaves(leaf_complete, b);
 }
 
@@ -211,6 +222,7 @@ static void forget(mt_buckets *b) {
 
 int mt_buckets_finish(mt_buckets *b, double *waited) {
   b->finish_at = now();
+  rest(b, true);
   char what[64];
   mt_watch_leaves(NULL, NULL);
   send_buckets(b, true);

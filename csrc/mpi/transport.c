@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #define LEAVING_TAG 32767    /* MPI's least upper bound of tags */
-#define MOST_LIBRARY_NAME 60 /* characters */
 #define LEAVING_SECONDS 3600 /* for the others to end as well: rank 0 may have a report to write */
 #define MOST_ABORT_SECONDS 5
 #define HEAD_START_SECONDS 1.0
@@ -89,9 +88,10 @@ static mt_transport transport = {
 
 static int all_left(MPI_Request *requests, int count) {
   const time_t began = time(NULL);
-  for (int done = 0; !done; nap(0.001)) {
-    if (MPI_Testall(count, requests, &done, MPI_STATUSES_IGNORE) != MPI_SUCCESS) return 0;
-    if (!done && time(NULL) - began > LEAVING_SECONDS) return 0;
+  for (int left = 0; left < count; nap(0.001)) {
+    for (int done = 1; left < count && done; left += done)
+      if (MPI_Test(&requests[left], &done, MPI_STATUS_IGNORE) != MPI_SUCCESS) return 0;
+    if (left < count && time(NULL) - began > LEAVING_SECONDS) return 0;
   }
   return 1;
 }
@@ -143,12 +143,14 @@ static int launched(void) {
 }
 
 static const char *library_name(void) {
-  static char text[MPI_MAX_LIBRARY_VERSION_STRING];
+  static char name[64];
+  char text[MPI_MAX_LIBRARY_VERSION_STRING];
   int length;
   MPI_Get_library_version(text, &length);
   text[strcspn(text, "\n,")] = 0;
-  text[MOST_LIBRARY_NAME] = 0;
-  return text;
+  for (char *tab = strchr(text, '\t'); tab; tab = strchr(tab, '\t')) *tab = ' ';
+  snprintf(name, sizeof name, "%.63s", text);
+  return name;
 }
 
 static int describe_world(char *problem) {

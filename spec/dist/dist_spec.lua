@@ -27,6 +27,32 @@ describe("mt.dist without a launcher", function()
     assert.equal(7, mt.dist.from_first(function(x) return x end, 7))
   end)
 
+  it("leaves gradients as they are, bucket by bucket", function()
+    local net = mt.nn.Sequential { mt.nn.Linear(4, 3), mt.nn.ReLU(), mt.nn.Linear(3, 2) }
+    local unused, input = mt.ones(5):requires_grad(true), mt.rand(6, 4)
+    net(input):sum():backward()
+    local expected = {}
+    for i, parameter in ipairs(net:parameters()) do
+      expected[i] = parameter:grad():clone()
+      parameter:zero_grad()
+    end
+    local parameters = net:parameters()
+    parameters[#parameters + 1] = unused
+    local sums = mt.dist.buckets(parameters, { mb = 40 / 2 ^ 20 })
+    assert.is_true(#sums > 2)
+    for _ = 1, 2 do
+      net:zero_grad()
+      sums:begin()
+      net(input):sum():backward()
+      assert.is_true(sums:finish() >= 0)
+      for i, gradient in ipairs(expected) do
+        assert.equal(0, (parameters[i]:grad() - gradient):abs():max():item())
+      end
+      assert.is_nil(unused:grad())
+      assert.equal(#sums, #sums:times())
+    end
+  end)
+
   it("loads no MPI", function()
     local maps = assert(io.open("/proc/self/maps")):read("a")
     assert.is_nil(maps:find("libmpi", 1, true))

@@ -2,6 +2,7 @@
 -- A file appears under its name only when it is whole and right; until then it is a temporary one.
 -- @module masktune.data.download
 local core = require "masktune.core"
+local dist = require "masktune.dist"
 
 --- A word for the shell that stands for exactly this text.
 local function quoted(text)
@@ -102,11 +103,7 @@ function download.option_schema(mirrors)
   }
 end
 
---- Fetches one file from the first mirror that has it right.
--- @tparam table request `mirrors` (base URLs, ending in /), `name`, `path` (where it goes), `timeout` (seconds without
--- data), `log` (called with a line of text), `problem` (function (path) -> a text when the file is not the right one)
--- @raise with every mirror and its reason
-function download.fetch(request)
+local function fetch_here(request)
   local program = available_program()
   local failures = {}
   for _, mirror in ipairs(request.mirrors) do
@@ -117,6 +114,21 @@ function download.fetch(request)
     failures[#failures + 1] = ("\n  %s: %s"):format(url, reason)
   end
   error(("mt.data.download: no mirror gave %s:%s"):format(request.name, table.concat(failures)), 0)
+end
+
+local function problem_of_fetch(request)
+  local fetched, problem = pcall(fetch_here, request)
+  return fetched and "" or tostring(problem)
+end
+
+--- Fetches one file from the first mirror that has it right. Of several ranks the first does, for all.
+-- @tparam table request `mirrors` (base URLs, ending in /), `name`, `path` (where it goes), `timeout` (seconds without
+-- data), `log` (called with a line of text), `problem` (function (path) -> a text when the file is not the right one)
+-- @raise with every mirror and its reason
+function download.fetch(request)
+  dist.barrier("a download") -- all have seen that the file is missing
+  local problem = dist.from_first(problem_of_fetch, request)
+  if problem ~= "" then error(problem, 0) end
 end
 
 return download
