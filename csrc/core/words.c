@@ -28,7 +28,7 @@ int mt_word_distance(const char *a, const char *b) {
 
 int mt_word_is_near(const char *a, const char *b, int distance) {
   const int shorter = least((int)strlen(a), (int)strlen(b));
-  return distance <= (shorter < 6 ? 1 : shorter / 3);
+  return distance <= (shorter < 2 ? 0 : shorter < 6 ? 1 : shorter / 3);
 }
 
 const char *mt_nearest_word(const char *word, const char *const list[]) {

@@ -6,7 +6,8 @@
  * case (Damerau 1964, no piece of the word changed twice); more than can be near for words of over 63 bytes. */
 int mt_word_distance(const char *a, const char *b);
 
-/* Whether a word at this distance is near: at most a third of the letters of the shorter one, at least one, change. */
+/* Whether a word at this distance is near: at most a third of the letters of the shorter one change, or one of two to
+ * five. */
 int mt_word_is_near(const char *a, const char *b, int distance);
 
 /* The nearest of a NULL-terminated list, the first of equals; NULL where none is near. */

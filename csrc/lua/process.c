@@ -60,7 +60,8 @@ static int nearest_name(lua_State *L) {
   const char *name = luaL_checkstring(L, 1);
   luaL_checktype(L, 2, LUA_TTABLE);
   int lowest = INT_MAX;
-  lua_pushnil(L); /* the best so far */
+  lua_settop(L, 2);
+  lua_pushnil(L); /* the best so far, at 3 */
   for (lua_Integer i = 1; lua_rawgeti(L, 2, i) != LUA_TNIL; i++) {
     const char *other = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
     const int distance = other ? mt_word_distance(name, other) : INT_MAX;

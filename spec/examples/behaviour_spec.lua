@@ -135,6 +135,8 @@ describe("mt.nearest_name", function()
     for _, word in ipairs { "", "x", "momentum", ("epochs"):rep(20) } do
       assert.is_nil(mt.nearest_name(word, names))
     end
+    assert.is_nil(mt.nearest_name("x", { "y" }))
+    assert.equal("epochs", mt.nearest_name("epoch", names, "more"))
   end)
 
   it("is in the messages about options, in Lua and in C", function()

@@ -78,7 +78,8 @@ return {
     for i, path in ipairs(o.images) do
       local class = found.predictions[i]
       local row = { image = readable(path), class = run.settings.class_names[class],
-        probability = probabilities[i][class], probabilities = probabilities[i], score = found.scores[i], abstains = found.scores[i] <= least,
+        probability = probabilities[i][class], probabilities = probabilities[i],
+        score = found.scores[i], abstains = found.scores[i] <= least,
         heatmap = files[i] }
       list[i] = row
       rows[i] = { path, row.class, ("%.4f"):format(row.probability), row.abstains and "abstains" or "", files[i] }
