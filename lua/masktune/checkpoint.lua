@@ -61,6 +61,7 @@ end
 -- @treturn string
 -- @treturn table name -> tensor
 function checkpoint.pack(state)
+  check.argument("checkpoint.pack", "state", state, { type = "table" })
   local tensors = {}
   return json.encode(take_tensors(state, "", tensors)), tensors
 end
@@ -70,6 +71,8 @@ end
 -- @tparam table tensors
 -- @treturn table
 function checkpoint.unpack(text, tensors)
+  check.argument("checkpoint.unpack", "text", text, { type = "string" })
+  check.argument("checkpoint.unpack", "tensors", tensors, { type = "table" })
   local state = json.decode(text)
   for name, tensor in pairs(tensors) do
     put_tensor(state, name, tensor)

@@ -169,7 +169,8 @@ end
 local function call_table(prefix, t)
   for _, name in ipairs(sorted_keys(t)) do
     if type(t[name]) == "function" then
-      call_function(prefix .. name, t[name], name)
+      -- what ends the process is not called
+      if name ~= "abort" then call_function(prefix .. name, t[name], name) end
     elseif type(t[name]) == "table" then
       call_table(prefix .. name .. ".", t[name])
     end

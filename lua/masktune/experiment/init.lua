@@ -56,7 +56,7 @@ end
 local experiment = { measures = measures }
 
 --- The program of a recipe.
--- @tparam table recipe
+-- @tparam table definition
 --
 -- * `name` of the script, `about`, `title` of the data, `out` (folder); `data_help`: what --data is; `folders` and
 --   `marker`: where the data lie when --data is not given, and a file that shows it
@@ -76,7 +76,7 @@ function experiment.program(definition)
 end
 
 --- Runs the program of a recipe.
--- @tparam table recipe
+-- @tparam table definition
 -- @tparam {string,...} arguments
 -- @treturn integer exit status
 function experiment.run(definition, arguments) return cli.run(experiment.program(definition), arguments) end
