@@ -1,4 +1,4 @@
-/* The way back through a chain (conv_chain.h), last stage first.
+/* The way back through a chain (conv/chain.h), last stage first.
  *
  * Batch normalisation's backward needs two sums over the whole batch before it can give any value. So each stage's turn
  * has one parallel region that finishes the stage (its sums are known): per image, the gradient of the convolution's
@@ -8,10 +8,10 @@
 
 #include <string.h>
 
+#include "conv/input_grad.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "conv/input_grad.h"
 
 typedef struct {
   const mt_chain_plan *plan;
@@ -54,7 +54,7 @@ static void share_of(const backward_pass *b, int thread, int64_t *begin, int64_t
 }
 
 typedef struct {
-  float *padded;      /* the inputs of a group of images */
+  float *padded;      /* the inputs of a lot of images */
   float *grad_padded; /* the gradients of their convolutions' outputs */
   float *activation;  /* of one image, before pooling */
   float *unpooled;    /* its gradient */

@@ -1,11 +1,11 @@
-/* A chain in evaluation (conv_chain.h): a few images at a time go through all stages, from scratch to scratch, with the
+/* A chain in evaluation (conv/chain.h): a few images at a time go through all stages, from scratch to scratch, with the
  * normalisation folded into the convolutions' weights. */
 #include <string.h>
 
+#include "conv/chain_plan.h"
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "conv/chain_plan.h"
 
 /* What the threads share, and how each one's scratch is laid out. */
 typedef struct {

@@ -1,5 +1,5 @@
-/* The sizes of a chain, worked out once: shared by conv_chain.c (forward), conv_chain_evaluate.c and
- * conv_chain_backward.c. */
+/* The sizes of a chain, worked out once: shared by chain.c (forward), chain_evaluate.c and
+ * chain_backward.c. */
 #ifndef MT_CONV_CHAIN_PLAN_H
 #define MT_CONV_CHAIN_PLAN_H
 

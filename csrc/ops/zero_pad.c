@@ -2,8 +2,8 @@
 #include "ops/zero_pad.h"
 
 #include "autograd/tape.h"
-#include "core/threads.h"
 #include "conv/batch.h"
+#include "core/threads.h"
 
 #define PARALLEL_FROM ((int64_t)1 << 15)
 #define MAX_EXTENT ((int64_t)1 << 30)
