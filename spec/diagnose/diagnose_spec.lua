@@ -132,6 +132,31 @@ describe("windows of images", function()
   end)
 end)
 
+describe("shuffled pieces", function()
+  it("are the image's own pixels in another order, the same in all images", function()
+    local trials = require "masktune.diagnose.trials"
+    local seen
+    local net = mt.nn.Module { forward = function(_, x)
+      seen = x
+      return x:reshape(#x, -1):narrow(2, 1, 2)
+    end }
+    local row = mt.arange(0, 49, "int32"):to("uint8"):reshape(1, 7, 7, 1)
+    local set = { images = mt.cat({ row, (row + 50):to "uint8" }, 1), labels = mt.tensor({ 1, 2 }, { dtype = "int32" }) }
+    for _, size in ipairs { 1, 3 } do
+      trials.shuffled(net, set, 2, mt.generator(1), size)
+      local pixels = (seen * 255 + 0.5):floor():reshape(2, 49)
+      local sorted = pixels:sort(2)
+      assert.same(mt.arange(0, 49):totable(), sorted[1]:totable())
+      assert.same((pixels[1] + 50):totable(), pixels[2]:totable())
+      assert.not_same(mt.arange(0, 49):totable(), pixels[1]:totable())
+      if size == 3 then -- the seventh row and column are in no piece
+        assert.same(mt.arange(42, 49):totable(), pixels[1]:narrow(1, 43, 7):totable())
+        assert.equal(pixels[1][1]:item() + 1, pixels[1][2]:item())
+      end
+    end
+  end)
+end)
+
 describe("average heat", function()
   it("has entropy 1 where it is spread evenly and 0 in one cell", function()
     local _, even, outer = place.average(mt.ones { 3, 4, 4 })

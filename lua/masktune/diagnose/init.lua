@@ -99,12 +99,19 @@ local function knowledge(answers, labels)
   return count > 1 and (metrics.balanced(per_class) - 1 / count) / (1 - 1 / count) or nil
 end
 
---- The share of the net's knowledge that colours alone carry, in [0,1].
+local PIECES = 8 -- along an image's shorter side: larger pieces show shapes, single pixels may be too unlike an image
+
+--- The share of the net's knowledge that colours alone carry, in [0,1]: what is left when pixels are shuffled, or small
+-- pieces, of these the more.
 local function color_share(model, set, found, o)
   local whole = knowledge(found.answers, found.labels)
   if not whole or whole <= 0 then return 0 end
-  local shuffled = trials.shuffled(model, set, o.batch, core.generator(o.seed)):argmax(2):totable()
-  return math.max(0, math.min(1, knowledge(shuffled, found.labels) / whole))
+  local most, side = 0, math.min(set.images:size(2), set.images:size(3))
+  for _, size in ipairs { 1, math.max(1, side // PIECES) } do
+    local shuffled = trials.shuffled(model, set, o.batch, core.generator(o.seed), size):argmax(2):totable()
+    most = math.max(most, knowledge(shuffled, found.labels) / whole)
+  end
+  return math.min(1, most)
 end
 
 local function mean_of(values, positions)

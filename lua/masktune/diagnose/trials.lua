@@ -33,11 +33,32 @@ function trials.hidden(model, set, list, batch)
   return trials.probabilities(model, masks.apply(set, windows.keep(list, size_of(set))), batch)
 end
 
---- Probabilities when the pixels of each image are shuffled, in all images alike: the colours stay, all shapes go.
-function trials.shuffled(model, set, batch, generator)
+--- An order of an image's pixels, row by row, in which its pieces of `size` x `size` pixels have changed places; what
+-- makes no whole piece stays.
+local function pieces_order(height, width, size, generator)
+  local down, across, order = height // size, width // size, {}
+  local from = generator:permutation(down * across):totable()
+  for row = 0, height - 1 do
+    for column = 0, width - 1 do
+      local i, j = row // size, column // size
+      local r, c = row, column
+      if i < down and j < across then
+        local piece = from[i * across + j + 1] - 1
+        r, c = piece // across * size + row % size, piece % across * size + column % size
+      end
+      order[#order + 1] = r * width + c + 1
+    end
+  end
+  return order
+end
+
+--- Probabilities when pieces of each image are shuffled, in all images alike: the colours stay, shapes go.
+-- @tparam integer size of a piece, in pixels: 1 leaves nothing but colours
+function trials.shuffled(model, set, batch, generator, size)
   local shape = dataset.inputs(set):shape()
   local pixels = dataset.inputs(set):reshape(shape[1], shape[2] * shape[3], shape[4]):permute(2, 1, 3)
-  local images = pixels:index(generator:permutation(#pixels)):permute(2, 1, 3):reshape(table.unpack(shape))
+  local order = pieces_order(shape[2], shape[3], size, generator)
+  local images = pixels:index(order):permute(2, 1, 3):reshape(table.unpack(shape))
   return trials.probabilities(model, tables.merged(set, { images = images }), batch)
 end
 
