@@ -8,8 +8,8 @@
 -- One table: weighted average (by the training set's groups), worst group, mean over the groups and calibration error
 -- on the test set, the minutes it took, and which labels each method used; one table of what choosing among the methods
 -- without labels of groups would have cost. Methods share the ERM and the embeddings of a seed (their minutes are
--- counted for the first that needs them). What is finished is kept in --out, so that a sweep that was interrupted goes
--- on with --resume; at most an epoch is lost.
+-- counted for the first that needs them; of a method that was interrupted, those of its last part). What is finished is
+-- kept in --out, so that a sweep that was interrupted goes on with --resume; at most an epoch is lost.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
