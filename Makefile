@@ -173,7 +173,7 @@ arm64: ## cross-compile for arm64 and run specs under qemu's user mode (installs
 
 lint: ## luacheck, clang-format, and a build with warnings as errors
 	@.ci/setup lint
-	luacheck -q .luacheckrc lua bin/masktune examples spec rockspec/*.rockspec
+	luacheck -q .luacheckrc lua lua/masktune/command/masktune examples spec rockspec/*.rockspec
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
 
@@ -203,7 +203,7 @@ install: all ## into PREFIX (LUADIR, LIBDIR and BINDIR name the folders, DESTDIR
 	  install -D -m 755 "$$module" "$(DESTDIR)$(LIBDIR)/masktune/$${module##*/}"; \
 	done
 	@mkdir -p "$(DESTDIR)$(BINDIR)"
-	@sed '1s|lua5.4|$(LUA)|' bin/masktune >"$(DESTDIR)$(BINDIR)/masktune"
+	@sed '1s|lua5.4|$(LUA)|' lua/masktune/command/masktune >"$(DESTDIR)$(BINDIR)/masktune"
 	@chmod 755 "$(DESTDIR)$(BINDIR)/masktune"
 
 uninstall: ## what install put there

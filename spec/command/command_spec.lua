@@ -4,7 +4,7 @@ local process = require "support.process"
 local stickers = require "support.stickers"
 
 local q = process.quoted
-local masktune = ("LC_ALL=C NO_COLOR=1 %s bin/masktune "):format(q(process.lua))
+local masktune = ("LC_ALL=C NO_COLOR=1 %s lua/masktune/command/masktune "):format(q(process.lua))
 local tiny = "--net small_cnn --size 28 --epochs 2 --batch 16 --lr 0.02 --threads 1 --finetune-steps 8 --iterations 1"
 
 --- Runs the command; its standard output, its standard error and its status.
