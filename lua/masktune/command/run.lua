@@ -1,11 +1,10 @@
 --- All steps, one after the other.
 local cli = require "masktune.cli"
-local core = require "masktune.core"
 local options = require "masktune.command.parts.options"
+local page = require "masktune.command.parts.page"
 local progress = require "masktune.progress"
 local project = require "masktune.command.parts.project"
 local steps = require "masktune.command.parts.steps"
-local story = require "masktune.command.parts.story"
 
 return {
   summary = "all of it: train, diagnose, mask and fine-tune where the net leans on a cue, evaluate, report",
@@ -14,6 +13,7 @@ return {
   options = options.joined(options.training, options.masking, options.finetuning, {
     { name = "treat", value = "WHEN", kind = cli.kinds.choice { "auto", "always", "never" }, default = "auto",
       default_text = "auto", help = "mask and fine-tune: auto (where a cue is found), always, never" },
+    page.option,
   }),
   example = "masktune run --data photos --out out/photos\nmasktune run --resume --out out/photos",
   run = function(o)
@@ -23,8 +23,6 @@ return {
     progress.note("%s", diagnosis.verdict)
     if o.treat == "always" or o.treat == "auto" and diagnosis.leans then steps.treat(run, o) end
     steps.evaluate(run)
-    local text, found = story.report(run)
-    core.write_file(run:path "report.txt", text .. "\n")
-    return found, text
+    return page.write(run, o)
   end,
 }

@@ -1,6 +1,7 @@
 --- A run as one page of HTML: what was done, what came of it, and the pictures.
 -- @module masktune.command.parts.page
 local chart = require "masktune.html.chart"
+local cli = require "masktune.cli"
 local core = require "masktune.core"
 local data = require "masktune.data"
 local dataset = require "masktune.data.dataset"
@@ -312,6 +313,12 @@ local function how(run, s)
     .. "</pre></details>"
 end
 
+--- How many images the page shows at most.
+page.option = {
+  name = "pictures", value = "N", kind = cli.kinds.integer(1, 100000), default = 200, default_text = "200",
+  help = "how many validation images report.html shows at most, drawn at random",
+}
+
 --- The page of a run.
 -- @tparam Project run
 -- @tparam table o `pictures`: how many images the gallery shows
@@ -342,6 +349,18 @@ function page.of(run, o)
       { id = "again", title = "How to do it again", body = how(run, s) .. "<pre>" .. html.escape(text) .. "</pre>" },
     },
   }
+end
+
+--- Writes report.txt and report.html.
+-- @tparam Project run
+-- @tparam table o as in page.of
+-- @treturn table the report as data
+-- @treturn string as text
+function page.write(run, o)
+  local text, found = story.report(run)
+  core.write_file(run:path "report.txt", text .. "\n")
+  core.write_file(run:path "report.html", page.of(run, o))
+  return found, ("%s\n\nThe same with pictures: %s"):format(text, run:path "report.html")
 end
 
 return page

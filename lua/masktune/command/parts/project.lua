@@ -19,7 +19,7 @@ Project.__index = Project
 
 local FILES = {
   "run.json", "split.csv", "initial.safetensors", "final.safetensors", "masks.safetensors", "training.json",
-  "diagnosis.json", "finetuning.json", "results.json", "report.txt", "metrics.csv",
+  "diagnosis.json", "finetuning.json", "results.json", "report.txt", "report.html", "metrics.csv",
 }
 
 local project = { default = "out/masktune" }
