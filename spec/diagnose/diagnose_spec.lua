@@ -141,7 +141,8 @@ describe("shuffled pieces", function()
       return x:reshape(#x, -1):narrow(2, 1, 2)
     end }
     local row = mt.arange(0, 49, "int32"):to("uint8"):reshape(1, 7, 7, 1)
-    local set = { images = mt.cat({ row, (row + 50):to "uint8" }, 1), labels = mt.tensor({ 1, 2 }, { dtype = "int32" }) }
+    local labels = mt.tensor({ 1, 2 }, { dtype = "int32" })
+    local set = { images = mt.cat({ row, (row + 50):to "uint8" }, 1), labels = labels }
     for _, size in ipairs { 1, 3 } do
       trials.shuffled(net, set, 2, mt.generator(1), size)
       local pixels = (seen * 255 + 0.5):floor():reshape(2, 49)
