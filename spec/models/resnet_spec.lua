@@ -73,7 +73,7 @@ describe("the residual nets for small images", function()
 
   it("refuse unknown options by name", function()
     assert.has_error(function() mt.models.resnet32 { clases = 3 } end,
-      "resnet32: unknown option 'clases', expected one of: classes, input_channels")
+      "resnet32: unknown option 'clases', expected one of: classes, input_channels; did you mean 'classes'?")
     assert.has_error(function() mt.models.resnet32 { classes = 0 } end,
       "resnet32: option 'classes': integer >= 1 expected, got 0")
   end)
