@@ -20,7 +20,7 @@ return {
     local masked, found = recipe.mask_dataset(run:model "initial", train, {
       cam = o.cam, protocol = o.protocol, k = o.k == "auto" and 2 or o.k, fill = o.fill, empty = "paper",
     })
-    core.save(run:path "masks.safetensors", { keep = found.keep })
+    core.save(run:path "masks.safetensors", { keep = found.keep:to("uint8") })
     local positions = {}
     for i = 1, math.min(SHOWN, data.size(train)) do
       positions[i] = i

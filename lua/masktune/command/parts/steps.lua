@@ -20,7 +20,7 @@ local tables = require "masktune.tables"
 local steps = {}
 
 local MANY = 5000 -- training images from which batches are larger
-local PATIENCE = 5 -- epochs
+local PATIENCE, PATIENT_STEPS = 5, 100 -- epochs, and no fewer steps: running statistics need some tens of them
 local FACTORS = { 1, 4 } -- of the last learning rate, tried in fine-tuning
 
 -- ---- training ----
@@ -62,7 +62,8 @@ local function shared_options(run)
   local settings, sets = run.settings, run:sets()
   return {
     train = sets.train, val = sets.val, epochs = settings.epochs, batch = settings.batch, lr = settings.lr,
-    seed = settings.seed, settings = { net = settings.net, size = settings.size }, patience = PATIENCE,
+    seed = settings.seed, settings = { net = settings.net, size = settings.size },
+    patience = math.max(PATIENCE, math.ceil(PATIENT_STEPS * settings.batch / settings.train_images)),
   }
 end
 
@@ -142,8 +143,8 @@ end
 
 --- The share of the cue's window that masks hide.
 local function hidden_share(keep, cue, side)
-  local window = keep:narrow(2, cue.place.row, side):narrow(3, cue.place.column, side)
-  return 1 - window:to("float32"):mean():item()
+  local window = keep:to("float32"):narrow(2, cue.place.row, side):narrow(3, cue.place.column, side)
+  return 1 - window:mean():item()
 end
 
 local KS, WITHOUT_PLACE = { 2, 1.5, 1, 0.5 }, 1
