@@ -676,8 +676,8 @@ local function main()
   for _, part in ipairs { "ops", "loader", "dist" } do
     for _, word in ipairs(arg) do
       if word == "--" .. part then
-        local run = dofile((arg[0]:gsub("bench%.lua$", ("bench_%s.lua"):format(part))))
-        return run and run(arg)
+        local part_of = dofile((arg[0]:gsub("bench%.lua$", ("bench_%s.lua"):format(part))))
+        return part_of and part_of(arg)
       end
     end
   end

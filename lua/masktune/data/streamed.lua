@@ -247,8 +247,8 @@ function methods:digest(tensor_digest)
 end
 
 return setmetatable({
-  --- Whether a value is read when it is looked at: streamed images, masktune.data.rows, or what a frozen first part of a
-  -- net makes of images.
+  --- Whether a value is read when it is looked at: streamed images, masktune.data.rows, or what a frozen first part of
+  -- a net makes of images.
   is = function(value)
     local meta = getmetatable(value)
     return type(meta) == "table" and meta.streams == true or encoded.is(value)
