@@ -13,6 +13,11 @@
 
 #include "kernels/vector.h"
 
+/* Bits wrap around where they are counted as unsigned: beyond the range of a function its other branch is taken. */
+typedef uint32_t mt_vu __attribute__((vector_size(MT_VECTOR_BYTES)));
+MT_INLINE mt_vi mt_minus(mt_vi a, mt_vi b) { return (mt_vi)((mt_vu)a - (mt_vu)b); }
+MT_INLINE mt_vi mt_shifted_left(mt_vi a, int bits) { return (mt_vi)((mt_vu)a << bits); }
+
 MT_INLINE mt_vi mt_splat_int(int32_t x) { return x - (mt_vi){0}; }
 MT_INLINE mt_vf mt_abs(mt_vf x) { return (mt_vf)((mt_vi)x & mt_splat_int(INT32_MAX)); }
 MT_INLINE mt_vf mt_with_sign(mt_vf magnitude, mt_vf sign) {
@@ -132,13 +137,13 @@ MT_INLINE bool mt_any(mt_vi mask) {
 /* ---- exponentials ---- */
 
 /* 2^n, -126 <= n <= 127 */
-MT_INLINE mt_vf mt_power_of_two(mt_vi n) { return (mt_vf)((n + 127) << 23); }
+MT_INLINE mt_vf mt_power_of_two(mt_vi n) { return (mt_vf)(((mt_vu)n + 127) << 23); }
 
 /* x = n ln 2 + r with |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds to whole numbers; ln 2 comes in two parts, of which the
  * first times n is exact. */
 MT_INLINE mt_vf mt_reduce_exponent(mt_vf x, mt_vi *n) {
   const mt_vf shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
-  *n = (mt_vi)shifted - (mt_vi)mt_splat(12582912.0f);
+  *n = mt_minus((mt_vi)shifted, (mt_vi)mt_splat(12582912.0f));
   return (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
 }
 
@@ -149,7 +154,7 @@ MT_INLINE mt_vf mt_exp(mt_vf x) {
   const mt_vf tail =
       MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664556f, 0.0083338879f, 0.00139357802f, 0.000195773391f);
   const mt_vi half = n >> 1;
-  return ((tail * (r * r) + r) + 1.0f) * mt_power_of_two(half) * mt_power_of_two(n - half);
+  return ((tail * (r * r) + r) + 1.0f) * mt_power_of_two(half) * mt_power_of_two(mt_minus(n, half));
 }
 
 /* With s = 2^(n - 1): 2 (s (exp(r) - 1) + (s - 1/2)). */
@@ -158,7 +163,8 @@ MT_INLINE mt_vf mt_expm1(mt_vf x) {
   const mt_vf bounded = mt_at_most(mt_at_least(x, -18.0f), 89.0f), r = mt_reduce_exponent(bounded, &n);
   const mt_vf tail =
       MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664742f, 0.00833391212f, 0.00139340607f, 0.000195551314f);
-  const mt_vf s = mt_power_of_two(n - 1), small = tail * (r * r) + r, y = 2.0f * (s * small + (s - 0.5f));
+  const mt_vf s = mt_power_of_two(mt_minus(n, mt_splat_int(1))), small = tail * (r * r) + r,
+              y = 2.0f * (s * small + (s - 0.5f));
   return mt_select(x == 0.0f, x, mt_select(x > mt_splat(88.8f), mt_splat(INFINITY), y));
 }
 
@@ -168,8 +174,8 @@ MT_INLINE mt_vf mt_expm1(mt_vf x) {
 MT_INLINE mt_vf mt_log(mt_vf x) {
   const mt_vi tiny = x < mt_splat(0x1p-126f);
   const mt_vi bits = (mt_vi)mt_select(tiny, x * 0x1p23f, x), root = mt_splat_int(0x3f3504f3);
-  const mt_vi exponent = (bits - root) >> 23;
-  const mt_vf f = (mt_vf)(bits - (exponent << 23)) - 1.0f, f2 = f * f;
+  const mt_vi exponent = mt_minus(bits, root) >> 23;
+  const mt_vf f = (mt_vf)mt_minus(bits, mt_shifted_left(exponent, 23)) - 1.0f, f2 = f * f;
   const mt_vf e = __builtin_convertvector(exponent - (tiny & 23), mt_vf);
   const mt_vf p = MT_POLYNOMIAL(f, 0.333333135f, -0.250000119f, 0.20002073f, -0.166678548f, 0.142202333f, -0.124081969f,
                                 0.11886204f, -0.116606608f, 0.0673301071f);
@@ -198,7 +204,7 @@ MT_INLINE mt_vf mt_log1p(mt_vf x) {
 MT_INLINE mt_vf mt_reduce_turn(mt_vf x, mt_vi *n) {
   const mt_vf shifted = x * 0.636619772f + 12582912.0f, whole = shifted - 12582912.0f;
   const mt_wide angle = mt_widen(x), count = mt_widen(whole);
-  *n = (mt_vi)shifted - (mt_vi)mt_splat(12582912.0f);
+  *n = mt_minus((mt_vi)shifted, (mt_vi)mt_splat(12582912.0f));
   return mt_narrow((mt_wide){(angle.low - count.low * HALF_PI_HEAD) - count.low * HALF_PI_TAIL,
                              (angle.high - count.high * HALF_PI_HEAD) - count.high * HALF_PI_TAIL});
 }
@@ -209,7 +215,7 @@ MT_INLINE mt_vf mt_sine_of_turn(mt_vf r, mt_vi n) {
   const mt_vf s = MT_POLYNOMIAL(r2, -0.166666672f, 0.00833337288f, -0.000198502836f, 2.80414838e-06f);
   const mt_vf c = MT_POLYNOMIAL(r2, 0.0416666679f, -0.0013888973f, 2.48192609e-05f, -2.86144115e-07f);
   const mt_vf sine = r + r * (r2 * s), cosine = 1.0f - (0.5f * r2 - (r2 * r2) * c);
-  return (mt_vf)((mt_vi)mt_select((n & 1) != 0, cosine, sine) ^ ((n & 2) << 30));
+  return (mt_vf)((mt_vi)mt_select((n & 1) != 0, cosine, sine) ^ mt_shifted_left(n & 2, 30));
 }
 
 MT_INLINE mt_vf mt_sin(mt_vf x) {
@@ -225,7 +231,7 @@ MT_INLINE mt_vf mt_sin(mt_vf x) {
 MT_INLINE mt_vf mt_cos(mt_vf x) {
   mt_vi n;
   const mt_vf r = mt_reduce_turn(x, &n);
-  mt_vf y = mt_sine_of_turn(r, n + 1);
+  mt_vf y = mt_sine_of_turn(r, mt_minus(n, mt_splat_int(-1)));
   if (__builtin_expect(mt_any(mt_abs(x) > mt_splat(MT_TURN_LIMIT)), 0))
     for (int i = 0; i < MT_VF; i++)
       if (__builtin_fabsf(x[i]) > MT_TURN_LIMIT) y[i] = cosf(x[i]);

@@ -7,8 +7,6 @@
 
 #include "kernels/math.h"
 
-typedef uint32_t mt_vu __attribute__((vector_size(MT_VECTOR_BYTES)));
-
 typedef struct {
   mt_vu word[4];
 } blocks;
@@ -131,8 +129,8 @@ MT_INLINE void sine_and_cosine(mt_vf angle, mt_vf *sine, mt_vf *cosine) {
   const mt_vf s = mt_narrow((mt_wide){sine_polynomial(low, low2), sine_polynomial(high, high2)});
   const mt_vf c = mt_narrow((mt_wide){cosine_polynomial(low2), cosine_polynomial(high2)});
   const mt_vi quadrant = __builtin_convertvector(mt_narrow(n), mt_vi), odd = (quadrant & 1) != 0;
-  *sine = (mt_vf)((mt_vi)mt_select(odd, c, s) ^ ((quadrant & 2) << 30));
-  *cosine = (mt_vf)((mt_vi)mt_select(odd, s, c) ^ (((quadrant + 1) & 2) << 30));
+  *sine = (mt_vf)((mt_vi)mt_select(odd, c, s) ^ mt_shifted_left(quadrant & 2, 30));
+  *cosine = (mt_vf)((mt_vi)mt_select(odd, s, c) ^ mt_shifted_left((quadrant + 1) & 2, 30));
 }
 
 /* Box-Muller. 1 - u is in (0, 1], so the logarithm is finite. */
