@@ -1,6 +1,7 @@
 local fill = require "masktune.data.fill"
 local mt = require "masktune"
 local process = require "support.process"
+local masks = require "masktune.recipe.masks"
 local streamed = require "masktune.data.streamed"
 
 --- Noisy gray images with a white square, and masks that hide it.
@@ -39,7 +40,7 @@ describe("what takes the place of masked pixels", function()
     assert.equal("float32", float:dtype())
   end)
 
-  it("is the same for images that stay in their files", function()
+  it("is black, and said so, for images that stay in their files", function()
     process.with_folder(function(folder)
       local images, keep = squares(4)
       local paths = {}
@@ -47,10 +48,13 @@ describe("what takes the place of masked pixels", function()
         paths[i] = ("%s/%d.png"):format(folder, i)
         mt.image.write_png(paths[i], images[i])
       end
-      local files = streamed(paths, { 24, 24, 3 }, "stretch"):masked(keep, "impute")
-      local wanted = fill(images, keep, "impute")
-      assert.is_true(files:narrow(1, 1, 4):bytes() == wanted:bytes())
-      assert.is_true(files:index({ 3 }):narrow(1, 1, 1):bytes() == wanted:narrow(1, 3, 1):bytes())
+      local set = { images = streamed(paths, { 24, 24, 3 }), labels = mt.ones({ 4 }, "int32"), classes = 1 }
+      local said = {}
+      local before = mt.notice.to(function(line) said[#said + 1] = line end)
+      local masked = masks.apply(set, keep, "impute").images
+      mt.notice.to(before)
+      assert.truthy((said[1] or ""):find("masks are black: images that stay in their files", 1, true))
+      assert.is_true(masked:narrow(1, 1, 4):bytes() == mt.mask.apply(images, keep):bytes())
     end)
   end)
 

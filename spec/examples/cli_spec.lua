@@ -81,6 +81,6 @@ Does a thing.
     -- luacheck: pop
     assert.same({ 0, 1, 2 }, statuses)
     assert.equal(13, received.count)
-    assert.same({ "demo.lua: it failed\n", "demo.lua: unknown option '--no' (--help lists them)\n" }, written)
+    assert.same({ "demo.lua: it failed\n", "demo.lua: unknown option '--no' (--help lists them)" }, written)
   end)
 end)

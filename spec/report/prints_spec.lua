@@ -20,7 +20,7 @@ describe("print", function()
   it("of a data set says how many images of what it holds, of any part of it too", function()
     local set = mt.data.biased_mnist { source = mt.data.synthetic_digits { count = 20, seed = 1 } }
     assert.matches("^biased synthetic digits .*: 20 images {28,28,3} uint8, 2 classes\n  1 %d+, 2 %d+\n  each with "
-      .. "biased, digits$", tostring(set))
+      .. "attribute, biased, digits, group$", tostring(set))
     local train, val = mt.data.split(set, { count = 5 })
     assert.truthy(tostring(train):find(": 15 images ", 1, true))
     assert.truthy(tostring(val):find(": 5 images ", 1, true))

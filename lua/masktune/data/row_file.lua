@@ -69,15 +69,21 @@ function row_file.open(where, path, o, shared)
     shared or false)
 end
 
---- Makes a file whole: the last row is put again, which makes the core look whether all are there.
+--- Gives a file whose rows are all there its name, where the process that put the last of them was killed before: the
+-- last row is put again, which makes the core look.
+local function name_whole(file, path, o)
+  local count = o.shape[1]
+  if file:present() < count or not core.file_exists(path .. ".partial") then return end
+  local last = core.zeros({ 1, table.unpack(o.shape, 2) }, o.dtype)
+  file:get(count, last)
+  file:put(count, last)
+end
+
+--- Makes a file whole that several processes have put their rows into.
 local function complete(where, path, o)
   local file = row_file.open(where, path, o)
   local count = o.shape[1]
-  local last = core.zeros({ 1, table.unpack(o.shape, 2) }, o.dtype)
-  if file:present() == count and core.file_exists(path .. ".partial") then
-    file:get(count, last)
-    file:put(count, last)
-  end
+  name_whole(file, path, o)
   local there = file:present()
   file:close()
   if there < count then
@@ -95,8 +101,13 @@ end
 function row_file.filled(where, path, o, fill)
   if dist.world() == 1 then
     local file = row_file.open(where, path, o)
-    if file:present() < o.shape[1] then fill(file) end
-    return file
+    name_whole(file, path, o)
+    local filled, problem = pcall(function()
+      if file:present() < o.shape[1] then fill(file) end
+    end)
+    if filled then return file end
+    file:close()
+    error(problem, 0)
   end
   if not dist.from_first(core.file_exists, path) then
     local file = dist.rank() == 0 and row_file.open(where, path, o, true)
