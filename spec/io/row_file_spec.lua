@@ -156,4 +156,27 @@ describe("a file of rows", function()
     assert.error_matches(function() core.data.row_file(path, "short", 1, 1) end, "8 bytes or more")
     assert.error_matches(function() core.data.row_file("/dev/null/x", ("x"):rep(8), 1, 1) end, "/dev/null/x")
   end))
+
+  it("get their name where whoever put the last row was killed before, and are closed after an error", in_folder(
+    function(path)
+      local one = row_file.open("spec", path, options(), true)
+      local other = row_file.open("spec", path, options(), true) -- neither knows what the other has put
+      one:put(1, rows:narrow(1, 1, 4))
+      other:put(5, rows:narrow(1, 5, 1))
+      one:close()
+      other:close()
+      assert.is_true(mt.file_exists(path .. ".partial"))
+      local function never() error("all rows are there", 0) end
+      for _ = 1, 2 do
+        local file = row_file.filled("spec", path, options(), never)
+        assert.same({ 7, 8, 9 }, get(file, 5))
+      end
+      assert.is_false(mt.file_exists(path .. ".partial"))
+
+      local function stopped() error("stopped", 0) end
+      for _ = 1, 2 do
+        local ok, message = pcall(row_file.filled, "spec", path .. "2", options(), stopped)
+        assert.same({ false, "stopped" }, { ok, message })
+      end
+    end))
 end)
