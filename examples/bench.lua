@@ -9,6 +9,8 @@
 -- check is the loss (masks: the mean of the masked images) on the same weights and images, and must be the same on all
 -- sides.
 local mt = require "masktune"
+local process = dofile((arg[0]:gsub("[^/]*$", "bench_process.lua")))
+local median, quoted = process.median, process.quoted
 
 local usage = [[
 usage: bench.lua [--quick] [--net NAME] [--work train|eval|latency|masks] [--threads 1,2] [--isa avx2|plain]
@@ -147,12 +149,6 @@ local function named(list, name, what)
   error(("%s is '%s', which there is not"):format(what, name), 0)
 end
 
-local function median(values)
-  local sorted = table.move(values, 1, #values, 1, {})
-  table.sort(sorted)
-  return (sorted[(#sorted + 1) // 2] + sorted[#sorted // 2 + 1]) / 2
-end
-
 --- The median of the rounds' ratios: neighbours in time, so that the machine's drift falls out.
 local function ratio(worker, other)
   local ratios = {}
@@ -212,22 +208,15 @@ end
 
 local rival_script = arg[0]:gsub("bench%.lua$", "bench_torch.py")
 
-local function quoted(text)
-  return "'" .. text:gsub("'", [['\'']]) .. "'"
-end
-
 local Worker = {}
 Worker.__index = Worker
 
 --- Starts a worker and waits for its first step.
 local function start_worker(label, command, folder)
   local fifo = folder .. "/" .. label
-  assert(os.execute("mkfifo " .. quoted(fifo)))
   local self = setmetatable({ label = label, rates = {} }, Worker)
   local start = mt.clock()
-  self.replies = assert(io.popen(("%s <%s"):format(command, quoted(fifo))))
-  self.requests = assert(io.open(fifo, "w"))
-  self.requests:setvbuf("line")
+  self.replies, self.requests = process.start(command, fifo)
   self.check, self.version = self:answer("first")
   self.start_seconds = mt.clock() - start
   os.remove(fifo)
@@ -686,12 +675,7 @@ local function main()
     return work_for(named(nets, net, "net"), named(works, work, "work"), tonumber(threads), weights, batch)
   end
   local options = parse(arg)
-  local temporary = assert(io.popen("mktemp -d"))
-  local folder = temporary:read()
-  temporary:close()
-  local ok, message = pcall(options.company and run_company or run, options, folder)
-  os.execute("rm -rf " .. quoted(folder))
-  if not ok then error(message, 0) end
+  process.with_folder(options.company and run_company or run, options)
 end
 
 local ok, message = pcall(main)

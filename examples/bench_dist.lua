@@ -9,6 +9,8 @@
 local own_path = debug.getinfo(1, "S").source:sub(2)
 local checkout = (own_path:match("^.*/") or "") .. "../"
 local mt = require "masktune"
+local process = dofile((arg[0]:gsub("[^/]*$", "bench_process.lua")))
+local quoted = process.quoted
 
 local usage = [[
 usage: bench_dist.lua [--net NAME] [--rounds N] [--seconds N] [--batch N] [--skip-link | --skip-cost] [--json FILE]
@@ -102,8 +104,6 @@ local function work(name, batch, seconds)
 end
 
 -- ---- running workers ----
-
-local function quoted(text) return "'" .. text:gsub("'", [['\'']]) .. "'" end
 
 local ROOT = "OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1"
 

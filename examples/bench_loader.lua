@@ -6,6 +6,8 @@
 -- <mean>". Rounds alternate; ratios are the medians of the rounds'. Processor time, not the clock, is what "per core"
 -- means here: it does not count what other programs take. The means of all batches must agree.
 local mt = require "masktune"
+local process = dofile((arg[0]:gsub("[^/]*$", "bench_process.lua")))
+local median, quoted = process.median, process.quoted
 
 local usage = [[
 usage: bench.lua --loader [--photos DIR] [--images N] [--rounds N] [--batches N] [--json FILE]
@@ -15,14 +17,6 @@ PyTorch with torchvision is looked for in $MASKTUNE_PYTHON, else python3.
 ]]
 
 local SIZE, BATCH = 224, 64
-
-local function quoted(text) return "'" .. text:gsub("'", [['\'']]) .. "'" end
-
-local function median(values)
-  local sorted = table.move(values, 1, #values, 1, {})
-  table.sort(sorted)
-  return (sorted[(#sorted + 1) // 2] + sorted[#sorted // 2 + 1]) / 2
-end
 
 local function photos(folder, count)
   local set = mt.data.image_folder { root = folder, size = SIZE, memory_limit = 0 }
@@ -52,14 +46,10 @@ end
 
 --- Starts a process that reads lines through a FIFO; a function that runs a round.
 local function start(command, folder, name)
-  local fifo = folder .. "/" .. name
-  assert(os.execute("mkfifo " .. quoted(fifo)))
   local pin = os.execute("command -v taskset >/dev/null 2>&1") and "taskset -c 0 " or ""
-  local output = assert(io.popen(("%s%s < %s"):format(pin, command, quoted(fifo))))
-  local input = assert(io.open(fifo, "w"))
+  local output, input = process.start(pin .. command, folder .. "/" .. name)
   return function()
     input:write("go\n")
-    input:flush()
     local line = output:read() or error(name .. " ended early", 0)
     local rate, wall, mean = line:match "(%S+) (%S+) (%S+)"
     return tonumber(rate), tonumber(wall), tonumber(mean)
@@ -205,13 +195,7 @@ end
 
 local function main(script)
   if arg[1] == "--worker" then return work(arg[2], tonumber(arg[3])) end
-  local options = parse(arg, script)
-  local temporary = assert(io.popen "mktemp -d")
-  local folder = temporary:read()
-  temporary:close()
-  local ok, message = pcall(run, options, folder)
-  os.execute("rm -rf " .. quoted(folder))
-  if not ok then error(message, 0) end
+  process.with_folder(run, parse(arg, script))
 end
 
 local ok, message = pcall(main, debug.getinfo(1, "S").source:sub(2))

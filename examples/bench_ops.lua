@@ -7,6 +7,8 @@
 --
 -- "forward" records nothing; "backward" is a forward pass that records, and the backward pass.
 local mt = require "masktune"
+local process = dofile((arg[0]:gsub("[^/]*$", "bench_process.lua")))
+local median, quoted = process.median, process.quoted
 
 local usage = [[
 usage: bench.lua --ops [--quick] [--only PATTERN] [--sizes small,cached,large] [--threads 1,2] [--rounds N]
@@ -192,21 +194,14 @@ end
 
 -- ---- theirs ----
 
-local function quoted(text)
-  return "'" .. text:gsub("'", [['\'']]) .. "'"
-end
-
 local Torch = {}
 Torch.__index = Torch
 
 local function start_torch(python, folder)
-  local fifo = folder .. "/requests"
-  assert(os.execute("mkfifo " .. quoted(fifo)))
   local script = arg[0]:gsub("[^/]*$", "bench_ops.py")
   local self = setmetatable({}, Torch)
-  self.replies = assert(io.popen(("%s %s %s <%s"):format(quoted(python), quoted(script), quoted(folder), quoted(fifo))))
-  self.requests = assert(io.open(fifo, "w"))
-  self.requests:setvbuf("line")
+  local command = ("%s %s %s"):format(quoted(python), quoted(script), quoted(folder))
+  self.replies, self.requests = process.start(command, folder .. "/requests")
   self.version = assert(self.replies:read(), "bench_ops.py did not start")
   return self
 end
@@ -250,11 +245,6 @@ local function measure(cases, data, size, threads, torch, options)
     end
     os.execute("sleep 0.25") -- PyTorch's threads go on spinning for a while
   end
-end
-
-local function median(values)
-  table.sort(values)
-  return (values[(#values + 1) // 2] + values[#values // 2 + 1]) / 2
 end
 
 local function time_text(seconds)
@@ -394,11 +384,5 @@ local function parse(arguments)
 end
 
 return function(arguments)
-  local options = parse(arguments)
-  local temporary = assert(io.popen("mktemp -d"))
-  local folder = temporary:read()
-  temporary:close()
-  local ok, message = pcall(run, options, folder)
-  os.execute("rm -rf " .. quoted(folder))
-  if not ok then error(message, 0) end
+  process.with_folder(run, parse(arguments))
 end
