@@ -1,5 +1,6 @@
 --- Line plots as one puts them into a paper: axes with round ticks, labels, lines with bands and marks, a legend.
 -- @module masktune.plot
+local axis = require "masktune.axis"
 local canvas = require "masktune.canvas"
 local check = require "masktune.check"
 local show = require "masktune.show"
@@ -18,44 +19,6 @@ local palette = {
 }
 
 -- ---- axes ----
-
---- The smallest of 1, 2 or 5 times a power of ten that gives at most `most` steps over a range.
-local function round_step(range, most)
-  local power = 10.0 ^ math.floor(math.log(range / most, 10))
-  for _, factor in ipairs { 1, 2, 5 } do
-    if range / (factor * power) <= most * (1 + 1e-9) then return factor * power end
-  end
-  return 10 * power
-end
-
---- The smallest and the largest number of all series' lists of that name.
-local function range_of(series, names)
-  local low, high = math.huge, -math.huge
-  for _, line in ipairs(series) do
-    for _, name in ipairs(names) do
-      for _, value in ipairs(line[name] or {}) do
-        low, high = math.min(low, value), math.max(high, value)
-      end
-    end
-  end
-  return low, high
-end
-
---- An axis: its ends, ticks with their texts, and a place for each value.
-local function new_axis(o, low, high, first_pixel, last_pixel, most)
-  low, high = o.min or low, o.max or high
-  if low >= high then low, high = low - 0.5, low + 0.5 end
-  local step = round_step(high - low, most)
-  if not o.min then low = math.floor(low / step + 1e-9) * step end
-  if not o.max then high = math.ceil(high / step - 1e-9) * step end
-  local axis = { ticks = {}, label = o.label }
-  function axis.place(value) return first_pixel + (value - low) / (high - low) * (last_pixel - first_pixel) end
-  local digits = math.max(0, -math.floor(math.log(step, 10) + 1e-9))
-  for number = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) do
-    axis.ticks[#axis.ticks + 1] = { value = number * step, text = ("%." .. digits .. "f"):format(number * step) }
-  end
-  return axis
-end
 
 --- A place on a line of pixels, where a thin line is sharp.
 local function whole(place) return math.floor(place + 0.5) end
@@ -281,10 +244,10 @@ function plot.lines(options)
   o.x = check.options("mt.plot.lines: option 'x'", o.x, axis_schema)
   o.y = check.options("mt.plot.lines: option 'y'", o.y, axis_schema)
   local series, area = checked_series(o.series), area_of(o)
-  local low, high = range_of(series, { "x" })
-  local x = new_axis(o.x, low, high, area.left, area.right, 10)
-  low, high = range_of(series, { "y", "low", "high" })
-  local y = new_axis(o.y, low, high, area.bottom, area.top, 9)
+  local low, high = axis.range(series, { "x" })
+  local x = axis.new(o.x, low, high, area.left, area.right, 10)
+  low, high = axis.range(series, { "y", "low", "high" })
+  local y = axis.new(o.y, low, high, area.bottom, area.top, 9)
   local page = canvas.new(o.width, o.height)
   local baseline = MARGIN + canvas.cap_height(TITLE)
   page:text(area.left, baseline, o.title, { size = TITLE, color = ink, bold = true })

@@ -1,5 +1,6 @@
 --- Line charts as SVG, in the colours of the page that they are in (masktune.html).
 -- @module masktune.html.chart
+local axis = require "masktune.axis"
 local check = require "masktune.check"
 local escape = require("masktune.html").escape
 
@@ -9,38 +10,11 @@ local WIDTH, HEIGHT = 560, 340
 local LEFT, RIGHT, TOP, BOTTOM = 56, 14, 30, 44
 local COLORS = 6
 
---- The smallest of 1, 2 or 5 times a power of ten that gives at most `most` steps over a range.
-local function round_step(range, most)
-  local power = 10.0 ^ math.floor(math.log(range / most, 10))
-  for _, factor in ipairs { 1, 2, 5 } do
-    if range / (factor * power) <= most then return factor * power end
-  end
-  return 10 * power
-end
-
-local function range_of(series, names)
-  local low, high = math.huge, -math.huge
-  for _, line in ipairs(series) do
-    for _, name in ipairs(names) do
-      for _, number in ipairs(line[name] or {}) do
-        low, high = math.min(low, number), math.max(high, number)
-      end
-    end
-  end
+--- The axis of all numbers of these names; from 0 to 1 where there is none.
+local function axis_of(series, names, first, last, most)
+  local low, high = axis.range(series, names)
   if low > high then low, high = 0, 1 end
-  if low == high then low, high = low - 0.5, high + 0.5 end
-  return low, high
-end
-
-local function axis(low, high, first, last, most)
-  local step = round_step(high - low, most)
-  low, high = math.floor(low / step + 1e-9) * step, math.ceil(high / step - 1e-9) * step
-  local digits = math.max(0, -math.floor(math.log(step, 10) + 1e-9))
-  local ticks = {}
-  for number = math.floor(low / step + 0.5), math.floor(high / step + 0.5) do
-    ticks[#ticks + 1] = { number * step, ("%." .. digits .. "f"):format(number * step) }
-  end
-  return function(number) return first + (number - low) / (high - low) * (last - first) end, ticks
+  return axis.new({}, low, high, first, last, most)
 end
 
 local function points(x, y, place_x, place_y, from, to, by)
@@ -64,10 +38,9 @@ local schema = {
 -- @treturn string
 function chart.lines(options)
   local o = check.options("mt.html.chart", options, schema)
-  local low, high = range_of(o.series, { "x" })
-  local place_x, ticks_x = axis(low, high, LEFT, WIDTH - RIGHT, 8)
-  low, high = range_of(o.series, { "y", "low", "high" })
-  local place_y, ticks_y = axis(low, high, HEIGHT - BOTTOM, TOP, 6)
+  local x_axis = axis_of(o.series, { "x" }, LEFT, WIDTH - RIGHT, 8)
+  local y_axis = axis_of(o.series, { "y", "low", "high" }, HEIGHT - BOTTOM, TOP, 6)
+  local place_x, place_y = x_axis.place, y_axis.place
   local names = {}
   for i, line in ipairs(o.series) do
     names[i] = line.name
@@ -76,13 +49,13 @@ function chart.lines(options)
     .. 'font-weight="600">%s</text>'):format(WIDTH, HEIGHT, escape(("%s: %s against %s; %s"):format(o.title, o.y, o.x,
       table.concat(names, ", "))), LEFT, escape(o.title)) }
   local function add(text, ...) parts[#parts + 1] = text:format(...) end
-  for _, tick in ipairs(ticks_y) do
-    local y = place_y(tick[1])
+  for _, tick in ipairs(y_axis.ticks) do
+    local y = place_y(tick.value)
     add('<path class="grid" d="M%d %.1fH%d"/><text x="%d" y="%.1f" text-anchor="end">%s</text>', LEFT, y, WIDTH - RIGHT,
-      LEFT - 7, y + 4.5, tick[2])
+      LEFT - 7, y + 4.5, tick.text)
   end
-  for _, tick in ipairs(ticks_x) do
-    add('<text x="%.1f" y="%d" text-anchor="middle">%s</text>', place_x(tick[1]), HEIGHT - BOTTOM + 18, tick[2])
+  for _, tick in ipairs(x_axis.ticks) do
+    add('<text x="%.1f" y="%d" text-anchor="middle">%s</text>', place_x(tick.value), HEIGHT - BOTTOM + 18, tick.text)
   end
   add('<path class="axis" d="M%d %dH%d"/>', LEFT, HEIGHT - BOTTOM, WIDTH - RIGHT)
   add('<text x="%d" y="%d" text-anchor="middle">%s</text>', (LEFT + WIDTH - RIGHT) // 2, HEIGHT - 8, escape(o.x))
