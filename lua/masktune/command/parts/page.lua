@@ -67,8 +67,8 @@ local function per_class(found)
   return #parts > 0 and '<div class="row">' .. table.concat(parts) .. "</div>" or ""
 end
 
-local function curves(found)
-  local history = found.training and found.training.history
+local function curves(training)
+  local history = training and training.history
   if not history or #history == 0 then return "" end
   local function series(name, field, scale, dashed)
     local line = { name = name, x = {}, y = {}, dashed = dashed }
@@ -203,14 +203,6 @@ local function look(run, which, some)
   return { heat = heat, probabilities = selective.predict(model, some) }
 end
 
-local function answer_of(row)
-  local best = 1
-  for class, p in ipairs(row) do
-    if p > row[best] then best = class end
-  end
-  return best
-end
-
 local function small(images)
   local height, width = images:size(2), images:size(3)
   local scale = TILE / math.min(height, width)
@@ -231,11 +223,10 @@ local function gallery(run, set, positions, seen, models)
   for i, column in ipairs(columns) do
     columns[i] = small(column)
   end
-  local items = {}
+  local items, last = {}, seen[models[#models]].probabilities
+  local answers = selective.softmax_response(last).predictions
   for i, position in ipairs(positions) do
-    local before = seen.initial.probabilities[i]
-    local after = seen[models[#models]].probabilities[i]
-    local answer, label = answer_of(after), labels[i]
+    local before, after, answer, label = seen.initial.probabilities[i], last[i], answers[i], labels[i]
     local tiles = {}
     for n, column in ipairs(columns) do
       tiles[n] = column[i]
@@ -319,13 +310,8 @@ page.option = {
   help = "how many validation images report.html shows at most, drawn at random",
 }
 
---- The page of a run.
--- @tparam Project run
--- @tparam table o `pictures`: how many images the gallery shows
--- @treturn string HTML
-function page.of(run, o)
-  local text, found = story.report(run)
-  found.training = run:read "training.json"
+--- The page of a run: HTML.
+local function page_of(run, text, found, o)
   local s, models, seen, heats = run.settings, models_of(run), {}, {}
   local set, positions = drawn(run, o.pictures)
   local some = data.subset(set, positions)
@@ -342,7 +328,7 @@ function page.of(run, o)
       { id = "diagnosis", title = "Diagnosis",
         body = diagnosis_section(run, found, heats, some.labels:totable(), models) },
       { id = "looks", title = "Where the nets look", body = gallery(run, set, positions, seen, models) },
-      { id = "training", title = "Training", body = curves(found) },
+      { id = "training", title = "Training", body = curves(run:read "training.json") },
       { id = "classes", title = "Answers by class", body = per_class(found) },
       { id = "abstaining", title = "Abstaining", body = risk_coverage(run, models) },
       { id = "data", title = "The data", body = warnings(run) },
@@ -353,13 +339,13 @@ end
 
 --- Writes report.txt and report.html.
 -- @tparam Project run
--- @tparam table o as in page.of
+-- @tparam table o `pictures`: how many images the gallery of report.html shows
 -- @treturn table the report as data
 -- @treturn string as text
 function page.write(run, o)
   local text, found = story.report(run)
   core.write_file(run:path "report.txt", text .. "\n")
-  core.write_file(run:path "report.html", page.of(run, o))
+  core.write_file(run:path "report.html", page_of(run, text, found, o))
   return found, ("%s\n\nThe same with pictures: %s"):format(text, run:path "report.html")
 end
 
