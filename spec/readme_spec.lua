@@ -3,6 +3,7 @@
 local mt = require "masktune"
 local files = require "data.files"
 local process = require "support.process"
+local sources = require "masktune.help.sources"
 
 --- The blocks of the README of one language, in order.
 local function blocks(language)
@@ -81,11 +82,6 @@ describe("the README's lists", function()
     return names
   end
 
-  local function methods_of(class)
-    local _, methods = debug.getupvalue(debug.getregistry()[class].__index, 1)
-    return methods
-  end
-
   --- What the first `...` of the second cell of a row lists.
   local function listed(row)
     local readme = mt.read_file("README.md")
@@ -108,8 +104,8 @@ describe("the README's lists", function()
 
   for row, value in pairs {
     ["`mt`"] = functions,
-    ["tensors"] = methods_of "masktune.Tensor",
-    ["modules"] = methods_of "masktune.Module",
+    ["tensors"] = sources.methods_of "Tensor",
+    ["modules"] = sources.methods_of "Module",
     ["`mt.nn`"] = mt.nn, ["`mt.models`"] = mt.models, ["`mt.optim`"] = mt.optim, ["`mt.schedule`"] = mt.schedule,
     ["`mt.losses`"] = mt.losses, ["`mt.methods`"] = mt.methods, ["`mt.groups`"] = mt.groups,
     ["`mt.selective.methods`"] = mt.selective.methods, ["`mt.cam`"] = mt.cam, ["`mt.mask`"] = mt.mask,

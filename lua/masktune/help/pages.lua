@@ -1,6 +1,7 @@
 -- Run as `lua pages.lua ldoc FOLDER` or `lua pages.lua luals FILE`: the public API, as the loaded module has it, as Lua
 -- files for LDoc (a page for each part and class), or as one file of annotations for LuaLS.
 local api = require "masktune.help.api"
+local sources = require "masktune.help.sources"
 
 local function commented(text) return "--- " .. text:gsub("\n", "\n-- ") end
 
@@ -32,10 +33,10 @@ end
 
 -- ---- LuaLS ----
 
-local classes = {
-  Tensor = "masktune.Tensor", Module = "masktune.Module", Optimizer = "masktune.Optimizer",
-  Generator = "masktune.Generator",
-}
+local classes = {} -- a class's name in the comments -> in the annotations
+for _, class in ipairs(sources.classes) do
+  classes[class] = "masktune." .. class
+end
 local plain = {
   string = true, number = true, integer = true, boolean = true, table = true, ["function"] = true, ["nil"] = true,
 }
