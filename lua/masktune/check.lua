@@ -3,6 +3,7 @@
 -- wrong values are refused with the option's name, what was expected and what came. Errors point at the line of the
 -- user's that led here, never at one of masktune's own.
 -- @module masktune.check
+local sorted_names = require("masktune.names").sorted
 local words = require "masktune.words"
 
 local check = {}
@@ -150,16 +151,6 @@ local function resolve(rule, value, prefix)
     check.fail("%s: %s expected, got %s", prefix, expectation(rule), check.describe(value))
   end
   return result
-end
-
---- The names in a schema, sorted, so that of several things that are wrong it is always the same one that is said.
-local function sorted_names(schema)
-  local names = {}
-  for name in pairs(schema) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
 end
 
 --- Checks a table of options.

@@ -13,6 +13,7 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local json = require "masktune.json"
+local sorted_names = require("masktune.names").sorted
 
 local dist = {}
 
@@ -158,19 +159,10 @@ end
 
 local function share_text(text) return core.dist.broadcast_string(text or "", 0) end
 
-local function tensor_names(tensors)
-  local names = {}
-  for name in pairs(tensors) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
-
 --- What the other ranks have to know of rank 0's tensors before these come.
 local function described(tensors)
   local list = json.array()
-  for i, name in ipairs(tensor_names(tensors)) do
+  for i, name in ipairs(sorted_names(tensors)) do
     list[i] = { name = name, dtype = tensors[name]:dtype(), shape = json.array(tensors[name]:shape()) }
   end
   return list

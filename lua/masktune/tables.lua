@@ -1,6 +1,7 @@
 --- Tables of options, put together and taken apart.
 -- @module masktune.tables
 local check = require "masktune.check"
+local sorted_names = require("masktune.names").sorted
 
 local tables = {}
 
@@ -50,15 +51,8 @@ end
 function tables.differences(saved, wanted)
   check.argument("mt.tables.differences", "saved", saved, { type = "table" })
   check.argument("mt.tables.differences", "wanted", wanted, { type = "table" })
-  local names, texts = {}, {}
-  for name in pairs(saved) do
-    names[#names + 1] = name
-  end
-  for name in pairs(wanted) do
-    if saved[name] == nil then names[#names + 1] = name end
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  local texts = {}
+  for _, name in ipairs(sorted_names(tables.merged(saved, wanted))) do
     if saved[name] ~= wanted[name] then
       local there, here = setting_text(saved[name]), setting_text(wanted[name])
       texts[#texts + 1] = ("%s is %s there, %s in this run"):format(name, there, here)

@@ -1,13 +1,10 @@
 --- Completion for shells.
 local cli = require "masktune.cli"
+local sorted_names = require("masktune.names").sorted
 
 --- The words that complete a command: its options, and the values of those that choose.
 local function script(programs)
-  local names, cases = {}, {}
-  for name in pairs(programs) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
+  local names, cases = sorted_names(programs), {}
   for i, name in ipairs(names) do
     local words = {}
     for _, option in ipairs(programs[name].options) do

@@ -2,6 +2,7 @@
 -- showing them as text. What the steps do is the business of masktune.data.augment and masktune.data.preprocess.
 -- @module masktune.data.steps
 local check = require "masktune.check"
+local sorted_names = require("masktune.names").sorted
 
 local steps = {}
 
@@ -55,22 +56,13 @@ function steps.sides(least)
   end
 end
 
-local function sorted_keys(map)
-  local keys = {}
-  for key in pairs(map) do
-    keys[#keys + 1] = key
-  end
-  table.sort(keys)
-  return keys
-end
-
 --- A step with all its options checked and numbers expanded.
 local function checked_step(prefix, kinds, step, place)
   local kind = type(step) == "table" and kinds[step[1]]
   if not kind then
     local got = check.describe(type(step) == "table" and step[1] or step)
     error(("%s: step %d: {kind, option = value, ...} with a kind of %s expected, got %s"):format(prefix, place,
-      table.concat(sorted_keys(kinds), ", "), got), 0)
+      table.concat(sorted_names(kinds), ", "), got), 0)
   end
   local options = {}
   for name, value in pairs(step) do
@@ -114,7 +106,7 @@ function steps.text(list, kinds)
   local texts = {}
   for i, step in ipairs(list) do
     local options = {}
-    for _, name in ipairs(sorted_keys(kinds[step[1]].schema)) do
+    for _, name in ipairs(sorted_names(kinds[step[1]].schema)) do
       if step[name] ~= nil then options[#options + 1] = name .. " = " .. option_text(step[name]) end
     end
     texts[i] = ("%s(%s)"):format(step[1], table.concat(options, ", "))

@@ -6,6 +6,7 @@
 -- @module masktune.help
 local api = require "masktune.help.api"
 local check = require "masktune.check"
+local sorted_names = require("masktune.names").sorted
 local sources = require "masktune.help.sources"
 local words = require "masktune.words"
 
@@ -120,13 +121,8 @@ local function text_of_function(title, entry)
   return table.concat(lines, "\n")
 end
 
-local function sorted_names(values)
-  local names = {}
-  for name in pairs(values) do
-    if type(name) == "string" and name:sub(1, 1) ~= "_" then names[#names + 1] = name end
-  end
-  table.sort(names)
-  return names
+local function public_names(values)
+  return sorted_names(values, function(name) return type(name) == "string" and name:sub(1, 1) ~= "_" end)
 end
 
 --- What a value is, in a line.
@@ -138,7 +134,7 @@ local function summary_of(value, inside, name)
 end
 
 local function text_of_table(title, values, header)
-  local lines, names, widest = { title }, sorted_names(values), 0
+  local lines, names, widest = { title }, public_names(values), 0
   if header then lines[1] = ("%s\n%s\n"):format(title, wrapped(header.text, "  ")) end
   for _, name in ipairs(names) do
     widest = math.max(widest, #name)
@@ -196,7 +192,7 @@ function help.text(what)
   local found = all_called(name)
   if #found == 1 then return help.text(found[1]) end
   if #found > 1 then return ("'%s' is %s"):format(name, table.concat(found, ", ")) end
-  local names = type(inside) == "table" and sorted_names(inside) or {}
+  local names = type(inside) == "table" and public_names(inside) or {}
   table.move(sources.classes, 1, #sources.classes, #names + 1, names)
   check.fail("mt.help: there is no '%s'%s", what, words.suggestion(name, names))
 end

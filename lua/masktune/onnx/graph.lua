@@ -3,6 +3,7 @@
 -- @module masktune.onnx.graph
 local core = require "masktune.core"
 local pb = require "masktune.onnx.protobuf"
+local sorted_names = require("masktune.names").sorted
 
 local Graph = {}
 Graph.__index = Graph
@@ -31,17 +32,13 @@ end
 function Graph:node(operator, inputs, attributes, output)
   self.count = self.count + 1
   output = output or ("v%d"):format(self.count)
-  local parts, names = {}, {}
+  local parts = {}
   for i, input in ipairs(inputs) do
     parts[i] = pb.bytes(1, input)
   end
   parts[#parts + 1] = pb.bytes(2, output) .. pb.bytes(3, ("%s_%d"):format(operator, self.count))
     .. pb.bytes(4, operator)
-  for name in pairs(attributes or {}) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for _, name in ipairs(names) do
+  for _, name in ipairs(sorted_names(attributes or {})) do
     parts[#parts + 1] = pb.bytes(5, attribute(name, attributes[name]))
   end
   self.nodes[#self.nodes + 1] = pb.bytes(1, table.concat(parts))
@@ -90,12 +87,8 @@ end
 function Graph:file(o)
   local graph = table.concat(self.nodes) .. pb.bytes(2, "masktune") .. table.concat(self.constants)
     .. pb.bytes(11, value_info(o.input, o.input_shape)) .. pb.bytes(12, value_info(o.output, o.output_shape))
-  local metadata, names = {}, {}
-  for name in pairs(o.metadata) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  for i, name in ipairs(names) do
+  local metadata = {}
+  for i, name in ipairs(sorted_names(o.metadata)) do
     metadata[i] = pb.bytes(14, pb.bytes(1, name) .. pb.bytes(2, o.metadata[name]))
   end
   return pb.integer(1, 7) .. pb.bytes(2, "masktune") .. pb.bytes(7, graph)

@@ -6,6 +6,7 @@ local dist = require "masktune.dist"
 local erm = require "masktune.recipe.erm"
 local optimizers = require "masktune.train.optimizer"
 local schedules = require "masktune.schedule"
+local sorted_names = require("masktune.names").sorted
 local stages = require "masktune.recipe.stages"
 local tables = require "masktune.tables"
 
@@ -83,11 +84,7 @@ function Result.__tostring(self)
     lines[#lines + 1] = ("fine-tuned at rate %.4g, %d iteration%s, %d candidate%s"):format(fine.lr, fine.iterations,
       fine.iterations == 1 and "" or "s", #fine.candidates, #fine.candidates == 1 and "" or "s")
   end
-  local names = {}
-  for name in pairs(self) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
+  local names = sorted_names(self)
   lines[#lines + 1] = "fields: " .. table.concat(names, ", ")
   return table.concat(lines, "\n")
 end

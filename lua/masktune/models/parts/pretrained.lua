@@ -6,6 +6,7 @@ local download = require "masktune.data.download"
 local folders = require "masktune.data.folders"
 local notice = require "masktune.notice"
 local preprocess = require "masktune.data.preprocess"
+local sorted_names = require("masktune.names").sorted
 
 local pretrained = {}
 
@@ -110,11 +111,7 @@ end
 
 --- The first of the names in `a` that `b` lacks, and how many there are.
 local function lacking(a, b)
-  local names = {}
-  for name in pairs(a) do
-    if b[name] == nil then names[#names + 1] = name end
-  end
-  table.sort(names)
+  local names = sorted_names(a, function(name) return b[name] == nil end)
   return names[1], #names
 end
 
