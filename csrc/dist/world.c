@@ -30,7 +30,6 @@ int mt_world_start(const mt_transport *transport) {
   return 0;
 }
 
-bool mt_world_started(void) { return world.transport != NULL; }
 int mt_world_rank(void) { return world.transport ? world.transport->rank : 0; }
 int mt_world_size(void) { return world.transport ? world.transport->size : 1; }
 const char *mt_world_library(void) { return world.transport ? world.transport->library : NULL; }

@@ -15,7 +15,6 @@
 #include "dist/transport.h"
 
 int mt_world_start(const mt_transport *transport); /* once in a process */
-bool mt_world_started(void);
 int mt_world_rank(void);
 int mt_world_size(void);
 const char *mt_world_library(void);

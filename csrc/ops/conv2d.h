@@ -21,12 +21,6 @@ static inline int64_t mt_conv2d_dilation(const mt_conv2d_params *p, int axis) {
 }
 static inline int64_t mt_conv2d_groups(const mt_conv2d_params *p) { return p->groups > 0 ? p->groups : 1; }
 
-/* One group, no dilation, the same padding on opposite sides. */
-static inline bool mt_conv2d_is_plain(const mt_conv2d_params *p) {
-  return mt_conv2d_groups(p) == 1 && mt_conv2d_dilation(p, 0) == 1 && mt_conv2d_dilation(p, 1) == 1 &&
-         p->surplus[0] == 0 && p->surplus[1] == 0;
-}
-
 /* Sets padding and surplus so that OH = ceil(H / stride[0]), OW likewise; what cannot be shared out evenly goes below
  * and to the right: "SAME" of TensorFlow, and at stride 1 PyTorch's "same". size: H, W. */
 void mt_conv2d_pad_same(mt_conv2d_params *p, const int64_t size[2], const int64_t kernel[2]);
