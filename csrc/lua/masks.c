@@ -73,17 +73,22 @@ static int is_masks(lua_State *L) {
   return 1;
 }
 
-static mt_tensor *unpack_all(const mt_masks *from) {
+static mt_tensor *push_unpacked(lua_State *L, const mt_masks *from, int64_t first, int64_t count) {
+  mt_tensor *keep;
+  MTL_NEW(L, keep, mt_masks_unpack(from, first, count));
+  mtl_push_tensor(L, keep);
+  return keep;
+}
+
+static mt_tensor *push_all(lua_State *L, int arg) {
   int64_t sizes[3];
+  const mt_masks *from = mtl_check_masks(L, arg);
   mt_masks_shape(from, sizes);
-  return mt_masks_unpack(from, 0, sizes[0]);
+  return push_unpacked(L, from, 0, sizes[0]);
 }
 
 void mtl_unpack_masks(lua_State *L, int arg) {
-  mt_tensor *keep;
-  const mt_masks *from = mtl_check_masks(L, arg);
-  MTL_NEW(L, keep, unpack_all(from));
-  mtl_push_tensor(L, keep);
+  push_all(L, arg);
   lua_replace(L, arg);
 }
 
@@ -131,13 +136,6 @@ static int dtype(lua_State *L) {
   return 1;
 }
 
-static int push_unpacked(lua_State *L, const mt_masks *from, int64_t first, int64_t count) {
-  mt_tensor *keep;
-  MTL_NEW(L, keep, mt_masks_unpack(from, first, count));
-  mtl_push_tensor(L, keep);
-  return 1;
-}
-
 /*** A range of them, one byte a pixel.
 @function Masks:narrow
 @tparam integer axis 1
@@ -150,7 +148,8 @@ static int narrow(lua_State *L) {
   mt_masks_shape(from, sizes);
   mtl_check_integer(L, 2, 1, 1);
   const int64_t first = mtl_check_integer(L, 3, 1, sizes[0] + 1);
-  return push_unpacked(L, from, first - 1, mtl_check_integer(L, 4, 0, sizes[0] - first + 1));
+  push_unpacked(L, from, first - 1, mtl_check_integer(L, 4, 0, sizes[0] - first + 1));
+  return 1;
 }
 
 /*** All of them as a tensor.
@@ -158,11 +157,9 @@ static int narrow(lua_State *L) {
 @tparam string dtype
 @treturn Tensor {N,H,W}, 1 = keep */
 static int to(lua_State *L) {
-  const mt_masks *from = mtl_check_masks(L, 1);
+  mtl_check_masks(L, 1);
   const mt_dtype wanted = mtl_check_dtype(L, 2);
-  mt_tensor *keep, *result;
-  MTL_NEW(L, keep, unpack_all(from));
-  mtl_push_tensor(L, keep);
+  mt_tensor *result, *keep = push_all(L, 1);
   if (wanted == MT_UINT8) return 1;
   MTL_NEW(L, result, mt_cast(keep, wanted));
   mtl_push_tensor(L, result);
@@ -173,10 +170,7 @@ static int to(lua_State *L) {
 @function Masks:bytes
 @treturn string */
 static int bytes(lua_State *L) {
-  mt_tensor *keep;
-  const mt_masks *from = mtl_check_masks(L, 1);
-  MTL_NEW(L, keep, unpack_all(from));
-  mtl_push_tensor(L, keep);
+  const mt_tensor *keep = push_all(L, 1);
   lua_pushlstring(L, keep->data, (size_t)keep->count);
   return 1;
 }
@@ -185,11 +179,7 @@ static int bytes(lua_State *L) {
 @function Masks:totable
 @treturn table */
 static int totable(lua_State *L) {
-  mt_tensor *keep;
-  const mt_masks *from = mtl_check_masks(L, 1);
-  MTL_NEW(L, keep, unpack_all(from));
-  mtl_push_tensor(L, keep);
-  mtl_push_nested(L, keep);
+  mtl_push_nested(L, push_all(L, 1));
   return 1;
 }
 
@@ -207,9 +197,7 @@ static int index_masks(lua_State *L) {
   mt_masks_shape(from, sizes);
   if (place < 1 || place > sizes[0])
     return luaL_error(L, "mask %I, expected 1 to %I", (LUAI_UACINT)place, (LUAI_UACINT)sizes[0]);
-  push_unpacked(L, from, place - 1, 1);
-  mt_tensor *one;
-  const mt_tensor *keep = mtl_check_tensor(L, -1);
+  mt_tensor *one, *keep = push_unpacked(L, from, place - 1, 1);
   MTL_NEW(L, one, mt_tensor_alias(keep, 0, 2, keep->shape + 1));
   mtl_push_tensor(L, one);
   return 1;

@@ -20,6 +20,8 @@ extern const luaL_Reg mtl_tensor_autograd_functions[];
 extern const luaL_Reg mtl_tensor_operators[];
 extern const luaL_Reg mtl_tensor_arithmetic_methods[];
 extern const luaL_Reg mtl_tensor_arithmetic_functions[];
+/* f of the tensor that is argument 1. */
+int mtl_apply_unary(lua_State *L, mt_tensor *(*f)(mt_tensor *t));
 
 /* tensor_activation.c: sigmoid, gelu ..., as methods and as functions */
 extern const luaL_Reg mtl_tensor_activations[];

@@ -10,20 +10,12 @@ static int push(lua_State *L, mt_tensor *result) {
 /*** 1 / (1 + exp(-x)). Like every function of this list also `mt.sigmoid(t)`.
 @function Tensor:sigmoid
 @treturn Tensor float32 */
-static int sigmoid(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  MTL_NEW(L, result, mt_sigmoid(t));
-  return push(L, result);
-}
+static int sigmoid(lua_State *L) { return mtl_apply_unary(L, mt_sigmoid); }
 
 /*** Hyperbolic tangent.
 @function Tensor:tanh
 @treturn Tensor float32 */
-static int hyperbolic_tangent(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  MTL_NEW(L, result, mt_tanh(t));
-  return push(L, result);
-}
+static int hyperbolic_tangent(lua_State *L) { return mtl_apply_unary(L, mt_tanh); }
 
 /*** The Gaussian error linear unit (Hendrycks and Gimpel 2016): x times the normal distribution's share below x.
 @function Tensor:gelu
@@ -42,11 +34,7 @@ static int gelu(lua_State *L) {
 /*** The sigmoid linear unit or swish (Elfwing et al. 2017): x / (1 + exp(-x)).
 @function Tensor:silu
 @treturn Tensor float32 */
-static int silu(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  MTL_NEW(L, result, mt_silu(t));
-  return push(L, result);
-}
+static int silu(lua_State *L) { return mtl_apply_unary(L, mt_silu); }
 
 /*** log(1 + exp(beta x)) / beta, a smooth relu.
 @function Tensor:softplus
@@ -76,11 +64,7 @@ static int leaky_relu(lua_State *L) {
 /*** min(max(0, x), 6).
 @function Tensor:relu6
 @treturn Tensor of the same type */
-static int relu6(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  MTL_NEW(L, result, mt_relu6(t));
-  return push(L, result);
-}
+static int relu6(lua_State *L) { return mtl_apply_unary(L, mt_relu6); }
 
 const luaL_Reg mtl_tensor_activations[] = {
     {"sigmoid", sigmoid},   {"tanh", hyperbolic_tangent}, {"gelu", gelu},   {"silu", silu},

@@ -76,9 +76,7 @@ static int maximum(lua_State *L) { return apply_binary(L, mt_maximum, true); }
 @treturn Tensor */
 static int minimum(lua_State *L) { return apply_binary(L, mt_minimum, true); }
 
-typedef mt_tensor *(*unary_function)(mt_tensor *t);
-
-static int apply_unary(lua_State *L, unary_function f) {
+int mtl_apply_unary(lua_State *L, mt_tensor *(*f)(mt_tensor *t)) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
   MTL_NEW(L, result, f(t));
   mtl_push_tensor(L, result);
@@ -88,77 +86,77 @@ static int apply_unary(lua_State *L, unary_function f) {
 /*** -t.
 @function Tensor:neg
 @treturn Tensor */
-static int neg(lua_State *L) { return apply_unary(L, mt_neg); }
+static int neg(lua_State *L) { return mtl_apply_unary(L, mt_neg); }
 
 /*** e to the power of each element.
 @function Tensor:exp
 @treturn Tensor float32 */
-static int exponential(lua_State *L) { return apply_unary(L, mt_exp); }
+static int exponential(lua_State *L) { return mtl_apply_unary(L, mt_exp); }
 
 /*** Natural logarithm.
 @function Tensor:log
 @treturn Tensor float32 */
-static int logarithm(lua_State *L) { return apply_unary(L, mt_log); }
+static int logarithm(lua_State *L) { return mtl_apply_unary(L, mt_log); }
 
 /*** Square root.
 @function Tensor:sqrt
 @treturn Tensor float32 */
-static int square_root(lua_State *L) { return apply_unary(L, mt_sqrt); }
+static int square_root(lua_State *L) { return mtl_apply_unary(L, mt_sqrt); }
 
 /*** Magnitude.
 @function Tensor:abs
 @treturn Tensor */
-static int absolute(lua_State *L) { return apply_unary(L, mt_abs); }
+static int absolute(lua_State *L) { return mtl_apply_unary(L, mt_abs); }
 
 /*** max(0, x).
 @function Tensor:relu
 @treturn Tensor */
-static int relu(lua_State *L) { return apply_unary(L, mt_relu); }
+static int relu(lua_State *L) { return mtl_apply_unary(L, mt_relu); }
 
 /*** e to the power of each element, minus 1; exact near 0.
 @function Tensor:expm1
 @treturn Tensor float32 */
-static int exponential_minus_one(lua_State *L) { return apply_unary(L, mt_expm1); }
+static int exponential_minus_one(lua_State *L) { return mtl_apply_unary(L, mt_expm1); }
 
 /*** Natural logarithm of 1 + each element; exact near 0.
 @function Tensor:log1p
 @treturn Tensor float32 */
-static int logarithm_of_one_plus(lua_State *L) { return apply_unary(L, mt_log1p); }
+static int logarithm_of_one_plus(lua_State *L) { return mtl_apply_unary(L, mt_log1p); }
 
 /*** Sine, of radians.
 @function Tensor:sin
 @treturn Tensor float32 */
-static int sine(lua_State *L) { return apply_unary(L, mt_sin); }
+static int sine(lua_State *L) { return mtl_apply_unary(L, mt_sin); }
 
 /*** Cosine, of radians.
 @function Tensor:cos
 @treturn Tensor float32 */
-static int cosine(lua_State *L) { return apply_unary(L, mt_cos); }
+static int cosine(lua_State *L) { return mtl_apply_unary(L, mt_cos); }
 
 /*** The error function, 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to x.
 @function Tensor:erf
 @treturn Tensor float32 */
-static int error_function(lua_State *L) { return apply_unary(L, mt_erf); }
+static int error_function(lua_State *L) { return mtl_apply_unary(L, mt_erf); }
 
 /*** The next whole number below. The gradient of floor, ceil, round and sign is 0.
 @function Tensor:floor
 @treturn Tensor */
-static int round_down(lua_State *L) { return apply_unary(L, mt_floor); }
+static int round_down(lua_State *L) { return mtl_apply_unary(L, mt_floor); }
 
 /*** The next whole number above.
 @function Tensor:ceil
 @treturn Tensor */
-static int round_up(lua_State *L) { return apply_unary(L, mt_ceil); }
+static int round_up(lua_State *L) { return mtl_apply_unary(L, mt_ceil); }
 
 /*** The nearest whole number, of two equally near ones the even one.
 @function Tensor:round
 @treturn Tensor */
-static int round_to_nearest(lua_State *L) { return apply_unary(L, mt_round); }
+static int round_to_nearest(lua_State *L) { return mtl_apply_unary(L, mt_round); }
 
 /*** -1, 0 or 1; 0 for NaN.
 @function Tensor:sign
 @treturn Tensor */
-static int sign(lua_State *L) { return apply_unary(L, mt_sign); }
+static int sign(lua_State *L) { return mtl_apply_unary(L, mt_sign); }
 
 /*** Each element to the power of a number or of another tensor's element; also `t ^ exponent` and `number ^ t`.
 @function Tensor:pow

@@ -47,33 +47,28 @@ static bool check_keepdim(lua_State *L, int arg) {
 
 /* ---- reductions ---- */
 
+static int reduced(lua_State *L, mt_tensor *(*f)(mt_tensor *, unsigned, bool)) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const unsigned axes = mtl_check_axes(L, 2, t);
+  const bool keepdim = check_keepdim(L, 3);
+  MTL_NEW(L, result, f(t, axes, keepdim));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
 /*** Sum. Of integers an int32, which must hold it.
 @function Tensor:sum
 @tparam[opt] integer|table axes one axis, a table of axes, or nil for all
 @tparam[opt] table options {keepdim = false}: true leaves the axes with length 1
 @treturn Tensor */
-static int sum(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = mtl_check_axes(L, 2, t);
-  const bool keepdim = check_keepdim(L, 3);
-  MTL_NEW(L, result, mt_sum(t, axes, keepdim));
-  mtl_push_tensor(L, result);
-  return 1;
-}
+static int sum(lua_State *L) { return reduced(L, mt_sum); }
 
 /*** Mean.
 @function Tensor:mean
 @tparam[opt] integer|table axes as of sum
 @tparam[opt] table options {keepdim = false}
 @treturn Tensor float32 */
-static int mean(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = mtl_check_axes(L, 2, t);
-  const bool keepdim = check_keepdim(L, 3);
-  MTL_NEW(L, result, mt_mean(t, axes, keepdim));
-  mtl_push_tensor(L, result);
-  return 1;
-}
+static int mean(lua_State *L) { return reduced(L, mt_mean); }
 
 static int variation(lua_State *L, mt_tensor *(*f)(mt_tensor *, unsigned, bool, bool)) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
@@ -123,11 +118,14 @@ static int norm(lua_State *L) {
 @tparam[opt] integer|table axes as of sum
 @tparam[opt] table options {keepdim = false}
 @treturn Tensor float32 */
-static int logsumexp(lua_State *L) {
+static int logsumexp(lua_State *L) { return reduced(L, mt_logsumexp); }
+
+/* f is given the axis, -1 for all. */
+static int along_one_or_all(lua_State *L, mt_tensor *(*f)(mt_tensor *, int, bool)) {
   mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = mtl_check_axes(L, 2, t);
+  const int axis = lua_isnoneornil(L, 2) ? -1 : mtl_check_axis(L, 2, t->ndim);
   const bool keepdim = check_keepdim(L, 3);
-  MTL_NEW(L, result, mt_logsumexp(t, axes, keepdim));
+  MTL_NEW(L, result, f(t, axis, keepdim));
   mtl_push_tensor(L, result);
   return 1;
 }
@@ -137,14 +135,7 @@ static int logsumexp(lua_State *L) {
 @tparam[opt] integer axis nil for all
 @tparam[opt] table options {keepdim = false}
 @treturn Tensor */
-static int product(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const int axis = lua_isnoneornil(L, 2) ? -1 : mtl_check_axis(L, 2, t->ndim);
-  const bool keepdim = check_keepdim(L, 3);
-  MTL_NEW(L, result, mt_prod(t, axis, keepdim));
-  mtl_push_tensor(L, result);
-  return 1;
-}
+static int product(lua_State *L) { return along_one_or_all(L, mt_prod); }
 
 /*** Running sums along an axis. Of integers int32, which must hold them.
 @function Tensor:cumsum
@@ -158,28 +149,19 @@ static int running_sum(lua_State *L) {
   return 1;
 }
 
-static int quantified(lua_State *L, mt_tensor *(*f)(mt_tensor *, unsigned, bool)) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const unsigned axes = mtl_check_axes(L, 2, t);
-  const bool keepdim = check_keepdim(L, 3);
-  MTL_NEW(L, result, f(t, axes, keepdim));
-  mtl_push_tensor(L, result);
-  return 1;
-}
-
 /*** Whether any element is not 0 (NaN is not); of none: 0.
 @function Tensor:any
 @tparam[opt] integer|table axes as of sum
 @tparam[opt] table options {keepdim = false}
 @treturn Tensor uint8 */
-static int any(lua_State *L) { return quantified(L, mt_any); }
+static int any(lua_State *L) { return reduced(L, mt_any); }
 
 /*** Whether all elements are not 0; of none: 1.
 @function Tensor:all
 @tparam[opt] integer|table axes as of sum
 @tparam[opt] table options {keepdim = false}
 @treturn Tensor uint8 */
-static int all(lua_State *L) { return quantified(L, mt_all); }
+static int all(lua_State *L) { return reduced(L, mt_all); }
 
 static int extreme(lua_State *L, bool largest) {
   mt_tensor *result, *positions = NULL, *t = mtl_check_tensor(L, 1);
@@ -216,14 +198,7 @@ static int minimum_over(lua_State *L) { return extreme(L, false); }
 @tparam[opt] integer axis
 @tparam[opt] table options {keepdim = false}
 @treturn Tensor int32, 1-based */
-static int argmax(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const int axis = lua_isnoneornil(L, 2) ? -1 : mtl_check_axis(L, 2, t->ndim);
-  const bool keepdim = check_keepdim(L, 3);
-  MTL_NEW(L, result, mt_argmax(t, axis, keepdim));
-  mtl_push_tensor(L, result);
-  return 1;
-}
+static int argmax(lua_State *L) { return along_one_or_all(L, mt_argmax); }
 
 /* ---- softmax, matmul ---- */
 
@@ -232,29 +207,25 @@ static int check_softmax_axis(lua_State *L, const mt_tensor *t) {
   return lua_isnoneornil(L, 2) ? t->ndim - 1 : mtl_check_axis(L, 2, t->ndim);
 }
 
+static int along_softmax_axis(lua_State *L, mt_tensor *(*f)(mt_tensor *, int)) {
+  mt_tensor *result, *t = mtl_check_tensor(L, 1);
+  const int axis = check_softmax_axis(L, t);
+  MTL_NEW(L, result, f(t, axis));
+  mtl_push_tensor(L, result);
+  return 1;
+}
+
 /*** exp(x) divided by its sum over an axis.
 @function Tensor:softmax
 @tparam[opt=-1] integer axis
 @treturn Tensor */
-static int softmax(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const int axis = check_softmax_axis(L, t);
-  MTL_NEW(L, result, mt_softmax(t, axis));
-  mtl_push_tensor(L, result);
-  return 1;
-}
+static int softmax(lua_State *L) { return along_softmax_axis(L, mt_softmax); }
 
 /*** The logarithm of softmax, computed without its rounding.
 @function Tensor:log_softmax
 @tparam[opt=-1] integer axis
 @treturn Tensor */
-static int log_softmax(lua_State *L) {
-  mt_tensor *result, *t = mtl_check_tensor(L, 1);
-  const int axis = check_softmax_axis(L, t);
-  MTL_NEW(L, result, mt_log_softmax(t, axis));
-  mtl_push_tensor(L, result);
-  return 1;
-}
+static int log_softmax(lua_State *L) { return along_softmax_axis(L, mt_log_softmax); }
 
 /*** Matrix product: {M,K} and {K,N} give {M,N}. Axes in front are a batch of matrices, and broadcast: {B,M,K} and {K,N}
 give {B,M,N}. A vector {K} is a row on the left and a column on the right, without that axis in the result. Also
