@@ -91,8 +91,6 @@ end
 
 -- ---- one seed ----
 
-local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
-
 --- The options that all methods share. The stages of all lie in one folder, which main has cleared unless it resumes.
 local function shared_options(o, sets, seed)
   return {
@@ -102,7 +100,7 @@ local function shared_options(o, sets, seed)
     batch = o.batch,
     lr = o.lr,
     seed = seed,
-    checkpoint = seed_folder(o, seed),
+    checkpoint = cli.seed_folder(o, seed),
     resume = true,
     settings = { data = o.data_name, limit = o.limit or "none", bias = o.bias, squares = o.squares },
   }
@@ -157,7 +155,7 @@ local function run_seed(o, digits, seed, write_rows)
   local sets = biased_sets(o, digits, seed)
   mt.manual_seed(seed)
   local model = mt.models.small_cnn { classes = 2 }
-  local shared, folder = shared_options(o, sets, seed), seed_folder(o, seed)
+  local shared, folder = shared_options(o, sets, seed), cli.seed_folder(o, seed)
 
   say("\nseed %d: %d training, %d validation, %d test images", seed, mt.data.size(sets.train), mt.data.size(sets.val),
     mt.data.size(sets.original))
@@ -344,23 +342,11 @@ end
 
 -- ---- the program ----
 
---- Makes the folders; what an earlier run left in them goes only where --overwrite says so.
-local function prepare_folders(o)
-  cli.open_out(o.out, o, function()
-    for _, seed in ipairs(o.seeds) do
-      mt.masktune.clear(seed_folder(o, seed))
-    end
-  end)
-  for _, seed in ipairs(o.seeds) do
-    mt.make_directory(seed_folder(o, seed))
-  end
-end
-
 local function main(o)
   local started = mt.clock()
   if o.threads then mt.set_num_threads(o.threads) end
   local digits = load_digits(o)
-  prepare_folders(o)
+  cli.open_seeds(o, mt.masktune.clear)
   o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
   local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do

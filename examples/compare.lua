@@ -159,22 +159,16 @@ local function run_method(o, run, name)
   return row
 end
 
-local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
-
---- Removes the results of an earlier run.
-local function clear(o)
-  for _, seed in ipairs(o.seeds) do
-    local folder = seed_folder(o, seed)
-    mt.masktune.clear(folder)
-    for _, name in ipairs(mt.file_exists(folder) and mt.list_directory(folder) or {}) do
-      if name:find("^result%-.*%.json$") then mt.remove_file(folder .. "/" .. name) end
-    end
+--- Removes the results of an earlier run of a seed.
+local function clear(folder)
+  mt.masktune.clear(folder)
+  for _, name in ipairs(mt.file_exists(folder) and mt.list_directory(folder) or {}) do
+    if name:find("^result%-.*%.json$") then mt.remove_file(folder .. "/" .. name) end
   end
 end
 
 local function new_run(o, seed)
-  local run = { seed = seed, folder = seed_folder(o, seed) }
-  mt.make_directory(run.folder)
+  local run = { seed = seed, folder = cli.seed_folder(o, seed) }
   run.train, run.val, run.test, run.tests = sources[o.data](o, seed)
   function run.erm()
     local model = model_of(o, run.train, seed)
@@ -341,7 +335,7 @@ end
 local function main(o)
   if o.threads then mt.set_num_threads(o.threads) end
   o.net = o.net or (o.data == "biased_mnist" and "small_cnn" or "efficientnet_lite0")
-  cli.open_out(o.out, o, function() clear(o) end)
+  cli.open_seeds(o, clear)
   o.deadline = o.budget and mt.clock() + 60 * o.budget
   local results, spent = {}, false
   for _, seed in ipairs(o.seeds) do

@@ -156,8 +156,6 @@ local function augmentation(o)
   return mt.data.augment { { "horizontal_flip" }, { "affine", degrees = 15, shift = 0.1 } }
 end
 
-local function seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
-
 --- What ERM and MaskTune share.
 local function training_options(o, data, seed)
   local train, val = split_off(data, seed)
@@ -172,7 +170,7 @@ local function training_options(o, data, seed)
     weight_decay = PLANS[o.dataset].weight_decay,
     augment = augmentation(o),
     seed = seed,
-    checkpoint = seed_folder(o, seed),
+    checkpoint = cli.seed_folder(o, seed),
     resume = true, -- main has cleared the folder, unless the run goes on
     settings = {
       net = o.net,
@@ -206,7 +204,7 @@ local function train_seed(o, data, seed, write_rows)
     model:load_state_dict(erm)
   else
     erm = mt.masktune.erm(model, with(shared, {
-      checkpoint = seed_folder(o, seed) .. "/erm.safetensors",
+      checkpoint = cli.seed_folder(o, seed) .. "/erm.safetensors",
       on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
     }))
   end
@@ -215,10 +213,10 @@ local function train_seed(o, data, seed, write_rows)
     local result = mt.masktune(model:clone(), with(shared, tuned_options(o, name), { initial = erm }))
     local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
     write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
-    mt.save(("%s/final-%s.safetensors"):format(seed_folder(o, seed), name), result.final:state_dict())
+    mt.save(("%s/final-%s.safetensors"):format(cli.seed_folder(o, seed), name), result.final:state_dict())
     results[name] = result
   end
-  mt.save(seed_folder(o, seed) .. "/final-erm.safetensors", results.masktune.initial:state_dict())
+  mt.save(cli.seed_folder(o, seed) .. "/final-erm.safetensors", results.masktune.initial:state_dict())
   if o.export then
     mt.masktune.export(shared.train, ("%s/seed-%d"):format(o.export, seed), { keep = results.masktune.masks[1].keep })
   end
@@ -463,24 +461,12 @@ local function complete(o)
   if o.init then o.initial_weights = mt.load(o.init) end
 end
 
---- Makes the folders; what an earlier run left in them goes only where --overwrite says so.
-local function prepare_folders(o)
-  cli.open_out(o.out, o, function()
-    for _, seed in ipairs(o.seeds) do
-      mt.masktune.clear(seed_folder(o, seed))
-    end
-  end)
-  for _, seed in ipairs(o.seeds) do
-    mt.make_directory(seed_folder(o, seed))
-  end
-end
-
 local function main(o)
   local started = mt.clock()
   if o.threads then mt.set_num_threads(o.threads) end
   complete(o)
   local data = load_data(o)
-  prepare_folders(o)
+  cli.open_seeds(o, mt.masktune.clear)
   local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do
     runs[i] = run_seed(o, data, seed, function(rows) write_rows(i, rows) end)

@@ -288,6 +288,26 @@ end
 -- @tparam function clear removes what an earlier run left there; called where `overwrite` says so
 function cli.open_out(folder, o, clear) dist.on_first(take_folder, folder, o, clear) end
 
+--- Where the run of a seed keeps what it has.
+-- @tparam table o `out`
+-- @tparam integer seed
+-- @treturn string
+function cli.seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
+
+--- Makes the folder of a program's runs, and in it one for each seed, as cli.open_out does.
+-- @tparam table o `out`, `seeds`, `resume`, `overwrite`
+-- @tparam function clear (folder): removes what an earlier run of a seed left there
+function cli.open_seeds(o, clear)
+  cli.open_out(o.out, o, function()
+    for _, seed in ipairs(o.seeds) do
+      clear(cli.seed_folder(o, seed))
+    end
+  end)
+  for _, seed in ipairs(o.seeds) do
+    core.make_directory(cli.seed_folder(o, seed))
+  end
+end
+
 -- ---- running ----
 
 --- Whether a program has an option.

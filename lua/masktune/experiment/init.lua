@@ -18,8 +18,8 @@ local sets_of = require "masktune.experiment.sets"
 --- Makes the folders, without what an earlier run left in them unless this one goes on with it.
 local function prepare_folders(o)
   for _, seed in ipairs(o.seeds) do
-    core.make_directory(seed_run.folder(o, seed))
-    if not o.resume then recipe.clear(seed_run.folder(o, seed)) end
+    core.make_directory(cli.seed_folder(o, seed))
+    if not o.resume then recipe.clear(cli.seed_folder(o, seed)) end
   end
 end
 

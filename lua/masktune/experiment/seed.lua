@@ -66,9 +66,6 @@ function seed.encoded(o, sets)
   return { train = encode(sets.train), val = encode(sets.val), tests = tests, frozen = first:state_dict() }
 end
 
---- The folder with a seed's checkpoints.
-function seed.folder(o, number) return ("%s/seed-%d"):format(o.out, number) end
-
 local function settings_of(experiment, o)
   return {
     data = experiment.title, size = o.size, limit = o.limit or "none", net = o.net,
@@ -132,7 +129,7 @@ end
 -- @tparam function write_rows is given the rows of metrics.csv so far, again and again
 -- @treturn table `rows`: what each row found; `erm`: the model; `tuned`: the first MaskTune row's, with its `row`
 function seed.run(experiment, o, sets, rows, number, write_rows)
-  local model, folder = seed.model(o, sets.train.classes, number), seed.folder(o, number)
+  local model, folder = seed.model(o, sets.train.classes, number), cli.seed_folder(o, number)
   local shared, found = seed.training(experiment, o, sets, number), { rows = {}, erm = model }
   local erm = recipe.erm(model, tables.merged(shared, {
     checkpoint = folder .. "/erm.safetensors",
