@@ -14,6 +14,8 @@
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
+local experiment_seed = require "masktune.experiment.seed"
+local forms = require("masktune.experiment.rows").forms
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
 local VALIDATION_SHARE = 0.2
@@ -47,11 +49,18 @@ function sources.biased_mnist(o, seed)
   return train, val, test, { original = original, biased = biased }
 end
 
+--- Opened once for all seeds; what --freeze keeps as it is sees each image once.
 local function photos(open)
   return function(o)
     if not o.root then error("--root: the folder of the images expected", 0) end
-    local function set(split) return some_images(open { root = o.root, split = split, size = o.size }, o.limit) end
-    return set "train", set "val", set "test", {}
+    if not o.photos then
+      local function set(split)
+        return some_images(open { root = o.root, split = split, size = o.size, cache = o.cache }, o.limit)
+      end
+      local sets = { train = set "train", val = set "val", tests = { { name = "test", set = set "test" } } }
+      o.photos = experiment_seed.encoded(o, sets)
+    end
+    return o.photos.train, o.photos.val, o.photos.tests[1].set, {}
   end
 end
 
@@ -59,10 +68,20 @@ sources.waterbirds = photos(function(options) return mt.data.waterbirds(options)
 sources.celeba = photos(function(options) return mt.data.celeba(options) end)
 
 local function model_of(o, train, seed)
+  if o.data ~= "biased_mnist" then return experiment_seed.model(o, train.classes, seed) end
   mt.manual_seed(seed)
-  local options = { classes = train.classes }
-  if o.data ~= "biased_mnist" then options.pretrained = o.weights or true end
-  return mt.models[o.net](options)
+  return mt.models[o.net] { classes = train.classes }
+end
+
+--- A name of the command line -> its method, and what differs from that method's defaults.
+local function method_of(name)
+  local form = forms[name] or { method = name }
+  return mt.methods[form.method], form
+end
+
+local function title_of(name)
+  local method, form = method_of(name)
+  return form.title or method.title
 end
 
 -- ---- one method, one seed ----
@@ -76,9 +95,11 @@ local choices = {
 }
 
 local function options_of(o, run, name)
-  local method, chosen = mt.methods[name], choices[o.choose]
+  local method, form = method_of(name)
+  local chosen = choices[o.choose]
   return with({
-    method = name, train = run.train, val = run.val, epochs = o.epochs, batch = o.batch, lr = o.lr, seed = run.seed,
+    method = form.method, random = form.random, train = run.train, val = run.val, epochs = o.epochs, batch = o.batch,
+    lr = o.lr, weight_decay = o.weight_decay, seed = run.seed,
     checkpoint = run.folder, resume = true, select = chosen.select,
     finetune_lr = method.schema.finetune_lr and name == "masktune" and "auto" or nil,
     weights = method.schema.weights and chosen.weights or nil,
@@ -128,8 +149,11 @@ local function result_path(run, name) return ("%s/result-%s.json"):format(run.fo
 --- What a finished result was made with; another run's results are not taken for this one's.
 local function settings_of(o)
   local data = o.synthetic and "drawn digits" or o.data
-  return ("%s, %s images, %s, %d epochs, batch %d, lr %s, chosen by %s"):format(data, o.limit or "all", o.net, o.epochs,
-    o.batch, o.lr or "default", o.choose)
+  local photo = o.data ~= "biased_mnist" and (" at %d pixels, frozen %s, heat at %s"):format(o.size,
+    o.freeze and "up to " .. o.freeze or "nothing", o.layer or "the net's layer") or ""
+  local what = ("%s, %s images%s, %s"):format(data, o.limit or "all", photo, o.net)
+  return ("%s, %d epochs, batch %d, lr %s, weight decay %s, chosen by %s"):format(what, o.epochs, o.batch,
+    o.lr or "default", o.weight_decay or "default", o.choose)
 end
 
 --- A result that is on disk.
@@ -154,7 +178,8 @@ local function run_method(o, run, name)
   if not ok then error(result, 0) end
   row = measured(model, run)
   row.settings, row.seconds, row.choice = settings_of(o), seconds, scores_of(model, run)
-  mt.save(("%s/final-%s.safetensors"):format(run.folder, name), model:state_dict())
+  local frozen = o.photos and o.photos.frozen
+  mt.save(("%s/final-%s.safetensors"):format(run.folder, name), with(frozen or {}, model:state_dict()))
   mt.write_file(result_path(run, name), mt.json.encode(row, 2) .. "\n")
   return row
 end
@@ -232,7 +257,7 @@ end
 
 --- Whether a method uses labels of groups.
 local function uses_groups(name)
-  local labels = mt.methods[name].labels
+  local labels = method_of(name).labels
   return labels:find("group") ~= nil
 end
 
@@ -240,7 +265,7 @@ end
 local function block(results, names, list)
   local rows = {}
   for i, name in ipairs(names) do
-    local cells = { mt.methods[name].title }
+    local cells = { title_of(name) }
     for _, column in ipairs(list) do
       local values = values_of(results[name], column)
       local good = near_best(values, best_values(results, names, column), column)
@@ -250,7 +275,7 @@ local function block(results, names, list)
     for j, row in ipairs(results[name]) do
       seconds[j] = row.seconds / 60
     end
-    cells[#cells + 1], cells[#cells + 2] = mt.report.mean_std(seconds), mt.methods[name].labels
+    cells[#cells + 1], cells[#cells + 2] = mt.report.mean_std(seconds), method_of(name).labels
     rows[i] = cells
   end
   return rows
@@ -274,7 +299,7 @@ local function results_table(results, names)
 end
 
 --- Whether a method learns from the validation split, which then says nothing of it.
-local function learns_from_validation(name) return mt.methods[name].labels:find("in validation", 1, true) ~= nil end
+local function learns_from_validation(name) return method_of(name).labels:find("in validation", 1, true) ~= nil end
 
 --- What choosing among the methods by each rule costs: mean over the seeds, in per cent of the worst test group.
 -- Methods that learn from the validation split are no candidates.
@@ -318,7 +343,7 @@ local function write_plot(path, o, results, names)
     local x, dx = mt.report.statistics(values_of(results[name], columns[1]))
     local y, dy = mt.report.statistics(values_of(results[name], columns[2]))
     local color = color_of(i, #names)
-    series[#series + 1] = { name = mt.methods[name].title, x = { x }, y = { y }, marks = true, color = color }
+    series[#series + 1] = { name = title_of(name), x = { x }, y = { y }, marks = true, color = color }
     if dx then
       series[#series + 1] = { x = { x - dx, x + dx }, y = { y, y }, color = color }
       series[#series + 1] = { x = { x, x }, y = { y - dy, y + dy }, color = color }
@@ -342,7 +367,7 @@ local function main(o)
     local run = not spent and new_run(o, seed)
     for _, name in ipairs(run and o.methods or {}) do
       if not spent then
-        say("seed %d: %s", seed, mt.methods[name].title)
+        say("seed %d: %s", seed, title_of(name))
         local row = run_method(o, run, name)
         spent = row == nil
         results[name] = results[name] or {}
@@ -377,9 +402,10 @@ local program = {
       help = "data set: " .. table.concat(words, ", ") },
     { name = "root", value = "DIR", kind = kinds.text, help = "folder of the data set" },
     { name = "synthetic", help = "biased_mnist: drawn digits instead of MNIST" },
-    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, {}),
+    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, forms),
       default = { "erm", "continue", "masktune" }, default_text = "erm,continue,masktune",
-      help = "methods: " .. table.concat(mt.registry.names(mt.methods), ", ") },
+      help = "methods: " .. table.concat(mt.registry.names(mt.methods), ", ") .. "; randmask_area is RandMask with as "
+        .. "much of each image as MaskTune hides" },
     cli.options.seeds,
     { name = "choose", value = "RULE", kind = kinds.choice { "last", "average", "worst_class", "worst_group" },
       default = "last", default_text = "last",
@@ -391,7 +417,14 @@ local program = {
       help = "first learning rate; halved after each quarter of the epochs", default_text = "0.01" },
     { name = "net", value = "NAME", kind = kinds.registered(mt.models),
       help = "net (default small_cnn for digits, efficientnet_lite0 for photos)" },
-    { name = "weights", value = "FILE", kind = kinds.text, help = "published weights of the net for photos" },
+    { name = "weight-decay", value = "X", kind = kinds.positive, help = "weight decay", default_text = "the method's" },
+    { name = "weights", value = "FILE", kind = kinds.weights, default = true, default_text = "published",
+      help = "photos: what the net starts from: published (fetched where they are not on disk), a file, none" },
+    { name = "freeze", value = "NAME", kind = kinds.text, default_text = "nothing",
+      help = "photos: the net up to and with this part stays as it is, and is computed once an image" },
+    { name = "layer", value = "NAME", kind = kinds.text, default_text = "the net's",
+      help = "photos: the layer heatmaps are made at" },
+    { name = "cache", value = "DIR", kind = kinds.text, help = "photos: keep them decoded in this folder" },
     { name = "size", value = "N", kind = kinds.integer(16), default = 224, default_text = "224",
       help = "height and width of photos" },
     { name = "limit", value = "N", kind = kinds.integer(10), help = "use N images of each split only" },

@@ -35,6 +35,13 @@ function cli.kinds.integer(min, max)
   end
 end
 
+--- The weights a net starts from: "published" (true), "none" (false), or the path of a file.
+function cli.kinds.weights(text)
+  if text == "published" then return true end
+  if text == "none" then return false end
+  return text
+end
+
 --- A number above 0.
 function cli.kinds.positive(text)
   local value = tonumber(text)

@@ -1,3 +1,4 @@
+local miniatures = require "support.miniatures"
 local mt = require "masktune"
 local process = require "support.process"
 
@@ -70,6 +71,28 @@ describe("examples/compare.lua", function()
       ok, output = run(folder, "--resume --lr 0.5")
       assert.is_false(ok)
       assert.truthy(output:find("is of another run", 1, true), output)
+    end)
+  end)
+
+  it("compares on photos with a frozen part, and keeps whole nets", function()
+    process.with_folder(function(folder)
+      miniatures.waterbirds(folder .. "/data")
+      local ok, output = process.run(("%s --data waterbirds --root %s --out %s %s"):format(example,
+        process.quoted(folder .. "/data"), process.quoted(folder .. "/out"),
+        "--net resnet20 --weights none --size 16 --freeze layer1 --layer layer2 --epochs 1 --batch 20 --threads 1 "
+          .. "--methods erm,randmask_area,masktune,masked_head,jtt"))
+      assert.is_true(ok, output)
+      assert.truthy(output:find("\nRandMask, same area +[%d*]"), output)
+      assert.truthy(output:find("16 pixels, frozen up to layer1, heat at layer2", 1, true), output)
+      local whole = mt.models.resnet20 { classes = 2 }
+      whole:load_state_dict(mt.load(folder .. "/out/seed-1/final-masktune.safetensors"))
+      -- what was frozen is the same in all, what was trained is not
+      local function weights(method, name)
+        return mt.load(("%s/out/seed-1/final-%s.safetensors"):format(folder, method))[name]:bytes()
+      end
+      assert.equal(weights("erm", "conv1.weight"), weights("jtt", "conv1.weight"))
+      assert.not_equal(weights("erm", "linear.weight"), weights("masktune", "linear.weight"))
+      assert.not_equal(weights("randmask_area", "linear.weight"), weights("masktune", "linear.weight"))
     end)
   end)
 

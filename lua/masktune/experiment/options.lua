@@ -12,13 +12,6 @@ local kinds = cli.kinds
 
 local DEFAULT_METHODS = { "erm", "continue", "randmask_area", "masktune" }
 
---- "published", "none", or the path of a file.
-local function weights(text)
-  if text == "published" then return true end
-  if text == "none" then return false end
-  return text
-end
-
 local function list_of(words, other)
   local one = kinds.choice(words, other)
   return function(text)
@@ -52,7 +45,7 @@ local function net_options(recipe)
   return {
     { name = "net", value = "NAME", kind = kinds.registered(models), default = d.net, default_text = d.net,
       help = "one of mt.models: resnet50, efficientnet_lite0, ..." },
-    { name = "weights", value = "FILE", kind = weights, default = true, default_text = "published",
+    { name = "weights", value = "FILE", kind = kinds.weights, default = true, default_text = "published",
       help = "what the net starts from: published (ImageNet's, fetched where they are not on disk), a file, none" },
     { name = "freeze", value = "NAME", kind = kinds.text, default_text = "nothing",
       help = "the net up to and with this part (layer2, _blocks.10) stays as it is, and is computed once an image" },
