@@ -346,7 +346,7 @@ local function main(o)
   local started = mt.clock()
   if o.threads then mt.set_num_threads(o.threads) end
   local digits = load_digits(o)
-  cli.open_seeds(o, mt.masktune.clear)
+  cli.open_seeds(o, { "results.json", "metrics.csv", "figure.png" }, mt.masktune.clear)
   o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
   local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do

@@ -42,6 +42,8 @@ local function data_options(recipe)
     { name = "size", value = "N", kind = kinds.integer(8, 1024), default = d.size, default_text = tostring(d.size),
       help = "height and width of the images" },
     { name = "limit", value = "N", kind = kinds.integer(10), help = "N images drawn from each split, for a first try" },
+    { name = "cache", value = "DIR", kind = kinds.text, help = "a folder in which the decoded images are kept, for "
+      .. "machines on which decoding takes longer than training" },
     { name = "augment", value = "NAME", kind = kinds.choice { "none", "flip", "crop" }, default = "none",
       default_text = "none", help = "random changes of the training images: none, flip, crop (and flip)" },
   }
@@ -110,6 +112,7 @@ local function run_options(recipe)
     { name = "out", value = "DIR", kind = kinds.text, default = recipe.out, default_text = recipe.out,
       help = "folder for results and checkpoints" },
     cli.options.resume,
+    cli.options.overwrite,
     { name = "export", help = "write the masked training images as PNG files" },
     { name = "dry-run", help = "say what was found, and the memory and time a run would take; write nothing" },
     cli.options.help,
