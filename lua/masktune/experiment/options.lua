@@ -33,6 +33,7 @@ local function list_of(words, other)
 end
 
 local rates = list_of({ "auto", "last" }, kinds.positive)
+local control_rates = list_of({ "auto", "last", "matched" }, kinds.positive)
 
 local function data_options(recipe)
   local d = recipe.defaults
@@ -97,8 +98,9 @@ local function method_options()
     { name = "auto-by", value = "METRIC", kind = kinds.choice(by), default = "judges", default_text = "judges",
       help = "what auto goes by, on the validation split: judges (masked images and exchanged ones), masked, or as "
       .. "--select; worst_group, balanced_group and weighted use its group labels" },
-    { name = "control-lr", value = "LIST", kind = rates, default = { "last" }, default_text = "last",
-      help = "rates of the controls' epoch" },
+    { name = "control-lr", value = "LIST", kind = control_rates, default = { "last", "matched" },
+      default_text = "last,matched", help = "rates of the controls' epoch: as above, and matched: each that MaskTune "
+      .. "is fine-tuned at, the one that auto chooses among them" },
     { name = "iterations", value = "N", kind = kinds.integer(1, 3), default = 1, default_text = "1",
       help = "times of masking and fine-tuning, 1 to 3" },
     { name = "accumulate", help = "later iterations mask what is masked already" },
