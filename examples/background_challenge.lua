@@ -26,14 +26,15 @@ os.exit(mt.experiment.run({
       .. "in9l's train/00_dog and so on", default_text = "original/train in --data" },
   },
   open = function(o, root, split)
-    return mt.data.background_challenge { root = o.train_data or root, split = split, size = o.size }
+    return mt.data.background_challenge { root = o.train_data or root, split = split, size = o.size, cache = o.cache }
   end,
   validation_share = 0.1,
   tests = function(o, root)
     local tests = {}
     for i, variant in ipairs(VARIANTS) do
       tests[i] = {
-        name = variant, set = mt.data.background_challenge { root = root, variant = variant, size = o.size },
+        name = variant,
+        set = mt.data.background_challenge { root = root, variant = variant, size = o.size, cache = o.cache },
       }
     end
     return tests

@@ -6,17 +6,26 @@
 --
 -- For every seed: train on digits where a blue square gives the class away (ERM), then train one more epoch: on the
 -- same images, on images masked at random (RandMask: squares, or the area that MaskTune masks), and on images masked
--- where the net looked (MaskTune). Two tests: the original digits, and the biased ones, where the square says the wrong
--- thing.
+-- where the net looked (MaskTune); the controls at a rate of their own and at MaskTune's. Two tests: the original
+-- digits, and the biased ones, where the square says the wrong thing.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
---- What a run is compared by: a method of mt.methods, or one of these forms of it.
-local FORMS = { randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" } }
-local DEFAULT_METHODS = { "erm", "continue", "randmask", "randmask_area", "masktune" }
+--- What a run is compared by: a method of mt.methods, or one of these forms of it. Matched ones are fine-tuned at the
+-- rate that MaskTune was.
+local FORMS = {
+  randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" },
+  continue_matched = { method = "continue", title = "one more epoch, MaskTune's rate", matched = true },
+  randmask_area_matched = {
+    method = "randmask", random = "area", title = "RandMask, same area, MaskTune's rate", matched = true,
+  },
+}
+local DEFAULT_METHODS = {
+  "erm", "continue", "randmask", "randmask_area", "masktune", "continue_matched", "randmask_area_matched",
+}
 
 local function method_of(name) return FORMS[name] and FORMS[name].method or name end
 
@@ -106,8 +115,15 @@ local function shared_options(o, sets, seed)
   }
 end
 
+--- The rate that a method is fine-tuned at.
+local function rate_of(o, name, results)
+  local method = method_of(name)
+  if FORMS[name] and FORMS[name].matched then return results.masktune.finetune.lr end
+  return method == "masktune" and o.finetune_lr or method == "randmask" and o.randmask_lr or "last"
+end
+
 --- The options that one method takes besides: those of its schema.
-local function method_options(o, name)
+local function method_options(o, name, results)
   local method = method_of(name)
   local all = {
     cam = o.cam,
@@ -119,7 +135,7 @@ local function method_options(o, name)
     iterations = o.iterations,
     accumulate = o.accumulate,
     random = FORMS[name] and FORMS[name].random,
-    finetune_lr = method == "masktune" and o.finetune_lr or method == "randmask" and o.randmask_lr or "last",
+    finetune_lr = rate_of(o, name, results),
   }
   return with(mt.tables.picked(all, mt.methods[method].schema), { method = method })
 end
@@ -168,7 +184,7 @@ local function run_seed(o, digits, seed, write_rows)
   local results, keep = {}, nil
   for _, name in ipairs(o.methods) do
     say("seed %d: %s", seed, title_of(name))
-    local result = mt.masktune(model:clone(), with(shared, method_options(o, name), { initial = erm }))
+    local result = mt.masktune(model:clone(), with(shared, method_options(o, name, results), { initial = erm }))
     if result.finetune then
       local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
       table.move(tuned, 1, #tuned, #rows + 1, rows)
@@ -342,11 +358,23 @@ end
 
 -- ---- the program ----
 
+--- Refuses matched controls that do not come behind what they are matched with.
+local function check_methods(o)
+  local tuned = false
+  for _, name in ipairs(o.methods) do
+    tuned = tuned or name == "masktune"
+    if FORMS[name] and FORMS[name].matched and not tuned then
+      error(("--methods: %s takes MaskTune's rate: masktune expected before it"):format(name), 0)
+    end
+  end
+end
+
 local function main(o)
   local started = mt.clock()
   if o.threads then mt.set_num_threads(o.threads) end
+  check_methods(o)
   local digits = load_digits(o)
-  cli.open_seeds(o, mt.masktune.clear)
+  cli.open_seeds(o, { "results.json", "metrics.csv", "figure.png" }, mt.masktune.clear)
   o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
   local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do
@@ -380,7 +408,8 @@ local program = {
       help = "first learning rate; halved after each quarter of the epochs" },
     { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, FORMS), default = DEFAULT_METHODS,
       default_text = table.concat(DEFAULT_METHODS, ","),
-      help = "methods to compare: " .. table.concat(mt.registry.names(mt.methods), ", ") .. ", randmask_area" },
+      help = "methods to compare: " .. table.concat(mt.registry.names(mt.methods), ", ")
+      .. ", randmask_area; continue_matched, randmask_area_matched (at MaskTune's rate)" },
     cli.cam_option(mt.cam),
     cli.options.protocol,
     { name = "empty", value = "RULE", kind = kinds.choice { "keep", "paper" }, default = "keep", default_text = "keep",

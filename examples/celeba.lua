@@ -33,7 +33,7 @@ os.exit(mt.experiment.run({
   open = function(o, root, split)
     return mt.data.celeba {
       root = root, split = split, size = o.size, attributes = o.attributes, partition = o.partition, target = o.target,
-      attribute = o.shortcut,
+      attribute = o.shortcut, cache = o.cache,
     }
   end,
   columns = mt.experiment.measures.by_group.columns,

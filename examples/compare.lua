@@ -187,9 +187,7 @@ end
 --- Removes the results of an earlier run of a seed.
 local function clear(folder)
   mt.masktune.clear(folder)
-  for _, name in ipairs(mt.file_exists(folder) and mt.list_directory(folder) or {}) do
-    if name:find("^result%-.*%.json$") then mt.remove_file(folder .. "/" .. name) end
-  end
+  cli.remove_files(folder, "^result%-.*%.json$")
 end
 
 local function new_run(o, seed)
@@ -360,7 +358,7 @@ end
 local function main(o)
   if o.threads then mt.set_num_threads(o.threads) end
   o.net = o.net or (o.data == "biased_mnist" and "small_cnn" or "efficientnet_lite0")
-  cli.open_seeds(o, clear)
+  cli.open_seeds(o, { "compare.json", "compare.png", "compare.txt" }, clear)
   o.deadline = o.budget and mt.clock() + 60 * o.budget
   local results, spent = {}, false
   for _, seed in ipairs(o.seeds) do

@@ -466,7 +466,7 @@ local function main(o)
   if o.threads then mt.set_num_threads(o.threads) end
   complete(o)
   local data = load_data(o)
-  cli.open_seeds(o, mt.masktune.clear)
+  cli.open_seeds(o, { "results.json", "metrics.csv", "risk_coverage.png", "kept_and_rejected.png" }, mt.masktune.clear)
   local runs, write_rows = {}, mt.report.csv_by_run(o.out .. "/metrics.csv", mt.report.epoch_columns)
   for i, seed in ipairs(o.seeds) do
     runs[i] = run_seed(o, data, seed, function(rows) write_rows(i, rows) end)

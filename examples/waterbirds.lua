@@ -19,7 +19,9 @@ os.exit(mt.experiment.run({
   marker = "metadata.csv",
   out = "out/waterbirds",
   defaults = { net = "resnet50", size = 224, epochs = 100, batch = 128, lr = 1e-4, schedule = "constant" },
-  open = function(o, root, split) return mt.data.waterbirds { root = root, split = split, size = o.size } end,
+  open = function(o, root, split)
+    return mt.data.waterbirds { root = root, split = split, size = o.size, cache = o.cache }
+  end,
   columns = mt.experiment.measures.by_group.columns,
   measure = mt.experiment.measures.by_group.measure,
 }, arg), true)

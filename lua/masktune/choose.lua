@@ -54,6 +54,27 @@ local function best_by(candidates, rule)
   return best
 end
 
+--- Chooses by one rule: with "flips" as XRM's authors do, without any label of groups.
+-- @usage
+-- local found, facts = mt.groups.xrm(model, train, { lr = lr }) -- for each rate to choose from
+-- candidates[#candidates + 1] = { lr = lr, scores = mt.choose.scores(model, val, { flips = facts.flips }) }
+-- print(candidates[mt.choose.best(candidates, "flips")].lr)
+-- @tparam {table,...} candidates each `scores`, as from `scores`
+-- @string rule one of the names in `scores`
+-- @treturn integer position of the largest score; of equals the first
+-- @raise where a candidate has no such score
+function choose.best(candidates, rule)
+  local where = "mt.choose.best"
+  check.argument(where, "candidates", candidates, { type = "list", of = { type = "table" }, min_length = 1 })
+  check.argument(where, "rule", rule, { type = "string" })
+  for i, candidate in ipairs(candidates) do
+    local name = ("candidates[%d].scores"):format(i)
+    check.argument(where, name, candidate.scores, { type = "table" })
+    check.argument(where, name .. "." .. rule, candidate.scores[rule], { type = "number" })
+  end
+  return best_by(candidates, rule)
+end
+
 --- The rules that all candidates have a score for, sorted; the oracle first.
 local function rules_of(candidates)
   local rules = {}

@@ -301,13 +301,30 @@ function cli.open_out(folder, o, clear) dist.on_first(take_folder, folder, o, cl
 -- @treturn string
 function cli.seed_folder(o, seed) return ("%s/seed-%d"):format(o.out, seed) end
 
---- Makes the folder of a program's runs, and in it one for each seed, as cli.open_out does.
+--- Removes the files of a folder whose names match a pattern.
+-- @string folder
+-- @string pattern
+function cli.remove_files(folder, pattern)
+  for _, name in ipairs(core.list_directory(folder)) do
+    if name:find(pattern) then core.remove_file(folder .. "/" .. name) end
+  end
+end
+
+--- Makes the folder of a program's runs, and in it one for each seed, as cli.open_out does. What takes the place of an
+-- earlier run is mixed with none of it: the results, and of every seed the stages and the final models are gone then.
 -- @tparam table o `out`, `seeds`, `resume`, `overwrite`
--- @tparam function clear (folder): removes what an earlier run of a seed left there
-function cli.open_seeds(o, clear)
+-- @tparam {string,...} results names of the files that the program writes into o.out
+-- @tparam function clear (folder): removes what an earlier run of a seed left there beside the final models
+function cli.open_seeds(o, results, clear)
   cli.open_out(o.out, o, function()
-    for _, seed in ipairs(o.seeds) do
-      clear(cli.seed_folder(o, seed))
+    for _, name in ipairs(results) do
+      core.remove_file(o.out .. "/" .. name)
+    end
+    for _, name in ipairs(core.list_directory(o.out)) do
+      if name:find "^seed%-%d+$" then
+        clear(o.out .. "/" .. name)
+        cli.remove_files(o.out .. "/" .. name, "^final%-.+%.safetensors$")
+      end
     end
   end)
   for _, seed in ipairs(o.seeds) do

@@ -4,7 +4,9 @@ local process = require "support.process"
 local example = ("%s examples/biased_mnist.lua"):format(process.quoted(process.lua))
 local small = "--synthetic --limit 300 --epochs 3 --batch 32 --threads 1"
 
-local METHODS = { "erm", "continue", "randmask", "randmask_area", "masktune" }
+local METHODS = {
+  "erm", "continue", "randmask", "randmask_area", "masktune", "continue_matched", "randmask_area_matched",
+}
 
 local function command(folder, options, out)
   return ("%s --out %s %s %s"):format(example, process.quoted(folder .. "/" .. (out or "out")), small, options or "")
@@ -46,6 +48,7 @@ describe("examples/biased_mnist.lua", function()
       ["--finetune-lr slow"] = "--finetune-lr: auto, last or number > 0 expected, got 'slow'",
       ["--cam peekcam"] = "--cam: one of ablationcam, eigencam,",
       ["--methods erm,none"] = "--methods: one of afr, balanced_softmax,",
+      ["--methods erm,continue_matched,masktune"] = "--methods: continue_matched takes MaskTune's rate: masktune ",
       ["--squares 3"] = "--squares: integer from 1 to 2 expected, got '3'",
       ["--seeds 1,x"] = "--seeds: different integers >= 0",
     } do
@@ -83,11 +86,11 @@ describe("examples/biased_mnist.lua", function()
         lines[#lines + 1] = line
       end
       assert.equal(table.concat(mt.report.epoch_columns, ","), lines[1])
-      assert.equal(1 + 2 * (3 + 4), #lines)
+      assert.equal(1 + 2 * (3 + 6), #lines)
       assert.truthy(lines[2]:find("^1,erm,,1,0.01,,"))
       assert.truthy(lines[5]:find("^1,continue,1,1,0.0025,"))
       assert.truthy(lines[6]:find("^1,randmask,1,1,0.0025,2,"))
-      assert.truthy(lines[15]:find("^2,masktune,1,1,0.0025,2,"))
+      assert.truthy(lines[17]:find("^2,masktune,1,1,0.0025,2,"))
 
       local figure = mt.image.read_png(folder .. "/out/figure.png")
       assert.is_true(figure:size(1) > 500 and figure:size(2) > 800)
@@ -104,6 +107,9 @@ describe("examples/biased_mnist.lua", function()
       run(folder, "--epochs 1 --bias background --threshold soft --finetune-lr last --randmask-lr 0.02", "b")
       assert.equal(0, #result_of(folder, "b").square_coverage)
       assert.equal(0.02, result_of(folder, "b").chosen.randmask[1].lr)
+      for _, control in ipairs { "continue_matched", "randmask_area_matched" } do
+        assert.equal(0.01, result_of(folder, "a").chosen[control][1].lr)
+      end
     end)
   end)
 

@@ -121,6 +121,29 @@ describe("examples/celeba.lua", function()
     with("celeba", function(folder)
       local output = run("celeba", folder, "--data data --epochs 4 --finetune-lr auto --method erm,masktune --out out")
       assert.truthy(output:find("\nMaskTune %(reference, auto%) +%d+%.%d +%d+%.%d +class\n"), output)
+      local controls = "--data data --epochs 4 --out controls "
+      output = run("celeba", folder, controls .. "--finetune-lr auto,0.002 --method continue,randmask_area,masktune "
+        .. "--protocol reference,paper")
+      local result = mt.json.decode(mt.read_file(folder .. "/controls/results.json"))
+      local lr = {}
+      for _, row in ipairs(result.rows) do
+        assert.truthy(output:find("\n" .. row.title .. " ", 1, true), row.title)
+        lr[row.title] = row.runs[1].finetune.lr
+      end
+      assert.same({ "one more epoch (last)", "one more epoch (rate 0.002)", "RandMask, same area (last)",
+        "RandMask, same area (rate 0.002)", "MaskTune (reference, auto)", "MaskTune (reference, rate 0.002)",
+        "MaskTune (paper, auto)", "MaskTune (paper, rate 0.002)", "one more epoch (MaskTune's rate, reference)",
+        "RandMask, same area (MaskTune's rate, reference)", "one more epoch (MaskTune's rate, paper)",
+        "RandMask, same area (MaskTune's rate, paper)" }, titles_of(result))
+      for _, protocol in ipairs { "reference", "paper" } do
+        for _, control in ipairs { "one more epoch", "RandMask, same area" } do
+          assert.equal(lr[("MaskTune (%s, auto)"):format(protocol)],
+            lr[("%s (MaskTune's rate, %s)"):format(control, protocol)])
+        end
+      end
+      local refused, why = process.run(command("celeba", folder, controls .. "--method continue --control-lr matched"))
+      assert.is_false(refused)
+      assert.truthy(why:find("--control-lr matched: MaskTune's rates are meant", 1, true), why)
       check_picture(folder .. "/out/heatmaps.png")
       local dry = run("celeba", folder, "--data data --epochs 1 --target Male --shortcut Blond_Hair --dry-run")
       assert.truthy(dry:find("not Male, not Blond_Hair: 24; not Male, Blond_Hair: 6;", 1, true), dry)

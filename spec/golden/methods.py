@@ -16,6 +16,7 @@ import torch.nn.functional as F
 SEED = 14
 COUNT, BATCH, EPOCHS, CLASSES, ATTRIBUTES = 40, 8, 2, 3, 2
 LR, MOMENTUM, DECAY = 0.1, 0.9, 1e-3
+HEAD_DECAY = 1e-4  # of a last layer that is trained apart: mt.train's default
 DTYPE = torch.float64
 
 
@@ -465,6 +466,39 @@ def dfr(data, start, rows, c=2.0):
     return (x @ w.T + b).softmax(1).numpy().astype(np.float32)
 
 
+def crt(data, start, weighs):
+    """A new last layer on frozen features; with weights by the sizes of the groups, of mean 1, and in a random order, or
+    without, and in the sampler's order, which the spec makes that of the images."""
+    features, head = Net(start).features(data["x"]).detach(), linear(data, 8, CLASSES)
+    optimizer = torch.optim.SGD(head.values(), lr=LR, momentum=MOMENTUM, weight_decay=HEAD_DECAY)
+    weights = 1 / torch.bincount(data["group"]).to(DTYPE)[data["group"]]
+    weights = weights / weights.mean() if weighs else torch.ones(COUNT, dtype=DTYPE)
+    for _ in range(EPOCHS):
+        for rows in (data["order"] if weighs else torch.arange(COUNT)).split(BATCH):
+            each = each_loss(F.linear(features[rows], head["weight"], head["bias"]), data["y"][rows])
+            optimizer.zero_grad()
+            (weights[rows] * each).mean().backward()
+            optimizer.step()
+    return flat({f"head.{name}": tensor for name, tensor in head.items()})
+
+
+def jtt(data, start, times=3):
+    """Trains an epoch; then from the start again, with what that got wrong `times` times. The errors and the weights."""
+    def trained(positions, epochs):
+        net = Net(start)
+        optimizer = net.optimizer()
+        for _ in range(epochs):
+            for rows in positions.split(BATCH):
+                optimizer.zero_grad()
+                F.cross_entropy(net(data["x"][rows]), data["y"][rows]).backward()
+                optimizer.step()
+        return net
+
+    wrong = trained(data["order"], 1)(data["x"]).argmax(1) != data["y"]
+    positions = torch.arange(COUNT).repeat_interleave(torch.where(wrong, times, 1))
+    return wrong.numpy().astype(np.int32), flat(trained(positions, EPOCHS).weights)
+
+
 # ---- groups ----
 
 
@@ -565,6 +599,8 @@ def compute(rng):
     rows = balanced_rows(data["group"])
     result["rows"], result["afr/weights"] = rows.numpy().astype(np.int32) + 1, afr(data, weights)
     result["dfr/probabilities"] = dfr(data, weights, rows)
+    result["crt/head"], result["crt_weights/head"] = crt(data, weights, False), crt(data, weights, True)
+    result["jtt/wrong"], result["jtt/weights"] = jtt(data, weights)
     result["xrm/part"], result["xrm/labels"] = xrm(data, weights)
     return result
 

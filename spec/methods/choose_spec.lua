@@ -20,6 +20,24 @@ describe("mt.choose", function()
     assert.equal(0.25, scores.flips)
   end)
 
+  it("chooses by one rule, XRM's rate of flips among them, without labels of groups", function()
+    local candidates = {}
+    for i, epochs in ipairs { 1, 12 } do
+      local model, set = tiny.model(1), tiny.data(60, 1)
+      local _, facts = mt.groups.xrm(model, set, { epochs = epochs, batch = 10, lr = 0.05, progress = false })
+      candidates[i] = { scores = mt.choose.scores(model, tiny.data(30, 2), { flips = facts.flips }) }
+      assert.equal(facts.flips, candidates[i].scores.flips)
+    end
+    local flips = { candidates[1].scores.flips, candidates[2].scores.flips }
+    assert.not_equal(flips[1], flips[2])
+    assert.equal(flips[1] > flips[2] and 1 or 2, mt.choose.best(candidates, "flips"))
+    local equal = { { scores = { average = 0.4 } }, { scores = { average = 0.7 } }, { scores = { average = 0.7 } } }
+    assert.equal(2, mt.choose.best(equal, "average"))
+    assert.error_matches(function() mt.choose.best(candidates, "worst_group") end,
+      "mt.choose.best: .*'candidates%[1%].scores.worst_group': number expected, got nil")
+    assert.error_matches(function() mt.choose.best({}, "average") end, "list of 1 or more")
+  end)
+
   it("says what each rule's choice costs against the oracle's", function()
     local rows = mt.choose.compare {
       { scores = { worst_group = 0.6, average = 0.9, worst_class = 0.7, flips = 0.1 }, test = 0.5 },

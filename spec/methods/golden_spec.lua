@@ -216,6 +216,34 @@ describe("what PyTorch computed (spec/golden/methods.py)", function()
     near(golden["afr/weights"], flat(model:state_dict()), "weights after forty steps")
   end)
 
+  for name, balance in pairs { crt = "sampler", crt_weights = "weights" } do
+    it("agrees with the last layer that is trained anew: " .. name, function()
+      local model, start = net(), net():state_dict()
+      with_draws(function()
+        mt.methods.crt(model, train_options {
+          initial = start, balance = balance, head_epochs = 2, head_batch = BATCH, head_lr = 0.1,
+        })
+      end)
+      local state = model:state_dict()
+      near(golden[name .. "/head"], flat { bias = state["head.bias"], weight = state["head.weight"] }, "the last layer")
+      near(flat(net():get("1"):state_dict()), flat(model:get("1"):state_dict()), "the rest")
+    end)
+  end
+
+  it("agrees with training just twice (JTT)", function()
+    local model, subset = net(), mt.data.samplers.subset
+    with_draws(function()
+      with({ { mt.data.samplers, "subset", function(o)
+        return subset { indices = o.indices, shuffle = false }
+      end } }, function()
+        local result = mt.methods.jtt(model, train_options { first_epochs = 1, upweight = 3 })
+        assert.equal(golden["jtt/wrong"]:sum():item(), result.errors)
+        assert.is_true(result.errors > 3 and result.errors < 37)
+      end)
+    end)
+    near(golden["jtt/weights"], flat(model:state_dict()), "weights after both trainings")
+  end)
+
   it("agrees with DFR's last layer", function()
     local model = net()
     mt.methods.dfr(model, train_options {

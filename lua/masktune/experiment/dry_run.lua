@@ -62,7 +62,7 @@ local function epochs_of(rows)
   local epochs = 0
   for _, row in ipairs(rows) do
     local rate = row.options.finetune_lr
-    epochs = epochs + (rate == "auto" and AUTO_RATES or rate and 1 or 0)
+    epochs = epochs + (rate == "auto" and AUTO_RATES or (rate or row.rate_of) and 1 or 0)
   end
   return epochs
 end

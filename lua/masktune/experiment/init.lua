@@ -15,11 +15,11 @@ local rows_of = require "masktune.experiment.rows"
 local seed_run = require "masktune.experiment.seed"
 local sets_of = require "masktune.experiment.sets"
 
---- Makes the folders, without what an earlier run left in them unless this one goes on with it.
-local function prepare_folders(o)
-  for _, seed in ipairs(o.seeds) do
-    core.make_directory(cli.seed_folder(o, seed))
-    if not o.resume then recipe.clear(cli.seed_folder(o, seed)) end
+--- Removes what an earlier run left in a seed's folder, the masked images that it wrote among it.
+local function clear(folder)
+  recipe.clear(folder)
+  for _, name in ipairs(core.list_directory(folder)) do
+    if name:find "^masked%-" then cli.remove_files(folder .. "/" .. name, "^%d+.*%.png$") end
   end
 end
 
@@ -35,10 +35,11 @@ local function main(experiment, o)
   if o.freeze and o.augment ~= "none" then
     error("--freeze computes each image once: it does not go together with --augment", 0)
   end
+  if o.dry_run then o.cache = nil end -- which would be written
   local sets, rows = sets_of.open(experiment, o), rows_of.of(o)
   if o.dry_run then return dry_run(experiment, o, seed_run.encoded(o, sets), rows) end
   seed_run.model(o, sets.train.classes, o.seeds[1]) -- what is wrong with the weights is said before anything is written
-  prepare_folders(o)
+  cli.open_seeds(o, { "results.json", "metrics.csv", "heatmaps.png" }, clear)
   sets = seed_run.encoded(o, sets)
   local runs, collected = {}, nil
   local write_rows = report.csv_by_run(o.out .. "/metrics.csv", report.epoch_columns)

@@ -26,6 +26,7 @@ local function list_of(words, other)
 end
 
 local rates = list_of({ "auto", "last" }, kinds.positive)
+local control_rates = list_of({ "auto", "last", "matched" }, kinds.positive)
 
 local function data_options(recipe)
   local d = recipe.defaults
@@ -35,6 +36,8 @@ local function data_options(recipe)
     { name = "size", value = "N", kind = kinds.integer(8, 1024), default = d.size, default_text = tostring(d.size),
       help = "height and width of the images" },
     { name = "limit", value = "N", kind = kinds.integer(10), help = "N images drawn from each split, for a first try" },
+    { name = "cache", value = "DIR", kind = kinds.text, help = "a folder in which the decoded images are kept, for "
+      .. "machines on which decoding takes longer than training" },
     { name = "augment", value = "NAME", kind = kinds.choice { "none", "flip", "crop" }, default = "none",
       default_text = "none", help = "random changes of the training images: none, flip, crop (and flip)" },
   }
@@ -88,8 +91,9 @@ local function method_options()
     { name = "auto-by", value = "METRIC", kind = kinds.choice(by), default = "judges", default_text = "judges",
       help = "what auto goes by, on the validation split: judges (masked images and exchanged ones), masked, or as "
       .. "--select; worst_group, balanced_group and weighted use its group labels" },
-    { name = "control-lr", value = "LIST", kind = rates, default = { "last" }, default_text = "last",
-      help = "rates of the controls' epoch" },
+    { name = "control-lr", value = "LIST", kind = control_rates, default = { "last", "matched" },
+      default_text = "last,matched", help = "rates of the controls' epoch: as above, and matched: each that MaskTune "
+      .. "is fine-tuned at, the one that auto chooses among them" },
     { name = "iterations", value = "N", kind = kinds.integer(1, 3), default = 1, default_text = "1",
       help = "times of masking and fine-tuning, 1 to 3" },
     { name = "accumulate", help = "later iterations mask what is masked already" },
@@ -103,6 +107,7 @@ local function run_options(recipe)
     { name = "out", value = "DIR", kind = kinds.text, default = recipe.out, default_text = recipe.out,
       help = "folder for results and checkpoints" },
     cli.options.resume,
+    cli.options.overwrite,
     { name = "export", help = "write the masked training images as PNG files" },
     { name = "dry-run", help = "say what was found, and the memory and time a run would take; write nothing" },
     cli.options.help,

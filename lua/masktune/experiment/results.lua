@@ -5,11 +5,13 @@ local report = require "masktune.report"
 
 local results = {}
 
---- The command that was given, as one can type it again.
+--- The command of the whole run, as one can type it again: whether it was interrupted makes no difference.
 local function command_of(arguments)
   local words = { arguments[0] }
-  for i, word in ipairs(arguments) do
-    words[i + 1] = word:find("^[%w_./,:=+-]+$") and word or "'" .. word:gsub("'", [['\'']]) .. "'"
+  for _, word in ipairs(arguments) do
+    if word ~= "--resume" and word ~= "--overwrite" then
+      words[#words + 1] = word:find("^[%w_./,:=+-]+$") and word or "'" .. word:gsub("'", [['\'']]) .. "'"
+    end
   end
   return "lua5.4 " .. table.concat(words, " ")
 end

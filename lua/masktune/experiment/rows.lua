@@ -18,7 +18,14 @@ end
 
 local function rate_text(rate) return type(rate) == "number" and ("rate %g"):format(rate) or rate end
 
---- One row: the options that its method takes.
+--- How a row's masks and rate are called: in its title, and in its key.
+local function names_of(name, protocol, rate)
+  if rate == "matched" then return "MaskTune's rate, " .. protocol, "matched-" .. protocol end
+  local text = name == "masktune" and protocol .. ", " .. rate_text(rate) or rate_text(rate)
+  return text, (text:gsub("[, ]+", "-"))
+end
+
+--- One row: the options that its method takes. A matched one gets its rate when MaskTune's is known.
 local function row_of(o, name, protocol, rate)
   local form = rows.forms[name] or { method = name }
   local method = methods[form.method]
@@ -31,31 +38,69 @@ local function row_of(o, name, protocol, rate)
     empty = o.empty,
     iterations = o.iterations,
     accumulate = o.accumulate,
-    finetune_lr = rate,
+    finetune_lr = rate ~= "matched" and rate or nil,
     auto = { by = o.auto_by },
   })
   local row = { key = name, title = form.title or method.title, labels = labels_of(o, method), method = form.method }
   row.options = tables.merged(tables.picked(all, method.schema), { method = form.method })
   if method.schema.finetune_lr then
-    local what = name == "masktune" and protocol .. ", " .. rate_text(rate) or rate_text(rate)
-    row.title = ("%s (%s)"):format(row.title, what)
-    row.key = ("%s-%s"):format(name, what:gsub("[, ]+", "-"))
+    local title, key = names_of(name, protocol, rate)
+    row.title, row.key = ("%s (%s)"):format(row.title, title), ("%s-%s"):format(name, key)
   end
+  if rate == "matched" then row.rate_of = row_of(o, "masktune", protocol, "auto").key end
   return row
 end
 
---- The rows, in their order.
+local function has(list, value)
+  for _, item in ipairs(list) do
+    if item == value then return true end
+  end
+  return false
+end
+
+--- The controls' rates that are known beforehand, and whether there are controls at the rates that "auto" chooses.
+local function control_rates(o)
+  local matched = has(o.control_lr, "matched") and has(o.method, "masktune")
+  local rates = {}
+  for _, rate in ipairs(o.control_lr) do
+    if rate ~= "matched" then rates[#rates + 1] = rate end
+  end
+  for _, rate in ipairs(matched and o.finetune_lr or {}) do
+    if rate ~= "auto" and not has(rates, rate) then rates[#rates + 1] = rate end
+  end
+  return rates, matched and has(o.finetune_lr, "auto")
+end
+
+--- The controls among the methods: those that are fine-tuned, but MaskTune.
+local function controls_in(o)
+  local list = {}
+  for _, name in ipairs(o.method) do
+    local method = methods[(rows.forms[name] or { method = name }).method]
+    if name ~= "masktune" and method.schema.finetune_lr then list[#list + 1] = name end
+  end
+  return list
+end
+
+--- The rows, in their order. One with `rate_of`, a control, is fine-tuned at the rate that the row of this key, which
+-- comes before it, has chosen.
 -- @tparam table o the command line's values
 -- @treturn {table,...} each with `key`, `title`, `labels` (used), `method` and `options` (of mt.masktune)
 function rows.of(o)
-  local list = {}
+  local list, controls, rates, matched = {}, controls_in(o), control_rates(o)
+  if #controls > 0 and #rates == 0 and not matched then
+    error("--control-lr matched: MaskTune's rates are meant, and masktune is not in --method", 0)
+  end
   for _, name in ipairs(o.method) do
-    local tunes = methods[(rows.forms[name] or { method = name }).method].schema.finetune_lr
-    local rates = name == "masktune" and o.finetune_lr or tunes and o.control_lr or { "none" }
+    local own = name == "masktune" and o.finetune_lr or has(controls, name) and rates or { "none" }
     for _, protocol in ipairs(name == "masktune" and o.protocol or { o.protocol[1] }) do
-      for _, rate in ipairs(rates) do
+      for _, rate in ipairs(own) do
         list[#list + 1] = row_of(o, name, protocol, rate)
       end
+    end
+  end
+  for _, protocol in ipairs(matched and o.protocol or {}) do
+    for _, name in ipairs(controls) do
+      list[#list + 1] = row_of(o, name, protocol, "matched")
     end
   end
   return list

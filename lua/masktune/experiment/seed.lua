@@ -91,9 +91,18 @@ function seed.training(experiment, o, sets, number)
   }
 end
 
---- A row's result; nil and the reason where every rate was refused, which is a result too.
-local function result_of(model, options)
-  local run, result = pcall(recipe, model, options)
+--- The rate that another row has chosen; nil where it has none.
+local function rate_of(key, rows)
+  for _, row in ipairs(rows) do
+    if row.key == key then return row.finetune and row.finetune.lr end
+  end
+end
+
+--- A row's result; nil and the reason where every rate was refused, which is a result too. `rows`: those before it.
+local function result_of(model, row, rows, shared)
+  local matched = row.rate_of and rate_of(row.rate_of, rows)
+  if row.rate_of and not matched then return nil, ("%s has no sound rate"):format(row.rate_of) end
+  local run, result = pcall(recipe, model, tables.merged(shared, row.options, { finetune_lr = matched }))
   if run then return result end
   if not tostring(result):find("no candidate is sound", 1, true) then error(result, 0) end
   cli.say("%s", result)
@@ -141,7 +150,7 @@ function seed.run(experiment, o, sets, rows, number, write_rows)
   write_rows(written)
   for i, row in ipairs(rows) do
     cli.say("seed %d: %s", number, row.title)
-    local result, problem = result_of(model:clone(), tables.merged(shared, row.options, {
+    local result, problem = result_of(model:clone(), row, found.rows, tables.merged(shared, {
       initial = erm, checkpoint = folder, resume = true,
     }))
     found.rows[i] = { key = row.key, problem = problem }

@@ -4,6 +4,7 @@ local augment = require "masktune.data.augment"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local folders = require "masktune.data.folders"
+local interrupt = require "masktune.interrupt"
 local split = require "masktune.data.split"
 
 local sets = {}
@@ -49,6 +50,7 @@ function sets.open(recipe, o)
   local root = root_of(recipe, o)
   local opened, found = pcall(open, recipe, o, root)
   if opened then return found end
+  if interrupt.is(found) then error(found, 0) end
   local problem = tostring(found):gsub("^.-mt%.data%.[%w_]+: ", ""):gsub("^option 'root': ", "")
   error(("--data '%s': %s"):format(root, problem), 0)
 end
