@@ -10,7 +10,7 @@ local own_path = debug.getinfo(1, "S").source:sub(2)
 local checkout = (own_path:match("^.*/") or "") .. "../"
 local mt = require "masktune"
 local process = dofile((arg[0]:gsub("[^/]*$", "bench_process.lua")))
-local quoted = process.quoted
+local median, quoted = process.median, process.quoted
 
 local usage = [[
 usage: bench_dist.lua [--net NAME] [--rounds N] [--seconds N] [--batch N] [--skip-link | --skip-cost] [--json FILE]
@@ -28,11 +28,6 @@ local ORDER = { "small_cnn", "resnet32", "efficientnet_lite0" }
 
 -- ---- a worker ----
 
-local function median(list)
-  table.sort(list)
-  return list[(#list + 1) // 2]
-end
-
 --- One step: the seconds it took, and those it waited for gradients.
 local function step(job, images, labels)
   local started = mt.clock()
@@ -45,18 +40,22 @@ local function step(job, images, labels)
   return mt.clock() - started, waited
 end
 
---- What the last step was for the rank that came last, who waits for the link alone: its wait, and when its buckets
--- began.
-local function last_to_come(job, waited)
+--- How long the last step waited, and when its buckets began.
+local function row_of(job, waited)
   local row = { waited }
   for i, bucket in ipairs(job.sums:times()) do
     row[i + 1] = bucket.begun
   end
-  local last
-  for _, of_rank in ipairs(mt.dist.gather(mt.tensor { row }):totable()) do
-    if not last or of_rank[1] < last[1] then last = of_rank end
+  return row
+end
+
+--- Of all ranks' steps the one that waited least: there this rank came last, and waited for the link alone.
+local function least_wait(rows)
+  local least
+  for _, row in ipairs(mt.dist.gather(mt.tensor(rows)):totable()) do
+    if not least or row[1] < least[1] then least = row end
   end
-  return last
+  return least
 end
 
 --- How long a sum of `bytes` takes when nothing else goes on: the best of some.
@@ -71,6 +70,13 @@ local function seconds_of_sum(bytes)
   return best
 end
 
+--- How many steps fill the seconds, the same on all ranks.
+local function count_steps(job, images, labels, seconds)
+  local took = step(job, images, labels)
+  return mt.dist.from_first(function() return math.max(3, math.ceil(seconds / took)) end)
+end
+
+--- What the ranks tell each other about the steps, they tell after the last: it is no part of a step.
 local function work(name, batch, seconds)
   local world, one = mt.dist.world(), nets[name]
   local own = batch // world
@@ -81,23 +87,20 @@ local function work(name, batch, seconds)
   local images, labels = mt.rand(own, one.size, one.size, 3), mt.zeros({ own }, "int32") + 1
   net:train()
   step(job, images, labels)
+  local count, steps, waits, rows = count_steps(job, images, labels, seconds), {}, {}, {}
   mt.dist.barrier()
-  local started, steps, waits, best = mt.clock(), {}, {}, nil
-  repeat
-    local n = #steps + 1
+  local started = mt.clock()
+  for n = 1, count do
     steps[n], waits[n] = step(job, images, labels)
-    local last = job.sums and last_to_come(job, waits[n])
-    if last and (not best or last[1] < best[1]) then best = last end
-    local go_on = n < 3 or mt.clock() - started < seconds
-  until not mt.dist.from_first(function() return go_on end)
-  local times = mt.json.array()
+    if job.sums then rows[n] = row_of(job, waits[n]) end
+  end
+  local elapsed, least, times = mt.clock() - started, job.sums and least_wait(rows), mt.json.array()
   for i, bucket in ipairs(job.sums and job.sums:times() or {}) do
-    times[i] = { bytes = bucket.bytes, begun = best[i + 1] }
+    times[i] = { bytes = bucket.bytes, begun = least[i + 1] }
   end
   local result = {
-    world = world, threads = mt.get_num_threads(), images_per_second = #steps * batch / (mt.clock() - started),
-    step = median(steps),
-    waited = median(waits), least = best and best[1], steps = #steps, times = times,
+    world = world, threads = mt.get_num_threads(), images_per_second = count * batch / elapsed,
+    step = median(steps), waited = median(waits), least = least and least[1], steps = count, times = times,
     small_sum = seconds_of_sum(4), large_sum = seconds_of_sum(4 << 20),
   }
   if mt.dist.rank() == 0 then print("result " .. mt.json.encode(result)) end

@@ -76,7 +76,7 @@ describe("mt.dist without a launcher", function()
   end)
 end)
 
-describe("mt.dist over MPI #nosan", function()
+describe("mt.dist over MPI", function()
   local missing = ranks.missing()
   local function with_ranks(name, f) it(name, missing and function() pending(missing) end or f) end
 
@@ -139,7 +139,7 @@ describe("mt.dist over MPI #nosan", function()
   end)
 end)
 
-describe("mt.dist over two network namespaces #nosan", function()
+describe("mt.dist over two network namespaces", function()
   local missing = ranks.missing()
   local namespaces = "spec/dist/namespaces.sh"
   if not missing and not process.run(namespaces .. " --check") then
