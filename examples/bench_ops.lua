@@ -11,9 +11,9 @@ local process = dofile((arg[0]:gsub("[^/]*$", "bench_process.lua")))
 local median, quoted = process.median, process.quoted
 
 local usage = [[
-usage: bench.lua --ops [--quick] [--only PATTERN] [--sizes small,cached,large] [--threads 1,2] [--rounds N]
+usage: bench.lua --ops [--quick] [--only PATTERN,...] [--sizes small,cached,large] [--threads 1,2] [--rounds N]
                        [--no-torch] [--json FILE]
---quick: two short rounds. --only: operations whose name has the Lua pattern.
+--quick: two short rounds. --only: operations whose name has one of the Lua patterns.
 PyTorch is looked for in $MASKTUNE_PYTHON, else python3. ATEN_CPU_CAPABILITY=avx2 and MASKTUNE_ISA=avx2 hold both sides
 to AVX2.
 ]]
@@ -221,11 +221,18 @@ end
 
 -- ---- the rounds ----
 
+local function is_wanted(name, patterns)
+  for _, pattern in ipairs(patterns) do
+    if name:find(pattern) then return true end
+  end
+  return false
+end
+
 local function cases_of(options, size, threads)
   local cases = {}
   for _, operation in ipairs(operations) do
     for _, direction in ipairs{ "forward", operation[3] and "backward" or nil } do
-      if operation[1]:find(options.only) then
+      if is_wanted(operation[1], options.only) then
         cases[#cases + 1] = { operation = operation, direction = direction, size = size, threads = threads }
       end
     end
@@ -342,7 +349,7 @@ local function list_of(text, convert)
 end
 
 local function parse(arguments)
-  local options = { rounds = 5, seconds = 0.02, only = "", sizes = { "small", "cached", "large" } }
+  local options = { rounds = 5, seconds = 0.02, only = { "" }, sizes = { "small", "cached", "large" } }
   options.threads = mt.machine().cores > 1 and { 1, mt.machine().cores } or { 1 }
   options.python = os.getenv("MASKTUNE_PYTHON") or "python3"
   local i = 1
@@ -360,7 +367,7 @@ local function parse(arguments)
     elseif name == "--no-torch" then
       options.python = nil
     elseif name == "--only" then
-      options.only = value()
+      options.only = list_of(value(), tostring)
     elseif name == "--json" then
       options.json = value()
     elseif name == "--rounds" then

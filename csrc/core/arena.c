@@ -11,6 +11,10 @@
 #define HUGE_PAGE ((size_t)2 << 20)
 #define MIN_MAPPING ((size_t)64 << 20)
 #define MIN_REST ((size_t)16 << 10) /* a smaller rest stays with the block it would be cut from */
+/* Processors tell loads from earlier stores by the low 12 bits of their addresses first. Tensors whose sizes are powers
+ * of two would each begin a header later in its page than the one before, and a loop from one to the next would wait
+ * for its own stores at every step: so each begins at least so much later. */
+#define STAGGER ((size_t)1216)
 
 typedef struct mapping mapping;
 
@@ -39,6 +43,12 @@ static block *available;
 static size_t cached, mapped;
 
 static size_t rounded(size_t bytes, size_t unit) { return (bytes + unit - 1) / unit * unit; }
+
+static size_t block_size(size_t bytes) {
+  const size_t size = rounded(bytes + ALIGNMENT, ALIGNMENT), in_page = size % PAGE;
+  return in_page < STAGGER ? size - in_page + STAGGER : size;
+}
+
 static char *start_of(mapping *m) { return (char *)m + rounded(sizeof *m, ALIGNMENT); }
 static char *limit_of(mapping *m) { return (char *)m + m->bytes; }
 static char *end_of(block *b) { return (char *)b + b->size; }
@@ -157,7 +167,7 @@ static block *extend(mapping *m, size_t size) {
 }
 
 void *mt_arena_take(size_t bytes) {
-  const size_t size = rounded(bytes + ALIGNMENT, ALIGNMENT);
+  const size_t size = block_size(bytes);
   block *b = best_fit(size);
   if (b) {
     unlist(b);
@@ -172,7 +182,7 @@ void *mt_arena_take(size_t bytes) {
 }
 
 size_t mt_arena_growth(size_t bytes) {
-  const size_t size = rounded(bytes + ALIGNMENT, ALIGNMENT);
+  const size_t size = block_size(bytes);
   const block *b = best_fit(size);
   for (mapping *m = mappings; m && !b; m = m->next) b = extendable(m, size);
   return b && b->resident >= size ? 0 : size - (b ? b->resident : 0);
