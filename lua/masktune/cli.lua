@@ -352,8 +352,8 @@ local function work(program, values, arguments)
   local title = program.name .. " " .. table.concat(arguments, " ")
   local opened, page = pcall(require "masktune.live", values.serve, title)
   if not opened then error("--serve: " .. (tostring(page):match "serve: (.*)$" or tostring(page)), 0) end
-  local closed <close> = page
-  cli.say("Live page: %s", page.url)
+  local ended <close> = page
+  cli.say("Live page: %s", ended.url)
   program.main(values)
 end
 
