@@ -434,6 +434,7 @@ local program = {
       default_text = "out/biased_mnist", help = "folder for results and checkpoints" },
     cli.options.export,
     cli.options.resume,
+    cli.options.serve,
     cli.options.overwrite,
     cli.options.help,
   },

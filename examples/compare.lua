@@ -430,6 +430,7 @@ local program = {
     { name = "out", value = "DIR", kind = kinds.text, default = "out/compare", default_text = "out/compare",
       help = "folder for results and checkpoints" },
     cli.options.resume,
+    cli.options.serve,
     cli.options.overwrite,
     cli.options.help,
   },

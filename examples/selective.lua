@@ -534,6 +534,7 @@ local program = {
       help = "folder for results and checkpoints" },
     cli.options.export,
     cli.options.resume,
+    cli.options.serve,
     cli.options.overwrite,
     cli.options.help,
   },

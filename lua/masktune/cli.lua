@@ -5,6 +5,7 @@ local dist = require "masktune.dist"
 local interrupt = require "masktune.interrupt"
 local registry = require "masktune.registry"
 local suggestion = require("masktune.words").suggestion
+local watch = require "masktune.watch"
 
 local cli = {}
 
@@ -18,7 +19,9 @@ local function fail(...) error(setmetatable({ message = (...):format(select(2, .
 -- @string format as in string.format
 -- @param ...
 function cli.say(format, ...)
-  if dist.rank() == 0 then io.stderr:write(format:format(...), "\n") end
+  local line = format:format(...)
+  if dist.rank() == 0 then io.stderr:write(line, "\n") end
+  watch.tell("note", line)
 end
 
 --- Kinds of values: text -> value, or nil and what was expected.
@@ -108,6 +111,13 @@ function cli.kinds.registered_list(entries, more)
   end
 end
 
+--- Where to listen: an address and a port, as masktune.live reads them.
+function cli.kinds.address(text)
+  local host, expected = require("masktune.live").address(text)
+  if host then return text end
+  return nil, expected
+end
+
 --- The option that chooses a heatmap method.
 -- @tparam table cams mt.cam
 function cli.cam_option(cams)
@@ -126,6 +136,8 @@ cli.options = {
   overwrite = { name = "overwrite", help = "remove what an earlier run left in --out, and start anew" },
   resume = { name = "resume", help = "go on with the run in --out; the end is the same to the bit" },
   help = { name = "help", help = "this text" },
+  serve = { name = "serve", value = "ADDRESS:PORT", kind = cli.kinds.address,
+    help = "show a browser what goes on meanwhile, such as 127.0.0.1:8080; a port alone is one of this machine only" },
   export = { name = "export", value = "DIR", kind = cli.kinds.text,
     help = "write the training images as MaskTune masked them: DIR/seed-N/*.png" },
 }
@@ -358,6 +370,17 @@ local function failed(program, problem)
   return problem.status
 end
 
+--- Calls a program's main, with a page for browsers (masktune.live) where the command line wants one.
+local function work(program, values, arguments)
+  if not values.serve then return program.main(values) end
+  local title = program.name .. " " .. table.concat(arguments, " ")
+  local opened, page = pcall(require "masktune.live", values.serve, title)
+  if not opened then error("--serve: " .. (tostring(page):match "serve: (.*)$" or tostring(page)), 0) end
+  local ended <close> = page
+  cli.say("Live page: %s", ended.url)
+  program.main(values)
+end
+
 --- Runs a program: reads the command line, prints the help where it is asked for, and reports errors in one line.
 -- Ctrl-C and SIGTERM end it between two batches, with everything that is finished saved; a second one ends it at once.
 -- @tparam table program as in parse; `main` is called with the values
@@ -380,7 +403,7 @@ function cli.run(program, arguments)
   end
   dist.mute()
   core.catch_signals()
-  local done, problem = pcall(program.main, values)
+  local done, problem = pcall(work, program, values, arguments)
   if not done and dist.world() > 1 then dist.fail(("%s: %s"):format(program.name, problem)) end
   return done and 0 or failed(program, problem)
 end

@@ -32,6 +32,7 @@ local parts = {
   plot = "masktune.plot",
   cli = "masktune.cli",
   json = "masktune.json",
+  live = "masktune.live",
   tables = "masktune.tables",
   cam = "masktune.cam",
   explain = "masktune.explain",

@@ -4,6 +4,7 @@
 -- @module masktune.notice
 local check = require "masktune.check"
 local dist = require "masktune.dist"
+local watch = require "masktune.watch"
 
 local notice = {}
 
@@ -21,6 +22,7 @@ function notice.say(format, ...)
   if said[line] then return end
   said[line] = true
   receiver(line)
+  watch.tell("note", line)
 end
 
 --- Sends notices to a function of one line instead of standard error; texts said before are said again.

@@ -5,6 +5,8 @@
 local check = require "masktune.check"
 local core = require "masktune.core"
 local dist = require "masktune.dist"
+local duration = require "masktune.duration"
+local watch = require "masktune.watch"
 
 local Progress = {}
 Progress.__index = Progress
@@ -13,13 +15,6 @@ Progress.__name = "masktune.Progress"
 local SECONDS_BETWEEN_REDRAWS = 0.1
 local SECONDS_BETWEEN_LINES = 5
 local WIDEST_BAR, NARROWEST_BAR = 30, 5
-
-local function duration(seconds)
-  local whole = math.floor(seconds + 0.5)
-  local hours, minutes = whole // 3600, whole // 60 % 60
-  if hours > 0 then return ("%d:%02d:%02d"):format(hours, minutes, whole % 60) end
-  return ("%d:%02d"):format(minutes, whole % 60)
-end
 
 --- The terminal's width as it is now; where it does not say, what COLUMNS says.
 local function terminal_width()
@@ -113,6 +108,7 @@ function Progress:update(done, metrics)
   end
   local now = self.clock()
   self.updated = now
+  watch.tell("progress", self)
   local pause = self.terminal and SECONDS_BETWEEN_REDRAWS or SECONDS_BETWEEN_LINES
   if now - self.last_drawn >= pause then draw(self, now, false) end
 end
@@ -124,7 +120,12 @@ function Progress:finish(metrics)
   if metrics then self.metrics = metrics end
   self.finished = true
   draw(self, self.clock(), true)
+  watch.tell("progress", self)
 end
+
+--- What is known so far, as the bar shows it.
+-- @treturn {string,...} "500/1000", "loss 0.2500", ...
+function Progress:facts() return facts(self, self.clock() - self.started, self.finished) end
 
 local progress = {}
 
@@ -170,7 +171,9 @@ end
 -- @param ...
 function progress.note(format, ...)
   check.argument("mt.progress.note", "format", format, { type = "string" })
-  if dist.rank() == 0 then io.stderr:write(format:format(...), "\n") end
+  local line = format:format(...)
+  if dist.rank() == 0 then io.stderr:write(line, "\n") end
+  watch.tell("note", line)
 end
 
 return setmetatable(progress, { __call = function(_, options) return progress.new(options) end })

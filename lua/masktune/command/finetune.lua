@@ -7,7 +7,9 @@ local cli = require "masktune.cli"
 return {
   summary = "masks what the net looks at and fine-tunes it on what is left",
   argument = options.run,
-  options = options.joined({ options.out }, options.masking, options.finetuning, { cli.options.resume }),
+  options = options.joined({ options.out }, options.masking, options.finetuning, {
+    cli.options.resume, cli.options.serve,
+  }),
   example = "masktune finetune out/photos --finetune-steps 200",
   run = function(o)
     local run = project.open { out = options.folder(o) }

@@ -108,6 +108,7 @@ local function run_options(recipe)
       help = "folder for results and checkpoints" },
     cli.options.resume,
     cli.options.overwrite,
+    cli.options.serve,
     { name = "export", help = "write the masked training images as PNG files" },
     { name = "dry-run", help = "say what was found, and the memory and time a run would take; write nothing" },
     cli.options.help,

@@ -84,4 +84,25 @@ function chart.lines(options)
   return table.concat(parts)
 end
 
+--- Accuracy and loss of a training, side by side; "" without an epoch.
+-- @tparam {table,...} history as in the result of mt.train
+-- @treturn string
+function chart.history(history)
+  if #history == 0 then return "" end
+  local function drawn(title, label, what, scale)
+    local series = {}
+    for _, part in ipairs { { "training", "train_" }, { "validation", "val_" } } do
+      local line = { name = part[1], x = {}, y = {}, dashed = part[1] == "training" }
+      for _, row in ipairs(history) do
+        local value = row[part[2] .. what]
+        if value then line.x[#line.x + 1], line.y[#line.y + 1] = row.epoch, scale * value end
+      end
+      if #line.x > 0 then series[#series + 1] = line end
+    end
+    return #series > 0 and chart.lines { title = title, x = "epoch", y = label, series = series } or ""
+  end
+  return '<div class="charts">' .. drawn("Accuracy while training", "accuracy, %", "accuracy", 100)
+    .. drawn("Loss while training", "cross-entropy", "loss", 1) .. "</div>"
+end
+
 return chart

@@ -181,7 +181,7 @@ end
 
 --- A page.
 -- @tparam table page `title`, `summary` (a sentence or two), `sections`: list of {id =, title =, body = HTML}; sections
--- without a body are left out
+-- without a body are left out; `script` that the page runs beside its own
 -- @treturn string
 function html.page(page)
   local links, sections = {}, {}
@@ -202,7 +202,7 @@ function html.page(page)
     '<button type="button" id="theme" aria-pressed="false">dark</button></header><nav aria-label="sections"><ul>',
     table.concat(links), '</ul></nav><main id="main">', table.concat(sections), "</main>",
     '<dialog id="large" aria-label="enlarged picture"><form method="dialog"><button>close</button></form>',
-    '<img alt=""><p></p></dialog><script>', script, "</script></body></html>\n",
+    '<img alt=""><p></p></dialog><script>', script, page.script or "", "</script></body></html>\n",
   }
 end
 

@@ -36,6 +36,7 @@ tbody th{font-weight:500}.number{text-align:right}
 background:color-mix(in srgb,var(--accent) calc(var(--share)*55%),transparent)}
 .cell.wrong{background:color-mix(in srgb,var(--bad) calc(var(--share)*75%),transparent)}
 pre{background:var(--panel);border:1px solid var(--line);border-radius:.4rem;padding:.7rem 1rem;overflow-x:auto}
+progress{width:100%;max-width:40rem;accent-color:var(--accent)}
 .good{color:var(--s3)}.bad{color:var(--bad)}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}.charts>*{flex:1 1 26rem;max-width:40rem;min-width:0}
 svg{width:100%;height:auto;font:13px system-ui,sans-serif;fill:var(--ink)}

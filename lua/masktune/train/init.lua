@@ -23,6 +23,7 @@ local schedules = require "masktune.schedule"
 local selection = require "masktune.train.selection"
 local step = require "masktune.train.step"
 local tables = require "masktune.tables"
+local watch = require "masktune.watch"
 
 --- The options of training, once: whatever trains takes these, and passes them on (masktune.recipe).
 local schema = tables.merged(optimizers.schema, losses.cross_entropy.schema, ranks.schema, {
@@ -321,6 +322,7 @@ local function run_epochs(model, o)
     local row
     row, last = run_epoch(run, model, batches, o)
     if o.checkpoint then dist.on_first(checkpoint.save, o.checkpoint, saved_state(run, last, o), settings) end
+    watch.tell("epoch", { label = o.label, epochs = o.epochs, history = run.history })
     if o.on_epoch then o.on_epoch(row, run.history) end
   end
   return {

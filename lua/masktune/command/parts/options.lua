@@ -36,6 +36,7 @@ options.training = {
   options.out,
   cli.options.resume,
   cli.options.overwrite,
+  cli.options.serve,
 }
 
 --- How heatmaps become masks, and how the net is fine-tuned on them.

@@ -67,27 +67,6 @@ local function per_class(found)
   return #parts > 0 and '<div class="row">' .. table.concat(parts) .. "</div>" or ""
 end
 
-local function curves(training)
-  local history = training and training.history
-  if not history or #history == 0 then return "" end
-  local function series(name, field, scale, dashed)
-    local line = { name = name, x = {}, y = {}, dashed = dashed }
-    for _, row in ipairs(history) do
-      if row[field] then
-        line.x[#line.x + 1], line.y[#line.y + 1] = row.epoch, scale * row[field]
-      end
-    end
-    return line
-  end
-  return '<div class="charts">' .. chart.lines {
-    title = "Accuracy while training", x = "epoch", y = "accuracy, %",
-    series = { series("training", "train_accuracy", 100, true), series("validation", "val_accuracy", 100) },
-  } .. chart.lines {
-    title = "Loss while training", x = "epoch", y = "cross-entropy",
-    series = { series("training", "train_loss", 1, true), series("validation", "val_loss", 1) },
-  } .. "</div>"
-end
-
 local function risk_coverage(run, models)
   local set = run:sets().test
   if data.size(set) == 0 then return "" end
@@ -328,7 +307,7 @@ local function page_of(run, text, found, o)
       { id = "diagnosis", title = "Diagnosis",
         body = diagnosis_section(run, found, heats, some.labels:totable(), models) },
       { id = "looks", title = "Where the nets look", body = gallery(run, set, positions, seen, models) },
-      { id = "training", title = "Training", body = curves(run:read "training.json") },
+      { id = "training", title = "Training", body = chart.history((run:read "training.json" or {}).history or {}) },
       { id = "classes", title = "Answers by class", body = per_class(found) },
       { id = "abstaining", title = "Abstaining", body = risk_coverage(run, models) },
       { id = "data", title = "The data", body = warnings(run) },
