@@ -3,7 +3,7 @@ local content = require "masktune.diagnose.content"
 local mt = require "masktune"
 local place = require "masktune.diagnose.place"
 local stickers = require "support.stickers"
-local windows = require "masktune.diagnose.windows"
+local windows = require "masktune.windows"
 
 local has_mnist = mt.data.find_mnist() ~= nil
 

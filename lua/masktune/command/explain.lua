@@ -1,5 +1,4 @@
 --- Heatmaps of what a net looks at.
-local cams = require "masktune.cam"
 local cli = require "masktune.cli"
 local core = require "masktune.core"
 local data = require "masktune.data"
@@ -13,7 +12,7 @@ return {
   argument = options.run,
   options = {
     options.out,
-    cli.cam_option(cams),
+    options.cam,
     { name = "split", value = "NAME", kind = cli.kinds.choice { "train", "val", "test" }, default = "val",
       default_text = "val", help = "train, val or test" },
     { name = "count", value = "N", kind = cli.kinds.integer(1, 1000), default = 16, default_text = "16",

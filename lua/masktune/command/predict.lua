@@ -1,5 +1,4 @@
 --- What a net of a run says of images.
-local cams = require "masktune.cam"
 local cli = require "masktune.cli"
 local core = require "masktune.core"
 local options = require "masktune.command.parts.options"
@@ -66,7 +65,7 @@ return {
     options.out,
     { name = "heatmaps", value = "DIR", kind = cli.kinds.text,
       help = "write a PNG of where the net looks for each image" },
-    cli.cam_option(cams),
+    options.cam,
   },
   example = "masktune predict cat.jpg dog.jpg --out out/photos --heatmaps out/heat",
   run = function(o)

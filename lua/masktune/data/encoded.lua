@@ -94,6 +94,10 @@ function methods:index(positions) return of(self.pixels:index(positions), self.e
 
 function methods:masked(keep) return of(self.pixels:masked(keep), self.encoder) end
 
+--- Other images through the same first part.
+-- @tparam StreamedImages pixels
+function methods:of_pixels(pixels) return of(pixels, self.encoder) end
+
 function methods:plus(added) return of(self.pixels:plus(added.pixels), self.encoder) end
 
 function methods.is_in_memory() return true end

@@ -22,7 +22,7 @@ local place = require "masktune.diagnose.place"
 local tables = require "masktune.tables"
 local trials = require "masktune.diagnose.trials"
 local verdict = require "masktune.diagnose.verdict"
-local windows = require "masktune.diagnose.windows"
+local windows = require "masktune.windows"
 
 local FEWEST = 5 -- images of a class that a verdict needs
 
@@ -225,7 +225,7 @@ local function diagnose(_, model, set, options)
   local found, generator = {}, core.generator(o.seed)
   set, found.positions = sample(set, o.images, generator)
   local height, width = set.images:size(2), set.images:size(3)
-  local side = math.max(1, math.floor(o.window * math.min(height, width) + 0.5))
+  local side = windows.side(o.window, height, width)
   found.heat = masks.explain(model, set, {
     cam = o.cam, layer = o.layer, layers = o.layers, progress = o.progress, label = "diagnose",
   })

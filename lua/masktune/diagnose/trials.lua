@@ -7,7 +7,7 @@ local interrupt = require "masktune.interrupt"
 local loader = require "masktune.data.loader"
 local masks = require "masktune.recipe.masks"
 local tables = require "masktune.tables"
-local windows = require "masktune.diagnose.windows"
+local windows = require "masktune.windows"
 
 local trials = {}
 

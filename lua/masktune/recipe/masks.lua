@@ -8,6 +8,7 @@ local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local dist = require "masktune.dist"
+local encoded = require "masktune.data.encoded"
 local explain = require "masktune.explain"
 local fill = require "masktune.data.fill"
 local interrupt = require "masktune.interrupt"
@@ -18,15 +19,19 @@ local row_file = require "masktune.data.row_file"
 local samplers = require "masktune.data.samplers"
 local streamed = require "masktune.data.streamed"
 local tables = require "masktune.tables"
+local windows = require "masktune.windows"
 
 local masks = {}
 
---- How heatmaps become masks; protocol, rule, k and top have the meaning of mt.mask.threshold. `empty` is about images
+--- How heatmaps become masks; protocol, rule, k and top have the meaning of mt.mask.threshold, but for rule "window":
+-- it hides the hottest square of each image, whose side is `window` (0.25) of the image's shorter one. A cue is often a
+-- thing of some size whose heat lies on a part of it; what hides it in part leaves it in sight. `empty` is about images
 -- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper").
 -- `fill`: what takes the place of what is hidden, black ("zero") or its surroundings ("impute": masktune.data.fill).
 masks.rule_schema = {
   protocol = { choices = { "reference", "paper" }, default = "reference" },
-  rule = { choices = { "sigma", "global_mean", "soft", "topk" }, default = "sigma" },
+  rule = { choices = { "sigma", "global_mean", "soft", "topk", "window" }, default = "sigma" },
+  window = { type = "number", above = 0, max = 0.9, optional = true },
   k = { type = "number", min = 0, default = 2 },
   top = { type = "integer", min = 1, optional = true },
   empty = { choices = { "keep", "paper" }, default = "keep" },
@@ -262,7 +267,18 @@ function masks.global_mean(set, o, heat)
   return (core.mask.mean(heat, { protocol = o.protocol, size = image_size(set) }))
 end
 
+local WINDOW = 0.25 -- of the image's shorter side
+
+--- Masks that hide the hottest window of each image, nothing where heat is the same everywhere.
+local function by_window(set, o, heat)
+  local size = image_size(set)
+  local hottest = windows.extremes(heat, size[1], size[2], windows.side(o.window or WINDOW, size[1], size[2]))
+  local flat = heat:max({ 2, 3 }):eq(heat:min { 2, 3 }):reshape(#heat, 1, 1)
+  return core.maximum(windows.keep(hottest, size[1], size[2]), flat)
+end
+
 local function threshold(set, o, heat, mean, protocol)
+  if o.rule == "window" then return by_window(set, o, heat) end
   return core.mask.threshold(heat, {
     protocol = protocol or o.protocol,
     rule = o.rule,
@@ -453,6 +469,10 @@ end
 --- Masked images that are filled from their surroundings, as a tensor of their own; where they stay in files the masks
 -- are black, which is said.
 local function filled(images, keep)
+  if encoded.is(images) then
+    local done = filled(images.pixels, keep)
+    return done and images:of_pixels(streamed.of_tensor(done))
+  end
   if streamed.is(images) and not images:is_in_memory() then
     notice.say("masks are black: images that stay in their files are not filled from their surroundings (a larger "
       .. "memory_limit keeps them in memory)")
@@ -536,7 +556,8 @@ end
 -- @tparam table set data set
 -- @tparam[opt] table options `masks` ("cam": where the model looks; "square": the reference's random squares; "area":
 -- at random as much of each image as "cam" would; "none"); `protocol` ("reference"; "paper"), `rule` ("sigma"), `k`
--- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; `empty` ("keep": an image of
+-- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; rule "window": the hottest
+-- square, whose side is `window` (0.25) of the image's shorter one; `empty` ("keep": an image of
 -- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `fill` ("zero": black; "impute":
 -- from the surroundings, for images in memory); `seed` of random masks (1); `heat`:
 -- heatmaps from explain, which are not computed again then; `cam`, `layer`, `progress`, `label` as in explain; `file`:

@@ -3,7 +3,11 @@
 local core = require "masktune.core"
 local inference = require "masktune.inference"
 
-local layer = {}
+local layer = {
+  --- How heatmaps are made there. xGradCAM weighs channels as wholes, which is right before the last pooling; where
+  -- cells are finer, each counts for itself.
+  cam = "layercam",
+}
 
 local FINE = 8 -- cells of a heatmap's height and width
 
@@ -29,17 +33,18 @@ end
 -- @treturn string name
 -- @treturn integer rows of its output
 -- @treturn integer columns
+-- @treturn ?string what runs before it
 function layer.fine(model, image)
   local names = candidates(model)
   local _, taps = inference.run(function() return core.capture(model, image, { layers = names, gradients = false }) end,
     model)
   local best
-  for _, tap in ipairs(taps) do
+  for i, tap in ipairs(taps) do
     local shape = tap.value and tap.value:shape() or {}
     local own = tap.name == model.cam_layer
     local enough = #shape == 4 and shape[2] >= FINE and shape[3] >= FINE
     if own and (enough or not best) or enough and not own then
-      best = { tap.name, shape[2], shape[3] }
+      best = { tap.name, shape[2], shape[3], names[i - 1] }
     end
   end
   return table.unpack(best)

@@ -2,8 +2,10 @@
 -- @module masktune.command.parts.options
 local cams = require "masktune.cam"
 local cli = require "masktune.cli"
+local layer = require "masktune.command.parts.layer"
 local models = require "masktune.models"
 local project = require "masktune.command.parts.project"
+local tables = require "masktune.tables"
 
 local kinds = cli.kinds
 local options = {}
@@ -39,13 +41,16 @@ options.training = {
   cli.options.serve,
 }
 
+--- How heatmaps are made.
+options.cam = tables.merged(cli.cam_option(cams), { default = layer.cam, default_text = layer.cam })
+
 --- How heatmaps become masks, and how the net is fine-tuned on them.
 options.masking = {
-  cli.cam_option(cams),
+  options.cam,
   { name = "protocol", value = "NAME", kind = kinds.choice { "reference", "paper" }, default = "paper",
     default_text = "paper", help = "how heatmaps become masks: reference or paper" },
   { name = "k", value = "K", kind = kinds.choice({ "auto" }, kinds.positive), default = "auto",
-    default_text = "auto: what hides the cue that was found",
+    default_text = "auto: the hottest window where a cue was found, else 2",
     help = "hide what is K standard deviations hotter than the mean" },
   { name = "fill", value = "WITH", kind = kinds.choice { "impute", "zero" }, default = "impute",
     default_text = "impute", help = "what takes the place of what is hidden: impute (its surroundings), zero (black)" },

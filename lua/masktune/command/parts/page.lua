@@ -7,6 +7,7 @@ local data = require "masktune.data"
 local dataset = require "masktune.data.dataset"
 local html = require "masktune.html"
 local json = require "masktune.json"
+local layer = require "masktune.command.parts.layer"
 local photos = require "masktune.command.parts.photos"
 local pictures = require "masktune.command.parts.pictures"
 local recipe = require "masktune.recipe"
@@ -178,7 +179,7 @@ end
 local function look(run, which, some)
   local model = run:model(which)
   model.cam_layer = run.settings.layer
-  local heat = recipe.explain(model, some, { layer = run.settings.layer, progress = false })
+  local heat = recipe.explain(model, some, { cam = layer.cam, layer = run.settings.layer, progress = false })
   return { heat = heat, probabilities = selective.predict(model, some) }
 end
 

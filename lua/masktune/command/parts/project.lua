@@ -8,6 +8,7 @@
 -- @module masktune.command.parts.project
 local cli = require "masktune.cli"
 local core = require "masktune.core"
+local frozen = require "masktune.command.parts.frozen"
 local json = require "masktune.json"
 local nets = require "masktune.command.parts.nets"
 local photos = require "masktune.command.parts.photos"
@@ -38,6 +39,14 @@ function Project:read(name) return self:has(name) and json.decode(core.read_file
 function Project:sets()
   self.loaded = self.loaded or photos.load(self.settings)
   return self.loaded
+end
+
+--- The training and validation images as the trained part of the net takes them, made once.
+-- @tparam Module model the net before training
+-- @treturn table `train`, `val`
+function Project:trained_on(model)
+  self.seen = self.seen or frozen.sets(self.settings, model, self:sets())
+  return self.seen
 end
 
 --- A net of the run with its weights.

@@ -6,6 +6,7 @@ local data = require "masktune.data"
 local dataset = require "masktune.data.dataset"
 local diagnose = require "masktune.diagnose"
 local evaluate = require "masktune.evaluate"
+local frozen = require "masktune.command.parts.frozen"
 local json = require "masktune.json"
 local layer = require "masktune.command.parts.layer"
 local nets = require "masktune.command.parts.nets"
@@ -42,13 +43,16 @@ local function settle(run, o)
   settings.batch = o.batch or data.size(sets.train) >= MANY and 128 or 32
   settings.batch = math.min(settings.batch, data.size(sets.train))
   settings.preprocess = nets.preprocess_settings(model)
-  local fine, rows, columns = layer.fine(model, first_image(sets.train, model))
+  local fine, rows, columns, before = layer.fine(model, first_image(sets.train, model))
   settings.layer, settings.cells = fine, json.array { rows, columns }
+  local few = pretrained and data.size(sets.train) < MANY
+  settings.frozen = few and before and frozen.possible(model, before, fine) and before or nil
   for split, set in pairs { train = sets.train, val = sets.val, test = sets.test } do
     settings[split .. "_images"] = data.size(set)
   end
   core.save(run:path "stages/start.safetensors", model:state_dict())
-  settings.lr = o.lr or rates.search(model, sets, { batch = settings.batch, pretrained = pretrained,
+  local rest, seen = frozen.rest(settings, model), run:trained_on(model)
+  settings.lr = o.lr or rates.search(rest, seen, { batch = settings.batch, pretrained = pretrained,
     seed = settings.seed })
   run:save_settings()
   return model
@@ -58,8 +62,8 @@ end
 local function start_of(run) return nets.saved(run.settings, core.load(run:path "stages/start.safetensors")) end
 
 --- Options that training and fine-tuning share.
-local function shared_options(run)
-  local settings, sets = run.settings, run:sets()
+local function shared_options(run, sets)
+  local settings = run.settings
   return {
     train = sets.train, val = sets.val, epochs = settings.epochs, batch = settings.batch, lr = settings.lr,
     seed = settings.seed, settings = { net = settings.net, size = settings.size },
@@ -67,8 +71,8 @@ local function shared_options(run)
   }
 end
 
-local function erm(run, model)
-  return recipe.erm(model, tables.merged(shared_options(run), {
+local function erm(run, model, sets)
+  return recipe.erm(model, tables.merged(shared_options(run, sets), {
     checkpoint = run:path "stages/erm.safetensors", resume = true,
   }))
 end
@@ -84,8 +88,9 @@ function steps.train(run, o)
   end
   local model = run.settings.lr and start_of(run) or settle(run, o)
   model.cam_layer = run.settings.layer
-  local first = erm(run, model)
-  core.save(run:path "initial.safetensors", first.best.model)
+  local start = model:state_dict()
+  local first = erm(run, frozen.rest(run.settings, model), run:trained_on(model))
+  core.save(run:path "initial.safetensors", frozen.whole(run.settings, start, first.best.model))
   local found = { history = json.array(first.history), best_epoch = first.best.epoch, lr = run.settings.lr,
     accuracy = first.best.accuracy }
   run:write("training.json", found)
@@ -114,7 +119,9 @@ end
 -- @string which "initial" or "final"
 -- @treturn table what mt.diagnose found
 function steps.diagnose(run, which)
-  local found = diagnose(run:model(which), run:sets().val, { seed = run.settings.seed, layer = run.settings.layer })
+  local found = diagnose(run:model(which), run:sets().val, {
+    seed = run.settings.seed, layer = run.settings.layer, cam = layer.cam,
+  })
   local all = run:read "diagnosis.json" or {}
   all[which] = plain(found)
   run:write("diagnosis.json", all)
@@ -147,24 +154,21 @@ local function hidden_share(keep, cue, side)
   return 1 - window:mean():item()
 end
 
-local KS, WITHOUT_PLACE = { 2, 1.5, 1, 0.5 }, 1
-local COVERED = 0.95 -- of the window that decides
-local LOOKED_AT = 200 -- training images
+local EVERYWHERE = 1 -- k for a cue that no window holds
 
---- How much to mask: the largest k that hides the cue which was diagnosed; one that hides much where the cue has no
--- place of its own; without a cue, the paper's.
-local function choose_k(run, o, diagnosis)
-  if o.k ~= "auto" then return o.k end
-  local cue = cue_of(diagnosis)
-  if not cue then return diagnosis.leans and WITHOUT_PLACE or KS[1] end
-  local train, model = run:sets().train, run:model "initial"
-  local some = data.subset(train, members_of(train, cue.class, LOOKED_AT))
-  local heat = recipe.explain(model, some, { cam = o.cam, label = "choosing k" })
-  for _, k in ipairs(KS) do
-    local _, found = recipe.mask_dataset(model, some, { heat = heat, protocol = o.protocol, k = k, empty = "paper" })
-    if hidden_share(found.keep, cue, diagnosis.side) >= COVERED then return k end
+--- How to mask: the windows that were found to decide, as they were found; where none were, as the paper does.
+-- @tparam table o values of the command line
+-- @tparam ?table diagnosis of the net as it was trained
+-- @treturn table options of mt.masktune
+-- @treturn string the same in words
+function steps.masks_for(o, diagnosis)
+  if o.k ~= "auto" then return { k = o.k }, ("k %g"):format(o.k) end
+  diagnosis = diagnosis or { classes = {} }
+  for _, row in ipairs(diagnosis.classes) do
+    if row.leans then return { rule = "window" }, "the hottest window" end
   end
-  return KS[#KS]
+  local k = diagnosis.leans and EVERYWHERE or nil
+  return { k = k }, ("k %g"):format(k or 2)
 end
 
 --- Masks and fine-tunes.
@@ -173,25 +177,26 @@ end
 -- @tparam table diagnosis of the net as it was trained
 -- @treturn table what finetuning.json holds
 local function finetune(run, o, diagnosis)
-  local k = choose_k(run, o, diagnosis)
   local model = start_of(run)
-  local first = erm(run, model)
-  local result = recipe(model, tables.merged(shared_options(run), {
+  local how, hidden = steps.masks_for(o, diagnosis)
+  local start, rest, sets = model:state_dict(), frozen.rest(run.settings, model), run:trained_on(model)
+  local first = erm(run, rest, sets)
+  local result = recipe(rest, tables.merged(shared_options(run, sets), how, {
     initial = first, mask_from = "best", finetune_from = "best", cam = o.cam, protocol = o.protocol,
-    k = k, fill = o.fill, layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr,
+    fill = o.fill, layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr,
     finetune_steps = o.finetune_steps,
     iterations = o.iterations ~= "auto" and o.iterations or nil,
     auto = { factors = FACTORS, iterations = o.iterations == "auto" and { 1, 2 } or nil },
     checkpoint = run:path "stages", resume = true,
   }))
-  core.save(run:path "final.safetensors", result.final:state_dict())
+  core.save(run:path "final.safetensors", frozen.whole(run.settings, start, result.final:state_dict()))
   local fine, masks = result.finetune, json.array()
   for i, mask in ipairs(result.masks) do
     masks[i] = { hidden = mask.fraction, empty = mask.empty }
   end
   local chosen = result.masks[fine.iterations].chosen
   local found = {
-    k = k, lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
+    hidden = hidden, lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
     steps = chosen.epochs * math.ceil(run.settings.train_images / run.settings.batch),
     masked_accuracy = chosen.val_accuracy, seconds = result.seconds,
   }

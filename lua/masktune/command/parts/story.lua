@@ -108,9 +108,9 @@ function story.report(run)
   add ""
   if diagnosis and diagnosis.initial then add("Diagnosis: %s", diagnosis.initial.verdict) end
   if found and found.masks then
-    add("MaskTune: masks (k %g) hide %.1f %% of the training images; fine-tuned for %d steps at rate %.4g, %s", found.k,
-      100 * found.masks[1].hidden, found.steps, found.lr, found.iterations == 1 and "once" or found.iterations
-        .. " times")
+    local times = found.iterations == 1 and "once" or found.iterations .. " times"
+    add("MaskTune: masks (%s) hide %.1f %% of the training images; fine-tuned for %d steps at rate %.4g, %s",
+      found.hidden, 100 * found.masks[1].hidden, found.steps, found.lr, times)
   elseif diagnosis and diagnosis.initial and not diagnosis.initial.leans then
     add("MaskTune was not done: no cue to mask was found (masktune finetune does it all the same)")
   end

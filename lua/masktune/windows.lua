@@ -1,6 +1,6 @@
 --- Square windows in images: where a heatmap is hottest, coldest, or anywhere; hidden, pasted, cut out.
 -- A window is its first row and column, from 1; a list of windows is `{rows = {...}, columns = {...}, side = s}`.
--- @module masktune.diagnose.windows
+-- @module masktune.windows
 local core = require "masktune.core"
 
 local windows = {}
@@ -31,6 +31,9 @@ function windows.extremes(heat, height, width, side)
   local mean, across = means(heat, height, width, side)
   return from_places(mean:argmax(2):totable(), across, side), from_places((-mean):argmax(2):totable(), across, side)
 end
+
+--- The side of windows that are a share of an image's shorter side, in pixels.
+function windows.side(share, height, width) return math.max(1, math.floor(share * math.min(height, width) + 0.5)) end
 
 --- Windows anywhere.
 function windows.random(count, height, width, side, generator)
