@@ -15,13 +15,17 @@ local live_cases = {
   { net = "resnet50", classes = 5, size = { 64, 64 }, batch = 2, training = false },
 }
 
--- The nets for photos at their own size or, with every other seed, at an odd one.
+-- The nets for photos at their own size and at an odd one near it: even seeds the first two at the odd one, odd seeds
+-- the others; MASKTUNE_LIVE_SIZES=all both for each.
 local odd = { 225 - 2 * (seed % 20), 181 + 2 * (seed % 23) }
-for _, net in ipairs { "resnet18", "resnet50", "mobilenet_v2", "efficientnet_lite0" } do
-  live_cases[#live_cases + 1] = {
-    net = net, classes = 5, size = seed % 2 == 0 and { 224, 224 } or odd, batch = 1, training = false, heat = 1e-4,
-    large = true,
-  }
+for i, net in ipairs { "resnet18", "efficientnet_lite0", "resnet50", "mobilenet_v2" } do
+  local is_odd = (i <= 2) == (seed % 2 == 0)
+  local sizes = os.getenv "MASKTUNE_LIVE_SIZES" == "all" and { { 224, 224 }, odd } or { is_odd and odd or { 224, 224 } }
+  for _, size in ipairs(sizes) do
+    live_cases[#live_cases + 1] = {
+      net = net, classes = 5, size = size, batch = 1, training = false, heat = 1e-4, large = true,
+    }
+  end
 end
 
 local function ask(case, folder)
