@@ -72,6 +72,4 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output);
  * more (but for leaves that no gradient reaches). NULL: no longer. */
 void mt_watch_leaves(void (*complete)(void *context, mt_tensor *leaf), void *context);
 
-void mt_node_release(mt_node *node);
-
 #endif

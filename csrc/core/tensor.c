@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "autograd/tape.h"
 #include "core/memory.h"
 
 static const struct {
@@ -133,7 +132,7 @@ mt_tensor *mt_retain(mt_tensor *t) {
 void mt_release(mt_tensor *t) {
   if (!t || --t->refs > 0) return;
   if (t->grad) mt_release(t->grad);
-  if (t->node) mt_node_release(t->node);
+  if (t->node) t->release_node(t->node);
   storage_release(t->storage);
   free(t);
 }

@@ -41,6 +41,7 @@ typedef struct mt_tensor {
   bool requires_grad;     /* a leaf whose gradient is wanted, or the result of recorded operations */
   bool is_parameter;      /* a module's weight: not differentiated where only activations are (CAM) */
   struct mt_node *node;   /* the operation that made it; NULL for leaves */
+  void (*release_node)(struct mt_node *node); /* set with it: what lies below the tape does not call it by name */
   struct mt_tensor *grad; /* leaves only, after backward */
   int uses;               /* of a leaf, in the graph that is being walked; only where leaves are watched */
 } mt_tensor;
