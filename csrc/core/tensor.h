@@ -39,10 +39,11 @@ typedef struct mt_tensor {
   mt_storage *storage;
   void *data;
   /* autograd (autograd/tape.h) */
-  bool requires_grad;     /* a leaf whose gradient is wanted, or the result of recorded operations */
-  bool is_parameter;      /* a module's weight: not differentiated where only activations are (CAM) */
-  struct mt_node *node;   /* the operation that made it; NULL for leaves */
-  void (*release_node)(struct mt_node *node); /* set with it: what lies below the tape does not call it by name */
+  bool requires_grad;   /* a leaf whose gradient is wanted, or the result of recorded operations */
+  bool is_parameter;    /* a module's weight: not differentiated where only activations are (CAM) */
+  struct mt_node *node; /* the operation that made it; NULL for leaves */
+  /* How to let go of it, set with it: tensors know nothing else of the tape. */
+  void (*release_node)(struct mt_node *node);
   struct mt_tensor *grad; /* leaves only, after backward */
   int uses;               /* of a leaf, in the graph that is being walked; only where leaves are watched */
 } mt_tensor;
