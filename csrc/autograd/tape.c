@@ -30,14 +30,14 @@ static mt_node *node_new(const mt_op *op, int n_inputs, int n_saved, const void 
   const size_t inputs = (size_t)n_inputs, saved = (size_t)n_saved;
   const size_t context_at = aligned(sizeof(mt_node)), arrays_at = context_at + aligned(context_size);
   char *block = calloc(1, arrays_at + inputs * (sizeof(mt_node *) + sizeof(mt_tensor *) + sizeof(bool)) +
-                              saved * (sizeof(mt_tensor *) + sizeof(uint32_t)));
+                              saved * (sizeof(mt_tensor *) + sizeof(uint64_t)));
   if (!block) return NULL;
   mt_node *node = (mt_node *)block;
   *node = (mt_node){.refs = 1, .sequence = next_sequence++, .op = op, .n_inputs = n_inputs, .n_saved = n_saved};
   node->input_nodes = (mt_node **)(block + arrays_at);
   node->input_leaves = (mt_tensor **)(node->input_nodes + inputs);
   node->saved = node->input_leaves + inputs;
-  node->saved_versions = (uint32_t *)(node->saved + saved);
+  node->saved_versions = (uint64_t *)(node->saved + saved);
   node->needs = (bool *)(node->saved_versions + saved);
   if (context_size) node->context = memcpy(block + context_at, context, context_size);
   return node;
@@ -66,7 +66,7 @@ static void node_free(mt_node *node) {
 
 /* Iterative: a graph may be a chain of millions of nodes, too deep for the C stack. The list of nodes
  * whose last reference is gone is threaded through `sequence`, which a dying node no longer needs. */
-void mt_node_release(mt_node *node) {
+static void node_release(mt_node *node) {
   mt_node *dying = NULL;
   if (--node->refs > 0) return;
   node->sequence = 0;
@@ -91,7 +91,7 @@ static void node_drop_edges(mt_node *node) {
   for (int i = 0; i < node->n_inputs; i++) {
     mt_release(node->input_leaves[i]);
     node->input_leaves[i] = NULL;
-    if (node->input_nodes[i]) mt_node_release(node->input_nodes[i]);
+    if (node->input_nodes[i]) node_release(node->input_nodes[i]);
     node->input_nodes[i] = NULL;
   }
 }
@@ -141,11 +141,12 @@ mt_tensor *mt_recorded(mt_tensor *output, const mt_op *op, int n_inputs, mt_tens
   }
   node_connect(node, inputs);
   if (node_save(node, saved) < 0) {
-    mt_node_release(node);
+    node_release(node);
     mt_release(output);
     return NULL;
   }
   output->node = node;
+  output->release_node = node_release;
   output->requires_grad = true;
   return output;
 }
@@ -394,12 +395,12 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
   while (status == 0 && heap.count > 0) {
     mt_node *node = heap_pop(&heap);
     status = visit(node, &heap);
-    mt_node_release(node);
+    node_release(node);
   }
   for (size_t i = 0; i < heap.count; i++) { /* after an error: gradients that found no taker */
     mt_release(heap.items[i]->grad);
     heap.items[i]->grad = NULL;
-    mt_node_release(heap.items[i]);
+    node_release(heap.items[i]);
   }
   free(heap.items);
   grad_mode = mode;

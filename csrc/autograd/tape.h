@@ -37,7 +37,7 @@ struct mt_node {
   bool *needs;              /* whether input i wants a gradient */
   int n_saved;
   mt_tensor **saved; /* detached; entries may be NULL */
-  uint32_t *saved_versions;
+  uint64_t *saved_versions;
   void *context;   /* a copy of the bytes given to mt_recorded */
   mt_tensor *grad; /* gradient of the output, gathered during backward */
   bool counted;    /* its leaves' uses were */
@@ -71,7 +71,5 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output);
 /* From now on backward calls complete(context, leaf) as soon as nothing of the graph can add to the leaf's gradient any
  * more (but for leaves that no gradient reaches). NULL: no longer. */
 void mt_watch_leaves(void (*complete)(void *context, mt_tensor *leaf), void *context);
-
-void mt_node_release(mt_node *node);
 
 #endif

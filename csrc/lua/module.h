@@ -1,8 +1,9 @@
-/* The parts of the module binding. module.c: userdata, fields, running, the tree; module_layers.c, module_norms.c and
- * module_activations.c: constructors; module_script.c: modules whose forward is a Lua function; module_table.c: tables
- * of modules; module_reach.c: what functions reach beside their self; module_state.c: parameters and state dicts;
- * module_load.c: taking over state dicts; module_clone.c: deep copies; module_freeze.c: what is not trained;
- * module_print.c: the tree as text. */
+/* The parts of the module binding. module_userdata.c: userdata and their fields, which all others use; module.c: what
+ * scripts do with a module, which uses the others; module_layers.c, module_norms.c and module_activations.c:
+ * constructors; module_script.c: modules whose forward is a Lua function; module_table.c: tables of modules;
+ * module_reach.c: what functions reach beside their self; module_state.c: parameters and state dicts; module_load.c:
+ * taking over state dicts; module_clone.c: deep copies; module_freeze.c: what is not trained; module_print.c: the tree
+ * as text. */
 #ifndef MT_LUA_MODULE_H
 #define MT_LUA_MODULE_H
 
@@ -16,6 +17,7 @@ enum {
   MTL_USER_VALUES = MTL_FIELDS
 };
 
+void mtl_open_module_registry(lua_State *L); /* where userdata are found */
 /* A new userdata for a new module; takes over the reference. */
 void mtl_push_module(lua_State *L, mt_module *m);
 /* The userdata that stands for m. */

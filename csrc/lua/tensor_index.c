@@ -12,6 +12,7 @@
 #include "lua/tensor.h"
 #include "ops/masked.h"
 #include "ops/part.h"
+#include "ops/reduce.h"
 #include "ops/shape.h"
 
 /* ---- keys ---- */

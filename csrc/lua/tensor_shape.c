@@ -1,6 +1,7 @@
 /* Other shapes of the same values, and tensors joined. */
 #include "lua/tensor.h"
 #include "ops/join.h"
+#include "ops/reduce.h"
 #include "ops/shape.h"
 
 static int push_result(lua_State *L, mt_tensor *result) {

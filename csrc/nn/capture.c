@@ -5,7 +5,7 @@
 
 #include "autograd/tape.h"
 #include "nn/plan.h"
-#include "ops/shape.h"
+#include "ops/reduce.h"
 
 /* ---- the tap on a layer ---- */
 

@@ -4,6 +4,7 @@
 
 #include "core/memory.h"
 #include "ops/part.h"
+#include "ops/reduce.h"
 #include "ops/shape.h"
 #include "ops/walk.h"
 

@@ -11,6 +11,7 @@
 #include "kernels/kernels.h"
 #include "ops/reduce_internal.h"
 #include "ops/shape.h"
+#include "ops/walk.h"
 
 #define PIECE 32768 /* elements summed by one call */
 #define COLUMNS 256 /* columns summed side by side */
@@ -277,4 +278,39 @@ mt_tensor *mt_sum_to_shape(mt_tensor *t, int ndim, const int64_t *shape) {
   mt_tensor *result = reduced_sum(&view, MT_FLOAT32, ndim, shape, 1.0);
   mt_release(view.values);
   return result;
+}
+
+/* ---- expand: sums are its gradient, and it is theirs ---- */
+
+typedef struct {
+  int ndim;
+  int64_t size[MT_MAX_DIMS]; /* of what is repeated */
+} repetition;
+
+static int expand_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
+  const repetition *r = node->context;
+  grads[0] = mt_sum_to_shape(grad_output, r->ndim, r->size);
+  return grads[0] ? 0 : -1;
+}
+
+static const mt_op expand_op = {.name = "expand", .backward = expand_backward};
+
+mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape) {
+  int64_t own[MT_MAX_DIMS], strides[MT_MAX_DIMS];
+  const int missing = ndim - t->ndim;
+  bool fits = missing >= 0;
+  mt_strides(t->ndim, t->shape, own);
+  for (int i = 0; i < ndim && fits; i++) {
+    const int64_t size = i < missing ? 1 : t->shape[i - missing];
+    fits = size == 1 || size == shape[i];
+    strides[i] = size == 1 ? 0 : own[i - missing];
+  }
+  if (!fits) {
+    char from[MT_SHAPE_TEXT], to[MT_SHAPE_TEXT];
+    return mt_fail_null(MT_ERROR_ARGUMENT, "expand: shape is %s, expected one that the tensor's shape %s broadcasts to",
+                        mt_shape_text(ndim, shape, to), mt_shape_text(t->ndim, t->shape, from));
+  }
+  repetition r = {.ndim = t->ndim};
+  memcpy(r.size, t->shape, sizeof r.size);
+  return mt_recorded(mt_strided_copy(t, ndim, shape, strides), &expand_op, 1, &t, 0, NULL, &r, sizeof r);
 }

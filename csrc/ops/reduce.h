@@ -1,4 +1,4 @@
-/* Reductions over any axes: sum and mean, and what the others are made with.
+/* Reductions over any axes: sum and mean, and what the others are made with; and their reverse.
  *
  * Sums of four numbers are gathered in double precision, in an order that the shape alone decides: the result is the
  * same at every thread count. `axes` is a set of bits (bit i: axis i, 0-based) and may be any subset; an empty set of a
@@ -15,6 +15,8 @@ mt_tensor *mt_sum(mt_tensor *t, unsigned axes, bool keepdim);
 /* float32. Of nothing: NaN. */
 mt_tensor *mt_mean(mt_tensor *t, unsigned axes, bool keepdim);
 
+/* Repeats axes that are 1 long (or missing in front) until the shape is `shape`. Any element type. */
+mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape);
 /* Sums a float32 tensor over the axes along which `shape` was broadcast to t's: the gradient of broadcasting.
  * A new reference to t itself where the shapes agree. Not recorded. */
 mt_tensor *mt_sum_to_shape(mt_tensor *t, int ndim, const int64_t *shape);

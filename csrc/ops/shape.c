@@ -6,7 +6,6 @@
 #include "autograd/tape.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
-#include "ops/reduce.h"
 #include "ops/walk.h"
 
 typedef struct {
@@ -179,7 +178,7 @@ static bool transposes(int ndim, const int64_t *shape, const int64_t *strides, t
 }
 
 /* A new tensor of `shape`, axis i of which steps through t by strides[i]. */
-static mt_tensor *strided_copy(const mt_tensor *t, int ndim, const int64_t *shape, const int64_t *strides) {
+mt_tensor *mt_strided_copy(const mt_tensor *t, int ndim, const int64_t *shape, const int64_t *strides) {
   mt_tensor *result = mt_tensor_new(t->dtype, ndim, shape);
   if (!result) return NULL;
   transposition transposed = {.to = result->data, .from = t->data};
@@ -217,32 +216,5 @@ mt_tensor *mt_permute(mt_tensor *t, const int *order) {
     shape[i] = t->shape[order[i]];
     strides[i] = own[order[i]];
   }
-  return mt_recorded(strided_copy(t, t->ndim, shape, strides), &permute_op, 1, &t, 0, NULL, kept, sizeof kept);
-}
-
-static int expand_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
-  const extent *input = node->context;
-  grads[0] = mt_sum_to_shape(grad_output, input->ndim, input->size);
-  return grads[0] ? 0 : -1;
-}
-
-static const mt_op expand_op = {.name = "expand", .backward = expand_backward};
-
-mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape) {
-  int64_t own[MT_MAX_DIMS], strides[MT_MAX_DIMS];
-  const int missing = ndim - t->ndim;
-  bool fits = missing >= 0;
-  mt_strides(t->ndim, t->shape, own);
-  for (int i = 0; i < ndim && fits; i++) {
-    const int64_t size = i < missing ? 1 : t->shape[i - missing];
-    fits = size == 1 || size == shape[i];
-    strides[i] = size == 1 ? 0 : own[i - missing];
-  }
-  if (!fits) {
-    char from[MT_SHAPE_TEXT], to[MT_SHAPE_TEXT];
-    return mt_fail_null(MT_ERROR_ARGUMENT, "expand: shape is %s, expected one that the tensor's shape %s broadcasts to",
-                        mt_shape_text(ndim, shape, to), mt_shape_text(t->ndim, t->shape, from));
-  }
-  const extent input = extent_of(t);
-  return mt_recorded(strided_copy(t, ndim, shape, strides), &expand_op, 1, &t, 0, NULL, &input, sizeof input);
+  return mt_recorded(mt_strided_copy(t, t->ndim, shape, strides), &permute_op, 1, &t, 0, NULL, kept, sizeof kept);
 }

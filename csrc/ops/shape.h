@@ -14,10 +14,11 @@ mt_tensor *mt_squeeze(mt_tensor *t, int axis);
 mt_tensor *mt_unsqueeze(mt_tensor *t, int axis);
 /* Axis i of the result is axis order[i] of t; order is a permutation of 0..ndim-1. */
 mt_tensor *mt_permute(mt_tensor *t, const int *order);
-/* Repeats axes that are 1 long (or missing in front) until the shape is `shape`. */
-mt_tensor *mt_expand(mt_tensor *t, int ndim, const int64_t *shape);
 /* The same values; a node of its own in the graph, a buffer of its own. */
 mt_tensor *mt_clone(mt_tensor *t);
+
+/* A tensor whose element (i, j, ...) is t's element i * strides[0] + j * strides[1] + ... Not recorded. */
+mt_tensor *mt_strided_copy(const mt_tensor *t, int ndim, const int64_t *shape, const int64_t *strides);
 
 /* t as (outer, length of `axis`, inner). */
 typedef struct {

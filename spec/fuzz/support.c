@@ -5,7 +5,6 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "autograd/tape.h"
 #include "core/error.h"
 #include "core/memory.h"
 #include "core/threads.h"
@@ -14,7 +13,7 @@ static size_t limit;
 
 void fuzz_limit_allocations(size_t bytes) { limit = bytes; }
 
-/* ---- in place of core/memory.c and core/threads.c; no tensor here has a history ---- */
+/* ---- in place of core/memory.c and core/threads.c ---- */
 
 void *mt_alloc(size_t bytes) {
   void *buffer = NULL;
@@ -39,11 +38,6 @@ int64_t mt_chunk(int64_t n, int64_t cost, int64_t grain) {
 void mt_parallel(int64_t n, int64_t chunk, mt_loop_body *body, const void *context) {
   (void)chunk;
   if (n > 0) body(context, 0, n);
-}
-
-void mt_node_release(mt_node *node) {
-  (void)node;
-  abort();
 }
 
 /* ---- files ---- */
