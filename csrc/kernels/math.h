@@ -2,8 +2,9 @@
  *
  * A value's result is the same in whichever lane it stands, so the same bits come out wherever a tensor is cut. The
  * largest errors over all floats, denormals included, in units in the last place (spec/ops/ulp_spec.lua measures them
- * against double precision): exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3, and the
- * normal distribution's share below x 4. NaN, infinities, signed zeros and overflow are as C's math library has them.
+ * against double precision): power 0.6, exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3,
+ * and the normal distribution's share below x 4. NaN, infinities, signed zeros and overflow are as C's math library has
+ * them.
  *
  * Polynomials are minimax fits with single-precision coefficients (Lawson's iteration). */
 #ifndef MT_KERNELS_MATH_H
@@ -101,6 +102,18 @@ MT_INLINE mt_wide mt_widen(mt_vf x) {
 
 MT_INLINE mt_vf mt_narrow(mt_wide x) { return MT_JOINED(MT_DOUBLE_TO_HALF(x.low), MT_DOUBLE_TO_HALF(x.high)); }
 
+/* Between low and high; what becomes of NaN is left open. */
+MT_INLINE mt_vd mt_bounded(mt_vd x, double low, double high) {
+#if MT_VECTOR_BYTES == 64
+  return (mt_vd)_mm512_min_pd(_mm512_max_pd((__m512d)x, _mm512_set1_pd(low)), _mm512_set1_pd(high));
+#elif MT_VECTOR_BYTES == 32
+  return (mt_vd)_mm256_min_pd(_mm256_max_pd((__m256d)x, _mm256_set1_pd(low)), _mm256_set1_pd(high));
+#else
+  for (int i = 0; i < MT_VF / 2; i++) x[i] = x[i] > low ? x[i] < high ? x[i] : high : low;
+  return x;
+#endif
+}
+
 /* ---- over the lanes of a vector ---- */
 
 MT_INLINE double mt_lane_sum(mt_vd x) {
@@ -126,13 +139,15 @@ MT_INLINE bool mt_any(mt_vi mask) {
 /* ---- polynomials ---- */
 
 /* c[0] + x (c[1] + x (c[2] + ...)) */
-#define MT_POLYNOMIAL(x, ...)                                                                                     \
+#define MT_POLYNOMIAL_OF_(type, number, x, ...)                                                                   \
   ({                                                                                                              \
-    static const float c_[] = {__VA_ARGS__};                                                                      \
-    mt_vf sum_ = mt_splat(c_[sizeof c_ / sizeof *c_ - 1]);                                                        \
+    static const number c_[] = {__VA_ARGS__};                                                                     \
+    type sum_ = c_[sizeof c_ / sizeof *c_ - 1] - (type){0};                                                       \
     _Pragma("GCC unroll 16") for (int i_ = sizeof c_ / sizeof *c_ - 2; i_ >= 0; i_--) sum_ = sum_ * (x) + c_[i_]; \
     sum_;                                                                                                         \
   })
+#define MT_POLYNOMIAL(x, ...) MT_POLYNOMIAL_OF_(mt_vf, float, x, __VA_ARGS__)
+#define MT_WIDE_POLYNOMIAL(x, ...) MT_POLYNOMIAL_OF_(mt_vd, double, x, __VA_ARGS__)
 
 /* ---- exponentials ---- */
 
@@ -147,15 +162,32 @@ MT_INLINE mt_vf mt_reduce_exponent(mt_vf x, mt_vi *n) {
   return (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
 }
 
-/* The result is scaled twice by half the power, so that neither overflows and denormals are rounded once. */
-MT_INLINE mt_vf mt_exp(mt_vf x) {
+/* x 2^n for |n| <= 252, rounded once. Elsewhere than on AVX-512 it is scaled twice by half the power, so that neither
+ * overflows. */
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_scaled(mt_vf x, mt_vi n) {
+  return (mt_vf)_mm512_scalef_ps((__m512)x, _mm512_cvtepi32_ps((__m512i)n));
+}
+#else
+MT_INLINE mt_vf mt_scaled(mt_vf x, mt_vi n) {
+  const mt_vi half = n >> 1;
+  return x * mt_power_of_two(half) * mt_power_of_two(mt_minus(n, half));
+}
+#endif
+
+/* exp for -128 <= x <= 89; beyond are 0 and infinity. */
+MT_INLINE mt_vf mt_exp_within(mt_vf x) {
   mt_vi n;
-  const mt_vf bounded = mt_at_most(mt_at_least(x, -104.0f), 89.0f), r = mt_reduce_exponent(bounded, &n);
+  const mt_vf r = mt_reduce_exponent(x, &n);
   const mt_vf tail =
       MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664556f, 0.0083338879f, 0.00139357802f, 0.000195773391f);
-  const mt_vi half = n >> 1;
-  return ((tail * (r * r) + r) + 1.0f) * mt_power_of_two(half) * mt_power_of_two(mt_minus(n, half));
+  return mt_scaled((tail * (r * r) + r) + 1.0f, n);
 }
+
+MT_INLINE mt_vf mt_exp(mt_vf x) { return mt_exp_within(mt_at_most(mt_at_least(x, -104.0f), 89.0f)); }
+
+/* exp for x <= 0 */
+MT_INLINE mt_vf mt_exp_below_1(mt_vf x) { return mt_exp_within(mt_at_least(x, -104.0f)); }
 
 /* With s = 2^(n - 1): 2 (s (exp(r) - 1) + (s - 1/2)). */
 MT_INLINE mt_vf mt_expm1(mt_vf x) {
@@ -190,6 +222,55 @@ MT_INLINE mt_vf mt_log1p(mt_vf x) {
   const mt_vf u = 1.0f + x, lost = mt_select(x < 1.0f, x - (u - 1.0f), 1.0f - (u - x)), whole = mt_log(u);
   const mt_vf y = mt_select((u > 0.0f) & (u < mt_splat(INFINITY)), whole + lost / u, whole);
   return mt_select(x == 0.0f, x, y);
+}
+
+/* ---- powers ---- */
+
+typedef int64_t mt_vl __attribute__((vector_size(MT_VECTOR_BYTES)));
+typedef uint64_t mt_vlu __attribute__((vector_size(MT_VECTOR_BYTES)));
+
+/* log2(1 + f) = s P(s^2) with s = f / (2 + f). */
+MT_INLINE mt_vd mt_wide_log2(mt_vd f) {
+  const mt_vd s = f / (2.0 + f), s2 = s * s;
+  return s * MT_WIDE_POLYNOMIAL(s2, 2.8853900817900784, 0.96179667334791397, 0.57708358370247503, 0.41167279951181324,
+                                0.34072853932162162);
+}
+
+/* 2^x; beyond the range of floats it is infinite or 0 as a float. x = n + r; n is added to the exponent's bits. */
+MT_INLINE mt_vd mt_wide_exp2(mt_vd x) {
+  const mt_vd bounded = mt_bounded(x, -160.0, 130.0), shifted = bounded + 0x1.8p52, r = bounded - (shifted - 0x1.8p52);
+  const mt_vd fraction =
+      MT_WIDE_POLYNOMIAL(r, 1.0000000005541683, 0.69314720573726152, 0.24022646890621879, 0.055503287769726281,
+                         0.0096184889584952932, 0.0013399931217055361, 0.00015345811624850958);
+  return (mt_vd)((mt_vlu)fraction + ((mt_vlu)shifted << 52));
+}
+
+/* x^y for x > 0, 0 and infinity included, by the logarithm in double precision: 0's and infinity's is so large that
+ * any y takes it out of bounds. */
+MT_INLINE mt_vf mt_positive_power(mt_vf x, mt_vf y) {
+  const mt_vi tiny = x < mt_splat(0x1p-126f);
+  const mt_vi bits = (mt_vi)mt_select(tiny, x * 0x1p23f, x), root = mt_splat_int(0x3f3504f3);
+  const mt_vi exponent = mt_minus(bits, root) >> 23;
+  const mt_vf f = (mt_vf)mt_minus(bits, mt_shifted_left(exponent, 23)) - 1.0f;
+  const mt_vf e = __builtin_convertvector(exponent - (tiny & 23), mt_vf);
+  const mt_vf far = mt_select(x == 0.0f, mt_splat(-1e38f), mt_select(x == INFINITY, mt_splat(1e38f), (mt_vf){0}));
+  const mt_wide mantissa = mt_widen(f), whole = mt_widen(e), beyond = mt_widen(far), power = mt_widen(y);
+  const mt_vd low = mt_wide_log2(mantissa.low) + (whole.low + beyond.low * 1e38);
+  const mt_vd high = mt_wide_log2(mantissa.high) + (whole.high + beyond.high * 1e38);
+  return mt_narrow((mt_wide){mt_wide_exp2(low * power.low), mt_wide_exp2(high * power.high)});
+}
+
+/* As C's powf has it: of x < 0 only whole powers, odd ones with its sign; x^0 and 1^y are 1, even where the other one
+ * is NaN. */
+MT_INLINE mt_vf mt_power(mt_vf x, mt_vf y) {
+  const mt_vf a = mt_abs(x), near = mt_at_most(mt_at_least(y, -0x1p25f), 0x1p25f);
+  const mt_vi count = __builtin_convertvector(near, mt_vi), is_whole = __builtin_convertvector(count, mt_vf) == near;
+  const mt_vf positive = mt_positive_power(a, y);
+  const mt_vi sign = (mt_vi)x & is_whole & mt_shifted_left(count, 31);
+  const mt_vf signed_power = (mt_vf)((mt_vi)positive ^ sign);
+  const mt_vi no_number = ((x < 0.0f) & (a < mt_splat(INFINITY)) & ~is_whole) | (x != x) | (y != y);
+  const mt_vi one = (y == 0.0f) | (x == 1.0f) | ((a == 1.0f) & (mt_abs(y) == mt_splat(INFINITY)));
+  return mt_select(one, mt_splat(1.0f), mt_select(no_number, mt_splat(NAN), signed_power));
 }
 
 /* ---- sine and cosine ---- */
@@ -242,7 +323,7 @@ MT_INLINE mt_vf mt_cos(mt_vf x) {
 
 /* 1 / (1 + exp(-x)): for x < 0 as exp(x) / (1 + exp(x)), which keeps its digits. */
 MT_INLINE mt_vf mt_sigmoid(mt_vf x) {
-  const mt_vf e = mt_exp(-mt_abs(x));
+  const mt_vf e = mt_exp_below_1(-mt_abs(x));
   return mt_select(x < 0.0f, e, mt_splat(1.0f)) / (1.0f + e);
 }
 
@@ -250,7 +331,7 @@ MT_INLINE mt_vf mt_sigmoid(mt_vf x) {
 MT_INLINE mt_vf mt_tanh(mt_vf x) {
   const mt_vf t = mt_abs(x), x2 = x * x;
   const mt_vf small = MT_POLYNOMIAL(x2, -0.333332807f, 0.133314162f, -0.0537379384f, 0.0206341185f, -0.00570009183f);
-  const mt_vf large = 1.0f - 2.0f / (mt_exp(t + t) + 1.0f);
+  const mt_vf large = 1.0f - 2.0f / (mt_exp_within(mt_at_most(t + t, 89.0f)) + 1.0f);
   return mt_with_sign(mt_select(t < 0.625f, t + t * (x2 * small), large), x);
 }
 
@@ -263,15 +344,30 @@ MT_INLINE mt_vf mt_erf(mt_vf x) {
                                     -0.0008123187f, 8.2930128e-05f);
   const mt_vf power = MT_POLYNOMIAL(t, -1.12863708f, -0.635198057f, -0.106158964f, 0.0236944426f, -0.0036102545f,
                                     0.000314827834f, -1.04290157e-05f);
-  return mt_select(t < 0.93f, x + x * small, mt_with_sign(1.0f - mt_exp(t * power), x));
+  return mt_select(t < 0.93f, x + x * small, mt_with_sign(1.0f - mt_exp_within(t * power), x));
 }
+
+/* What rounding took from square = x^2; |x| <= 16. */
+#if MT_VECTOR_BYTES == 64
+MT_INLINE mt_vf mt_lost_of_square(mt_vf x, mt_vf square) {
+  return (mt_vf)_mm512_fmsub_ps((__m512)x, (__m512)x, (__m512)square);
+}
+#elif MT_VECTOR_BYTES == 32
+MT_INLINE mt_vf mt_lost_of_square(mt_vf x, mt_vf square) {
+  return (mt_vf)_mm256_fmsub_ps((__m256)x, (__m256)x, (__m256)square);
+}
+#else
+MT_INLINE mt_vf mt_lost_of_square(mt_vf x, mt_vf square) {
+  const mt_vf head = (mt_vf)((mt_vi)x & mt_splat_int(-4096)), tail = x - head;
+  return ((head * head - square) + 2.0f * head * tail) + tail * tail;
+}
+#endif
 
 /* exp(-x^2 / 2), whose relative error is the absolute one of x^2 / 2: the square's rounding is made good. */
 MT_INLINE mt_vf mt_normal_bell(mt_vf any) {
-  const mt_vf x = mt_at_most(mt_abs(any), 16.0f), square = x * x;
-  const mt_vf head = (mt_vf)((mt_vi)x & mt_splat_int(-4096)), tail = x - head;
-  const mt_vf lost = ((head * head - square) + 2.0f * head * tail) + tail * tail;
-  return mt_exp(-0.5f * square) * (1.0f - 0.5f * lost);
+  const mt_vf x = mt_at_most(mt_abs(any), 16.0f), square = x * x, half = -0.5f * square;
+  const mt_vf bell = mt_exp_within(half);
+  return bell - bell * (0.5f * mt_lost_of_square(x, square));
 }
 
 /* The normal distribution's share below x: with t = |x| and i = 1 / (t + 4), bell(t) i P((t - 4) i) below -t. */

@@ -13,8 +13,15 @@ MT_INLINE mt_vf load_rest(const float *x, int n) {
 }
 
 MT_INLINE float largest_of(const float *x, int64_t n) {
-  mt_vf best = mt_splat(-INFINITY);
+  mt_vf best = mt_splat(-INFINITY), second = best, third = best, fourth = best;
   int64_t i = 0;
+  for (; i + 4 * MT_VF <= n; i += 4 * MT_VF) {
+    best = mt_larger(mt_load(x + i), best);
+    second = mt_larger(mt_load(x + i + MT_VF), second);
+    third = mt_larger(mt_load(x + i + 2 * MT_VF), third);
+    fourth = mt_larger(mt_load(x + i + 3 * MT_VF), fourth);
+  }
+  best = mt_larger(mt_larger(best, second), mt_larger(third, fourth));
   for (; i + MT_VF <= n; i += MT_VF) best = mt_larger(mt_load(x + i), best);
   if (i < n) best = mt_larger(load_rest(x + i, (int)(n - i)), best);
   return mt_lane_largest(best);
@@ -88,7 +95,7 @@ void MT_KERNEL(log_softmax_backward)(float *dx, const float *y, const float *dy,
 MT_INLINE void add_exponentials(float *e, const float *x, const float *largest, double *sums, int width) {
   MT_FOR_CHANNEL_VECTORS(width, {
     const mt_vf difference = mt_load_lanes(x + c, valid, whole) - mt_load_lanes(largest + c, valid, whole);
-    mt_store_lanes(e + c, mt_exp(difference), valid, whole);
+    mt_store_lanes(e + c, mt_exp_below_1(difference), valid, whole);
   });
 #pragma GCC ivdep
   for (int c = 0; c < width; c++) sums[c] += (double)e[c];

@@ -152,10 +152,6 @@ INT_ROW(multiply_ints, WRAPPED(*))
 INT_ROW(maximum_ints, x > y ? x : y)
 INT_ROW(minimum_ints, x < y ? x : y)
 
-static void power_floats(float *out, const float *a, int64_t stride_a, const float *b, int64_t stride_b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) out[i] = powf(a[i * stride_a], b[i * stride_b]);
-}
-
 static void multiply_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
                               int64_t stride_b, int64_t n) {
   if (which == 0)
@@ -203,16 +199,12 @@ static void minimum_gradient(int which, float *out, const float *g, const float 
   MT_FOR_STRIDES(n, of_own, of_other, out[i] = of_smaller(g[i], own[i * A], other[i * B]));
 }
 
-/* 0 where the exponent is 0, and (for the exponent) where 0 is raised to something >= 0, as in PyTorch. */
 static void power_gradient(int which, float *out, const float *g, const float *a, int64_t stride_a, const float *b,
                            int64_t stride_b, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    const float x = a[i * stride_a], y = b[i * stride_b];
-    if (which == 0)
-      out[i] = y == 0.0f ? 0.0f : g[i] * y * powf(x, y - 1.0f);
-    else
-      out[i] = x == 0.0f && y >= 0.0f ? 0.0f : g[i] * powf(x, y) * logf(x);
-  }
+  if (which == 0)
+    mt_kernels->power_base_gradient(out, g, a, stride_a, b, stride_b, n);
+  else
+    mt_kernels->power_exponent_gradient(out, g, a, stride_a, b, stride_b, n);
 }
 
 enum { USES_BOTH = USES_A | USES_B };
@@ -236,7 +228,7 @@ mt_tensor *mt_sub(mt_tensor *a, mt_tensor *b) { return binary(&sub_op, mt_kernel
 mt_tensor *mt_mul(mt_tensor *a, mt_tensor *b) { return binary(&mul_op, mt_kernels->multiply, multiply_ints, a, b); }
 mt_tensor *mt_div(mt_tensor *a, mt_tensor *b) { return binary(&div_op, mt_kernels->divide, NULL, a, b); }
 
-mt_tensor *mt_power(mt_tensor *a, mt_tensor *b) { return binary(&power_op, power_floats, NULL, a, b); }
+mt_tensor *mt_power(mt_tensor *a, mt_tensor *b) { return binary(&power_op, mt_kernels->power, NULL, a, b); }
 
 /* The result of an int32 maximum of two uint8 tensors fits in uint8 again. */
 static mt_tensor *narrowed(mt_tensor *result, const mt_tensor *a, const mt_tensor *b) {

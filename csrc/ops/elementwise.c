@@ -74,10 +74,21 @@ static void clamp_backward(const mt_scalars *s, float *dx, const float *saved, c
   mt_kernels->clamp_backward(dx, saved, dy, n, (float)s->first, (float)s->second);
 }
 
-MT_FORWARD(pow, s->first == 2.0 ? x * x : powf(x, (float)s->first))
-MT_BACKWARD(pow, s->first == 0.0   ? 0.0f
-                 : s->first == 2.0 ? 2.0f * saved * dy
-                                   : (float)s->first * powf(saved, (float)(s->first - 1.0)) * dy)
+static void pow_forward(const mt_scalars *s, float *y, const float *x, int64_t n) {
+  const float exponent = (float)s->first;
+  if (s->first == 2.0)
+    mt_kernels->multiply(y, x, 1, x, 1, n);
+  else
+    mt_kernels->power(y, x, 1, &exponent, 0, n);
+}
+
+static void pow_backward(const mt_scalars *s, float *dx, const float *saved, const float *dy, int64_t n) {
+  const float exponent = (float)s->first;
+  if (s->first == 2.0)
+    for (int64_t i = 0; i < n; i++) dx[i] = 2.0f * saved[i] * dy[i];
+  else
+    mt_kernels->power_base_gradient(dx, dy, saved, 1, &exponent, 0, n);
+}
 
 MT_ELEMENTWISE_OP(neg, MT_SAVES_NOTHING);
 MT_ELEMENTWISE_OP(exp, MT_SAVES_OUTPUT);

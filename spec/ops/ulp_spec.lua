@@ -26,9 +26,9 @@ end
 local largest = (2 - 2.0 ^ -23) * 2.0 ^ 127
 
 --- The largest error among finite results; fails where an end is missed.
-local function worst_error(name, exact, x)
+local function worst_error(name, exact, x, f)
   local worst = 0
-  local y = x[name](x):totable()
+  local y = (f or x[name])(x):totable()
   for i, value in ipairs(x:totable()) do
     local wanted, got = exact(value), y[i]
     if wanted ~= wanted then
@@ -102,6 +102,38 @@ describe("functions of one tensor", function()
       for _, scale in ipairs{ 1, 1e3, 9.9e5, 3e7 } do
         local angles = mt.arange(-1, 1, 1 / 1024) * scale
         assert(worst_error(name, math[name], angles) <= 1.5, name .. " up to " .. scale)
+      end
+    end
+  end)
+
+  it("powers are within 0.6 units in the last place", function()
+    local some = floats(1000003)
+    for _, exponent in ipairs{ 2.5, 0.5, -1, 3, -3, 1 / 3, 10.25, -0.001, 127, 1e-30 } do
+      local rounded = mt.tensor{ exponent }:item()
+      local function exact(value)
+        if value == 0 and rounded < 0 and rounded % 2 == 1 then return 1 / value end
+        if value == -inf and rounded % 1 ~= 0 then return rounded > 0 and inf or 0 end
+        return value ^ rounded
+      end
+      local function power(t)
+        return t ^ exponent
+      end
+      local worst = worst_error("power", exact, some, power)
+      assert(worst <= 0.6, ("the largest error of x^%g is %.3f"):format(exponent, worst))
+    end
+  end)
+
+  it("powers end as C's pow does", function()
+    local ends = { 0 / 0, 0.0, -0.0, 1, -1, inf, -inf, 2, -2, 0.5, -0.5, 3, -3, 2.0 ^ -140, 16777216, 16777217 * 2 }
+    for _, base in ipairs(ends) do
+      local powers = mt.full({ #ends }, base) ^ mt.tensor(ends)
+      for i, exponent in ipairs(ends) do
+        local got, wanted = powers[i]:item(), base ^ exponent
+        if math.abs(wanted) > largest then wanted = wanted > 0 and inf or -inf end
+        if math.abs(wanted) < 2.0 ^ -150 then wanted = wanted * 0 end
+        local text = ("%g^%g is %g, expected %g"):format(base, exponent, got, wanted)
+        assert(got == wanted and 1 / got == 1 / wanted or got ~= got and wanted ~= wanted or
+          math.abs(got / wanted - 1) < 1e-6, text)
       end
     end
   end)
