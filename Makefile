@@ -12,10 +12,12 @@ export CC LUA LUA_INCDIR
 
 # WebP images are read where libwebp is there (WEBP= leaves it out).
 WEBP       ?= $(shell $(PKG_CONFIG) --exists libwebp 2>/dev/null && echo libwebp)
-PACKAGES   := openblas libpng libjpeg zlib $(WEBP)
+# Figures become PNG and PDF where Cairo is there (CAIRO= leaves it out), else SVG.
+CAIRO      ?= $(shell $(PKG_CONFIG) --exists cairo-pdf 2>/dev/null && echo cairo)
+PACKAGES   := openblas libpng libjpeg zlib $(WEBP) $(CAIRO)
 LUA_INC    ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell \
                 $(PKG_CONFIG) --cflags lua5.4 2>/dev/null || $(PKG_CONFIG) --cflags lua-5.4 2>/dev/null))
-PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(if $(WEBP),-DMT_WITH_WEBP)
+PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(if $(WEBP),-DMT_WITH_WEBP) $(if $(CAIRO),-DMT_WITH_CAIRO)
 PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
 
 OPT        ?= -O3 -g -DNDEBUG
@@ -84,10 +86,11 @@ $(BUILD)/obj/%.o: csrc/%.c
 	@mkdir -p $(@D)
 	$(SAY)$(CC) $(ALL_CFLAGS) $(PKG_INC) -c -o $@ $<
 
-# Built anew when libwebp has come or gone since.
+# Built anew when a library has come or gone since.
 $(BUILD)/obj/image/webp.o $(BUILD)/obj/image/format.o: $(BUILD)/with$(if $(WEBP),,out)-webp
-$(BUILD)/with-webp $(BUILD)/without-webp:
-	@mkdir -p $(@D); rm -f $(BUILD)/with-webp $(BUILD)/without-webp; touch $@
+$(BUILD)/obj/draw/sheet.o $(BUILD)/obj/lua/draw.o: $(BUILD)/with$(if $(CAIRO),,out)-cairo
+$(BUILD)/with-% $(BUILD)/without-%:
+	@mkdir -p $(@D); rm -f $(BUILD)/with-$* $(BUILD)/without-$*; touch $@
 
 define isa_rule
 $(BUILD)/obj/kernels/%.$(1).o: csrc/kernels/%.c

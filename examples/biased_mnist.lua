@@ -248,7 +248,7 @@ local function write_figure(path, o, run)
   for i, digit in ipairs(digits) do
     captions[i] = caption(digit, labels[i], { erm_says[i]:item(), tuned_says[i]:item() })
   end
-  mt.image.write_png(path, mt.figure.comparison {
+  return mt.figure.comparison({
     images = set.images,
     before = before,
     after = after,
@@ -260,7 +260,7 @@ local function write_figure(path, o, run)
     columns = {
       { "test image", "" }, { "before", "(ERM)" }, { "mask", "(from ERM)" }, { "after", "(MaskTune)" },
     },
-  })
+  }):write(path)
 end
 
 -- ---- results ----
@@ -341,7 +341,7 @@ local CUES = { square = "the square", background = "the background", foreground 
 local function tests_of(scores) return mt.tables.picked(scores, { title = true, original = true, biased = true }) end
 
 --- The last words: what came of it, and where to see it.
-local function print_outcome(o, collected)
+local function print_outcome(o, collected, figure)
   local methods = collected.methods
   if not methods.masktune then return end
   if methods.erm then
@@ -353,7 +353,7 @@ local function print_outcome(o, collected)
       cue = CUES[o.bias], erm = tests_of(methods.erm), masktune = tests_of(methods.masktune), controls = controls,
     })
   end
-  print(("Pictures of where the nets look, before and after: %s/figure.png"):format(o.out))
+  print(("Pictures of where the nets look, before and after: %s"):format(figure))
 end
 
 -- ---- the program ----
@@ -381,11 +381,11 @@ local function main(o)
     runs[i] = run_seed(o, digits, seed, function(rows) write_rows(i, rows) end)
     if i > 1 then runs[i].sets = nil end
   end
-  if runs[1].results.masktune then write_figure(o.out .. "/figure.png", o, runs[1]) end
+  local figure = runs[1].results.masktune and write_figure(o.out .. "/figure.png", o, runs[1])
   local collected = collect(o, runs, mt.clock() - started)
   mt.write_file(o.out .. "/results.json", mt.json.encode(collected, 2) .. "\n")
   print_results(o, collected)
-  print_outcome(o, collected)
+  print_outcome(o, collected, figure)
 end
 
 local kinds = cli.kinds

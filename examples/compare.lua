@@ -347,10 +347,10 @@ local function write_plot(path, o, results, names)
       series[#series + 1] = { x = { x, x }, y = { y - dy, y + dy }, color = color }
     end
   end
-  mt.image.write_png(path, mt.plot.lines {
+  return mt.plot.lines({
     title = "Worst group against average", subtitle = settings_of(o),
     x = { label = "weighted average, %" }, y = { label = "worst group, %" }, series = series, height = 1000,
-  })
+  }):write(path)
 end
 
 -- ---- the program ----

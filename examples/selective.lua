@@ -428,23 +428,23 @@ local function write_plot(path, o, data, runs, collected)
     last.name, last.legend_color = "thresholds set on the validation split", { 95, 100, 108 }
   end
   local over = #runs > 1 and (", mean of %d seeds, band: ± standard deviation"):format(#runs) or ""
-  mt.image.write_png(path, mt.plot.lines {
+  return mt.plot.lines({
     title = ("%s, %s"):format(data.train.name, o.net),
     subtitle = ("%s, %s%s"):format(counted(mt.data.size(data.test), "test image"), counted(o.epochs, "epoch"), over),
     x = { label = "coverage (%)", min = 0, max = 100 },
     y = { label = "error among the covered (%)", min = 0 },
     series = series,
-  })
+  }):write(path)
 end
 
 local function write_gallery(path, o, data, run)
-  mt.image.write_png(path, mt.selective.gallery {
+  return mt.selective.gallery({
     images = data.test.images,
     answers = run.answers,
     labels = data.test.labels,
     names = data.test.class_names,
     title = ("%s, %s with MaskTune, seed %d"):format(data.train.name, o.net, o.seeds[1]),
-  })
+  }):write(path)
 end
 
 -- ---- the program ----

@@ -3,8 +3,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "image/font.h"
-
 static int check_canvas(const mt_tensor *canvas, const char *op) {
   char text[MT_SHAPE_TEXT];
   if (mt_expect_dtype(canvas, MT_UINT8, op, "canvas") < 0) return -1;
@@ -90,50 +88,4 @@ int mt_paste(mt_tensor *canvas, const mt_tensor *image, int64_t x, int64_t y, in
   }
   mt_touch(canvas);
   return 0;
-}
-
-/* ---- text ---- */
-
-static bool continues_sequence(char c) { return ((unsigned char)c & 0xc0) == 0x80; }
-
-static void draw_character(mt_tensor *canvas, int64_t x, int64_t y, unsigned char character, int64_t scale,
-                           const uint8_t color[3]) {
-  for (int row = 0; row < MT_FONT_HEIGHT; row++)
-    for (int column = 0; column < MT_FONT_WIDTH; column++)
-      if (mt_font_ink(character, column, row)) fill(canvas, x + column * scale, y + row * scale, scale, scale, color);
-}
-
-int mt_draw_text(mt_tensor *canvas, int64_t x, int64_t y, const char *text, size_t size, int64_t scale,
-                 const uint8_t color[3]) {
-  if (check_canvas(canvas, "draw_text") < 0) return -1;
-  int64_t column = 0, line = 0;
-  for (size_t i = 0; i < size; i++) {
-    if (continues_sequence(text[i])) continue;
-    if (text[i] == '\n') {
-      column = 0;
-      line++;
-      continue;
-    }
-    draw_character(canvas, x + column * MT_FONT_ADVANCE * scale, y + line * MT_FONT_LINE_HEIGHT * scale,
-                   (unsigned char)text[i], scale, color);
-    column++;
-  }
-  mt_touch(canvas);
-  return 0;
-}
-
-void mt_text_extent(const char *text, size_t size, int64_t scale, int64_t *width, int64_t *height) {
-  int64_t column = 0, widest = 0, lines = 1;
-  for (size_t i = 0; i < size; i++) {
-    if (text[i] == '\n') {
-      column = 0;
-      lines++;
-    } else if (!continues_sequence(text[i])) {
-      column++;
-    }
-    if (column > widest) widest = column;
-  }
-  const int64_t gap = MT_FONT_ADVANCE - MT_FONT_WIDTH;
-  *width = widest ? (widest * MT_FONT_ADVANCE - gap) * scale : 0;
-  *height = ((lines - 1) * MT_FONT_LINE_HEIGHT + MT_FONT_HEIGHT) * scale;
 }

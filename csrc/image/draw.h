@@ -17,11 +17,5 @@ int mt_draw_line(mt_tensor *canvas, int64_t x0, int64_t y0, int64_t x1, int64_t 
                  const uint8_t color[3]);
 /* image: uint8 {H,W}, {H,W,1} or {H,W,3}, each pixel a square of side `scale`. */
 int mt_paste(mt_tensor *canvas, const mt_tensor *image, int64_t x, int64_t y, int64_t scale);
-/* Characters of image/font.h, (x,y) the top-left corner of the first; '\n' starts a new line; a UTF-8 sequence is one
- * character. */
-int mt_draw_text(mt_tensor *canvas, int64_t x, int64_t y, const char *text, size_t size, int64_t scale,
-                 const uint8_t color[3]);
-/* The size of the smallest rectangle that holds the text, with descenders. */
-void mt_text_extent(const char *text, size_t size, int64_t scale, int64_t *width, int64_t *height);
 
 #endif

@@ -151,6 +151,7 @@ void mtl_open_io(lua_State *L);            /* io.c: safetensors, gzip, atomic fi
 void mtl_open_matfile(lua_State *L);       /* matfile.c: read_mat */
 void mtl_open_world(lua_State *L);         /* world.c: dist.* */
 void mtl_open_process(lua_State *L);       /* process.c: signals, locks */
+void mtl_open_draw(lua_State *L);          /* draw.c: draw.sheet */
 void mtl_open_server(lua_State *L);        /* server.c: live.serve */
 void mtl_open_system(lua_State *L);        /* system.c: threads, memory, instruction set, clock, terminal */
 

@@ -29,6 +29,7 @@ int luaopen_masktune_core(lua_State *L) {
   mtl_open_matfile(L);
   mtl_open_world(L);
   mtl_open_process(L);
+  mtl_open_draw(L);
   mtl_open_server(L);
   mtl_open_system(L);
   lua_pushvalue(L, -1);

@@ -296,50 +296,10 @@ static int paste(lua_State *L) {
   return 0;
 }
 
-/*** Writes text in a 5x9 bitmap font (ASCII; other characters are shown as boxes).
-@function image.draw_text
-@tparam Tensor canvas uint8 {H,W,3}
-@tparam integer x left
-@tparam integer y top
-@tparam string text "\n" starts a new line
-@tparam {integer,integer,integer} color
-@tparam[opt=1] integer scale 1 to 64 */
-static int draw_text(lua_State *L) {
-  uint8_t color[3];
-  size_t size;
-  mt_tensor *canvas = mtl_check_target(L, 1);
-  const int64_t x = check_coordinate(L, 2), y = check_coordinate(L, 3);
-  const char *text = luaL_checklstring(L, 4, &size);
-  check_color(L, 5, color);
-  const int64_t scale = opt_scale(L, 6);
-  MTL_DO(L, mt_draw_text(canvas, x, y, text, size, scale, color));
-  return 0;
-}
-
-/*** The size of a text in pixels.
-@function image.text_width
-@tparam string text
-@tparam[opt=1] integer scale
-@treturn integer width
-@treturn integer height, with descenders */
-static int text_width(lua_State *L) {
-  size_t size;
-  int64_t width, height;
-  const char *text = luaL_checklstring(L, 1, &size);
-  mt_text_extent(text, size, opt_scale(L, 2), &width, &height);
-  lua_pushinteger(L, width);
-  lua_pushinteger(L, height);
-  return 2;
-}
-
 static const luaL_Reg functions[] = {
-    {"read_png", read_png},     {"write_png", write_png},
-    {"resize", resize},         {"batch", batch},
-    {"first_bad", first_bad},   {"range", range},
-    {"colormap", colormap},     {"overlay", overlay},
-    {"fill_rect", fill_rect},   {"draw_line", draw_line},
-    {"paste", paste},           {"draw_text", draw_text},
-    {"text_width", text_width}, {NULL, NULL},
+    {"read_png", read_png},   {"write_png", write_png}, {"resize", resize},     {"batch", batch},
+    {"first_bad", first_bad}, {"range", range},         {"colormap", colormap}, {"overlay", overlay},
+    {"fill_rect", fill_rect}, {"draw_line", draw_line}, {"paste", paste},       {NULL, NULL},
 };
 
 void mtl_open_image(lua_State *L) {

@@ -45,15 +45,18 @@ local function take_tensors(tree, prefix, tensors)
   return plain
 end
 
+--- Puts a tensor where its path says; false where the path leads through something that is no table.
 local function put_tensor(tree, path, tensor)
   local folders, name = path:match("^(.*/)([^/]+)$")
   for folder in (folders or ""):gmatch("[^/]+") do
     local key = math.tointeger(tonumber(folder:match("^#(.+)"))) or folder
     tree[key] = tree[key] or {}
     tree = tree[key]
+    if type(tree) ~= "table" then return false end
   end
   name = name or path
   tree[math.tointeger(tonumber(name:match("^#(.+)"))) or name] = tensor
+  return true
 end
 
 --- A state as a text and tensors by their paths.
@@ -74,8 +77,14 @@ function checkpoint.unpack(text, tensors)
   check.argument("checkpoint.unpack", "text", text, { type = "string" })
   check.argument("checkpoint.unpack", "tensors", tensors, { type = "table" })
   local state = json.decode(text)
+  if type(state) ~= "table" then
+    check.fail("checkpoint.unpack: argument 'text': a text of checkpoint.pack expected, got %s", check.describe(text))
+  end
   for name, tensor in pairs(tensors) do
-    put_tensor(state, name, tensor)
+    if type(name) ~= "string" or not put_tensor(state, name, tensor) then
+      check.fail("checkpoint.unpack: argument 'tensors': names of checkpoint.pack expected, got %s",
+        check.describe(name))
+    end
   end
   return state
 end

@@ -2,24 +2,20 @@
 -- @module masktune.figure
 local check = require "masktune.check"
 local core = require "masktune.core"
+local draw = require "masktune.draw"
 local image = core.image
 
 local figure = {}
 
 local PANEL = 168 -- side of an image, in pixels
 local GAP, MARGIN = 16, 28
-local TITLE_SCALE, TEXT_SCALE = 3, 2
-local CAPTION_WIDTH = 260
+local TITLE, TEXT = 30, 20 -- font sizes
+local LINE = 26 -- height of a line of text
+local CAPTION_WIDTH = 270
 
-local white, ink, faint = { 255, 255, 255 }, { 25, 28, 33 }, { 120, 125, 133 }
+local ink, faint = { 30, 33, 38 }, { 95, 100, 108 }
 local frame, hidden = { 190, 194, 200 }, { 205, 92, 60 }
-figure.good, figure.bad = { 24, 128, 56 }, { 200, 30, 45 }
-
-local function blank(width, height)
-  local canvas = core.zeros({ height, width, 3 }, { dtype = "uint8" })
-  image.fill_rect(canvas, 0, 0, width, height, white)
-  return canvas
-end
+figure.good, figure.bad = { 0, 120, 80 }, { 196, 62, 0 }
 
 --- An image as a panel: pixels enlarged, none blurred; photos (`smooth`) as one looks at photos.
 local function enlarged(picture, look)
@@ -48,76 +44,70 @@ local function mask_panel(picture, keep, look)
   return (enlarged(picture, look):to("float32") * kept + colour * (1 - kept)):to("uint8")
 end
 
-local function centred_text(canvas, x, width, y, text, scale)
-  image.draw_text(canvas, x + (width - image.text_width(text, scale)) // 2, y, text, ink, scale)
-end
-
 local function column_left(column) return MARGIN + (column - 1) * (PANEL + GAP) end
 
---- Column titles, each of one or two lines; returns the y below them.
-local function draw_titles(canvas, titles, y)
-  local _, line_height = image.text_width("X", TEXT_SCALE)
+--- Column titles, each of one or two lines, below y.
+local function draw_titles(page, titles, y)
   for column, lines in ipairs(titles) do
     for i, line in ipairs(lines) do
-      centred_text(canvas, column_left(column), PANEL, y + (i - 1) * (line_height + 4), line, TEXT_SCALE)
+      page:text(column_left(column) + PANEL / 2, y + i * LINE, line, { size = TEXT, color = ink, anchor = "centre" })
     end
   end
-  return y + 2 * (line_height + 4) + 8
 end
 
-local function draw_caption(canvas, lines, x, y)
-  local _, line_height = image.text_width("X", TEXT_SCALE)
-  local top = y + (PANEL - #lines * (line_height + 10)) // 2
+local function draw_caption(page, lines, x, y)
+  local baseline = y + (PANEL - (#lines - 1) * 1.3 * LINE + draw.cap_height(TEXT)) / 2
   for i, line in ipairs(lines) do
-    image.draw_text(canvas, x, top + (i - 1) * (line_height + 10), line.text, line.color or ink, TEXT_SCALE)
+    page:text(x, baseline + (i - 1) * 1.3 * LINE, line.text, { size = TEXT, color = line.color or ink })
   end
 end
 
-local function draw_row(canvas, row, y)
+local function draw_row(page, row, y)
   for column, panel in ipairs(row.panels) do
     local x = column_left(column)
-    image.fill_rect(canvas, x - 1, y - 1, PANEL + 2, PANEL + 2, frame)
-    image.paste(canvas, panel, x, y)
+    page:rectangle(x - 1, y - 1, PANEL + 2, PANEL + 2, frame)
+    page:paste(panel, x, y)
   end
-  draw_caption(canvas, row.caption, column_left(#row.panels + 1) + 4, y)
+  draw_caption(page, row.caption, column_left(#row.panels + 1) + 4, y)
 end
 
 --- The key to the colours: the map from low to high, and the masks' colour.
-local function draw_key(canvas, y, map)
-  local length, height = 160, 16
+local function draw_key(page, y, map)
+  local length, height, style = 160, 16, { size = TEXT, color = faint }
   local ramp = core.arange(length):reshape(1, length)
-  local x = MARGIN
-  image.draw_text(canvas, x, y, "heatmap: low", faint, TEXT_SCALE)
-  x = x + image.text_width("heatmap: low", TEXT_SCALE) + 10
-  local bar = image.resize(image.colormap(ramp, { map = map }), { size = { height, length }, mode = "nearest" })
-  image.paste(canvas, bar, x, y)
-  image.draw_text(canvas, x + length + 10, y, "high", faint, TEXT_SCALE)
-  x = x + length + 10 + image.text_width("high", TEXT_SCALE) + 50
-  image.fill_rect(canvas, x, y, height, height, hidden)
-  image.draw_text(canvas, x + height + 10, y, "hidden by the mask", faint, TEXT_SCALE)
+  local x, baseline = MARGIN, y + (height + draw.cap_height(TEXT)) / 2
+  local function word(text)
+    page:text(x, baseline, text, style)
+    x = x + math.ceil(draw.text_width(text, TEXT)) + 12
+  end
+  word "heatmap: low"
+  page:paste(image.resize(image.colormap(ramp, { map = map }), { size = { height, length }, mode = "nearest" }), x, y)
+  x = x + length + 12
+  word "high"
+  x = x + 36
+  page:rectangle(x, y, height, height, hidden)
+  x = x + height + 12
+  word "hidden by the mask"
 end
 
 --- Draws rows of panels under column titles.
 -- @tparam table content `title`; `subtitle`; `columns`: list of titles, each a list of one or two lines; `rows`: list
 -- of `panels` (uint8 {168,168,3} each) and `caption` (list of `text`, `color`); `map` of the key
--- @treturn Tensor uint8 {H,W,3}
+-- @treturn Drawing
 local function grid(content)
-  local columns = #content.columns
-  local width = column_left(columns + 1) + CAPTION_WIDTH + MARGIN
-  local _, title_height = image.text_width("X", TITLE_SCALE)
-  local _, text_height = image.text_width("X", TEXT_SCALE)
-  local head = MARGIN + title_height + 10 + text_height + 24 + 2 * (text_height + 4) + 8
-  local height = head + #content.rows * (PANEL + GAP) + 8 + text_height + MARGIN
-  local canvas = blank(width, height)
-  image.draw_text(canvas, MARGIN, MARGIN, content.title, ink, TITLE_SCALE)
-  image.draw_text(canvas, MARGIN, MARGIN + title_height + 10, content.subtitle, faint, TEXT_SCALE)
-  local y = draw_titles(canvas, content.columns, MARGIN + title_height + 10 + text_height + 24)
-  for _, row in ipairs(content.rows) do
-    draw_row(canvas, row, y)
-    y = y + PANEL + GAP
+  local width = column_left(#content.columns + 1) + CAPTION_WIDTH + MARGIN
+  local subtitle = MARGIN + draw.cap_height(TITLE) + 16 + draw.cap_height(TEXT)
+  local head = math.floor(subtitle + 14 + 2 * LINE + 14)
+  local height = head + #content.rows * (PANEL + GAP) + 8 + LINE + MARGIN
+  local page = draw.new(width, height)
+  page:text(MARGIN, MARGIN + draw.cap_height(TITLE), content.title, { size = TITLE, color = ink, bold = true })
+  page:text(MARGIN, subtitle, content.subtitle, { size = TEXT, color = faint })
+  draw_titles(page, content.columns, subtitle + 14)
+  for i, row in ipairs(content.rows) do
+    draw_row(page, row, head + (i - 1) * (PANEL + GAP))
   end
-  draw_key(canvas, y + 8, content.map)
-  return canvas
+  draw_key(page, head + #content.rows * (PANEL + GAP) + 8, content.map)
+  return page
 end
 
 --- Draws the paper's Figure 2 (right): images, where the model looked before, what was masked, where it looks after.
@@ -125,7 +115,7 @@ end
 -- {N,H,W}; `captions`: for each image a list of lines `{text =, color =}`; `title`, `subtitle`; `columns`: the four
 -- titles, each a list of one or two lines; `map` ("turbo"; "viridis", which is perceptually uniform, "gray"); `smooth`
 -- (false: pixels are enlarged as they are; true, for photos: bilinear)
--- @treturn Tensor uint8 {H,W,3}, for mt.image.write_png
+-- @treturn Drawing `write(path)` makes NAME.png, NAME.pdf or NAME.svg of it
 function figure.comparison(options)
   local o = check.options("mt.figure.comparison", options, {
     images = { type = "tensor" },

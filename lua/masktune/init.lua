@@ -10,6 +10,7 @@ local masktune = { _VERSION = "masktune scm-1" }
 local parts = {
   models = "masktune.models",
   data = "masktune.data",
+  draw = "masktune.draw",
   dist = "masktune.dist",
   schedule = "masktune.schedule",
   train = "masktune.train",

@@ -1,8 +1,8 @@
 --- Line plots as one puts them into a paper: axes with round ticks, labels, lines with bands and marks, a legend.
 -- @module masktune.plot
 local axis = require "masktune.axis"
-local canvas = require "masktune.canvas"
 local check = require "masktune.check"
+local draw = require "masktune.draw"
 local show = require "masktune.show"
 local tables = require "masktune.tables"
 
@@ -24,14 +24,14 @@ local palette = {
 local function whole(place) return math.floor(place + 0.5) end
 
 local function draw_axes(page, area, x, y)
-  local cap = canvas.cap_height(TICK)
+  local cap = draw.cap_height(TICK)
   local widest = 0
   for _, tick in ipairs(y.ticks) do
     local at = whole(y.place(tick.value))
     page:rectangle(area.left, at, area.right - area.left, 1, grid_color)
     page:rectangle(area.left - TICK_LENGTH, at, TICK_LENGTH, 2, ink)
     page:text(area.left - TICK_LENGTH - 8, at + cap / 2, tick.text, { size = TICK, color = ink, anchor = "right" })
-    widest = math.max(widest, canvas.text_width(tick.text, TICK))
+    widest = math.max(widest, draw.text_width(tick.text, TICK))
   end
   for _, tick in ipairs(x.ticks) do
     local at = whole(x.place(tick.value))
@@ -57,28 +57,17 @@ local function points_of(line, x, y)
   return points
 end
 
---- The value of a list of numbers over rising places, at a place between two of them.
-local function between(places, values, at, from)
-  local share = (at - places[from]) / (places[from + 1] - places[from])
-  return values[from] + share * (values[from + 1] - values[from])
+--- The corners of a band: along its lower edge, and back along the upper one.
+local function band_points(line, x, y)
+  local points, count = {}, #line.x
+  for i = 1, count do
+    points[i] = { x.place(line.x[i]), y.place(line.low[i]) }
+    points[2 * count + 1 - i] = { x.place(line.x[i]), y.place(line.high[i]) }
+  end
+  return points
 end
 
---- A band as columns of pixels.
-local function band_columns(line, x, y)
-  local places, columns, from = {}, {}, 1
-  for i, value in ipairs(line.x) do
-    places[i] = x.place(value)
-  end
-  for at = math.ceil(places[1]), math.floor(places[#places]) do
-    while from < #places - 1 and places[from + 1] < at do from = from + 1 end
-    columns[#columns + 1] = {
-      at, y.place(between(places, line.low, at, from)), y.place(between(places, line.high, at, from)),
-    }
-  end
-  return columns
-end
-
-local MARK_SIZE = 6.5
+local MARK_SIZE, DOT_SIZE = 6.5, 4.5
 
 --- A disc with a white rim, so that it stands out from the lines.
 local function draw_mark(page, px, py, color)
@@ -91,31 +80,36 @@ local function dash_of(line) return line.dashed and { 16, 10 } or nil end
 local function draw_series(page, area, series, x, y)
   page:within(area, function()
     for _, line in ipairs(series) do
-      if line.low and #line.x > 1 then page:band(band_columns(line, x, y), line.color, BAND_ALPHA) end
+      if line.low and #line.x > 1 then page:polygon(band_points(line, x, y), line.color, BAND_ALPHA) end
     end
     for _, line in ipairs(series) do
       if not line.marks then page:path(points_of(line, x, y), line.color, LINE, dash_of(line)) end
     end
   end)
   for _, line in ipairs(series) do
-    for _, point in ipairs(line.marks and points_of(line, x, y) or {}) do
-      draw_mark(page, point[1], point[2], line.color)
+    for i, point in ipairs((line.marks or line.dots) and points_of(line, x, y) or {}) do
+      local title = ("%s: %.4g, %.4g"):format(line.name or "", line.x[i], line.y[i])
+      if line.marks then
+        draw_mark(page, point[1], point[2], line.color)
+      else
+        page:disc(point[1], point[2], DOT_SIZE, line.color, title)
+      end
     end
   end
 end
 
 -- ---- legend ----
 
-local SAMPLE, ROW, PADDING = 52, 36, 18
+local SAMPLE, ROW, PADDING = 42, 36, 18
 
 local function legend_size(series)
   local widest, rows = 0, 0
   for _, line in ipairs(series) do
     if line.name then
-      widest, rows = math.max(widest, canvas.text_width(line.name, TICK)), rows + 1
+      widest, rows = math.max(widest, draw.text_width(line.name, TICK)), rows + 1
     end
   end
-  return 2 * PADDING + SAMPLE + 14 + widest, 2 * PADDING + ROW * (rows - 1) + canvas.cap_height(TICK), rows
+  return 2 * PADDING + SAMPLE + 14 + widest, 2 * PADDING + ROW * (rows - 1) + draw.cap_height(TICK), rows
 end
 
 --- How many points lie in a box.
@@ -151,7 +145,7 @@ local function draw_legend(page, area, series, x, y)
   local width, height = whole(box.width), whole(box.height)
   page:rectangle(box.x, box.y, width, height, grid_color)
   page:rectangle(box.x + 1, box.y + 1, width - 2, height - 2, { 255, 255, 255 })
-  local cap, left = canvas.cap_height(TICK), box.x + PADDING
+  local cap, left = draw.cap_height(TICK), box.x + PADDING
   local baseline = box.y + PADDING + cap
   for _, line in ipairs(series) do
     if line.name then
@@ -190,6 +184,7 @@ local series_schema = {
   legend_color = color_rule,
   dashed = { type = "boolean", default = false },
   marks = { type = "boolean", default = false },
+  dots = { type = "boolean", default = false },
 }
 
 local schema = {
@@ -228,17 +223,18 @@ end
 --- Where the curves go, between title, labels and margins.
 local function area_of(o)
   local head = MARGIN
-  if o.title ~= "" then head = head + canvas.cap_height(TITLE) + 14 end
-  if o.subtitle ~= "" then head = head + canvas.cap_height(SUBTITLE) + 14 end
+  if o.title ~= "" then head = head + draw.cap_height(TITLE) + 14 end
+  if o.subtitle ~= "" then head = head + draw.cap_height(SUBTITLE) + 14 end
   return { left = MARGIN + 110, right = o.width - MARGIN - 20, top = whole(head + 14), bottom = o.height - 112 }
 end
 
 --- Draws lines.
 -- @tparam table options `x`, `y`: each a table of `label`, and `min` and `max` (else from the data, at round numbers);
 -- `series`: list of `x`, `y` (lists of numbers), `name` (in the legend), `low` and `high` (a band; x rises then),
--- `color` ({r, g, b}), `legend_color` (`color`), `dashed` (false), `marks` (false: a line; true: a disc at each point);
+-- `color` ({r, g, b}), `legend_color` (`color`), `dashed` (false), `marks` (false: a line; true: a disc at each point),
+-- `dots` (false; true: the line, and a small disc at each point);
 -- `title`, `subtitle`; `width` (1200), `height` (840) in pixels
--- @treturn Tensor uint8 {height,width,3}, for mt.image.write_png
+-- @treturn Drawing `write(path)` makes NAME.png, NAME.pdf or NAME.svg of it
 function plot.lines(options)
   local o = check.options("mt.plot.lines", options, schema)
   o.x = check.options("mt.plot.lines: option 'x'", o.x, axis_schema)
@@ -248,26 +244,61 @@ function plot.lines(options)
   local x = axis.new(o.x, low, high, area.left, area.right, 10)
   low, high = axis.range(series, { "y", "low", "high" })
   local y = axis.new(o.y, low, high, area.bottom, area.top, 9)
-  local page = canvas.new(o.width, o.height)
-  local baseline = MARGIN + canvas.cap_height(TITLE)
+  local page = draw.new(o.width, o.height)
+  local baseline = MARGIN + draw.cap_height(TITLE)
   page:text(area.left, baseline, o.title, { size = TITLE, color = ink, bold = true })
-  if o.title ~= "" then baseline = baseline + 16 + canvas.cap_height(SUBTITLE) end
+  if o.title ~= "" then baseline = baseline + 16 + draw.cap_height(SUBTITLE) end
   page:text(area.left, baseline, o.subtitle, { size = SUBTITLE, color = faint })
   draw_axes(page, area, x, y)
   draw_series(page, area, series, x, y)
   draw_legend(page, area, series, x, y)
-  return page.image
+  return page
 end
 
 -- ---- histories ----
 
---- What a history has, in the order in which it is drawn.
+--- What a history has, in the order in which it is drawn: by the figure's name.
 local curves = {
-  { field = "train_accuracy", name = "training", dashed = true },
-  { field = "val_accuracy", name = "validation" },
-  { field = "val_worst_class", name = "worst class" },
-  { field = "val_worst_group", name = "worst group" },
+  accuracy = {
+    title = "Accuracy", label = "accuracy, %", scale = 100,
+    { field = "train_accuracy", name = "training", dashed = true },
+    { field = "val_accuracy", name = "validation" },
+    { field = "val_worst_class", name = "worst class" },
+    { field = "val_worst_group", name = "worst group" },
+  },
+  loss = {
+    title = "Loss", label = "cross-entropy", scale = 1,
+    { field = "train_loss", name = "training", dashed = true },
+    { field = "val_loss", name = "validation" },
+  },
 }
+
+local MOST_DOTS = 40
+
+--- Draws the learning curves of a training.
+-- @tparam {table,...} history as in the result of mt.train
+-- @string what "accuracy" (in per cent) or "loss"
+-- @tparam[opt] table options `title`, `width`, `height` as of mt.plot.lines
+-- @treturn ?Drawing nil where the history has none of it
+function plot.curves(history, what, options)
+  local o = check.options("mt.plot.curves", options, tables.picked(schema, { title = 1, width = 1, height = 1 }))
+  check.argument("mt.plot.curves", "what", what, { choices = { "accuracy", "loss" } })
+  local series, kind = {}, curves[what]
+  for _, curve in ipairs(kind) do
+    local x, y = {}, {}
+    for _, row in ipairs(history) do
+      if row[curve.field] then x[#x + 1], y[#y + 1] = row.epoch, kind.scale * row[curve.field] end
+    end
+    if #x > 0 then
+      series[#series + 1] = { x = x, y = y, name = curve.name, dashed = curve.dashed, dots = #x <= MOST_DOTS }
+    end
+  end
+  if #series == 0 then return nil end
+  return plot.lines {
+    title = o.title ~= "" and o.title or kind.title, x = { label = "epoch" }, y = { label = kind.label },
+    series = series, width = o.width, height = o.height,
+  }
+end
 
 local function history_of(what)
   local list = type(what) == "table" and (what.history or what)
@@ -276,27 +307,20 @@ local function history_of(what)
     check.describe(what))
 end
 
---- The learning curves of a training, in per cent, shown as `mt.show` shows pictures.
+--- The learning curves of a training, in per cent, shown as `mt.show` shows pictures; where masktune was built without
+-- Cairo, an SVG file whose path is printed.
 -- @function plot
 -- @tparam table history as in the result of mt.train or mt.masktune, or such a result
 -- @tparam[opt] table options of mt.show, and `title`
 -- @treturn ?string what mt.show gives
 function plot.history(history, options)
-  local rows, series = history_of(history), {}
-  for _, curve in ipairs(curves) do
-    local x, y = {}, {}
-    for _, row in ipairs(rows) do
-      if row[curve.field] then x[#x + 1], y[#y + 1] = row.epoch, 100 * row[curve.field] end
-    end
-    if #x > 0 then
-      series[#series + 1] = { x = x, y = y, name = curve.name, dashed = curve.dashed, marks = false }
-    end
-  end
-  local image = plot.lines {
-    title = options and options.title or "Accuracy", x = { label = "epoch" }, y = { label = "accuracy, %" },
-    series = series,
-  }
-  return show(image, options and tables.without(options, { "title" }) or {})
+  local o = options or {}
+  local drawing = plot.curves(history_of(history), "accuracy", { title = o.title })
+  if not drawing then check.fail "mt.plot: argument 'history': it holds no accuracy" end
+  if draw.has_cairo() then return show(drawing:image(), tables.without(o, { "title" })) end
+  local path = drawing:write(o.path or os.tmpname() .. ".svg")
+  if o.print ~= false then print(path) end
+  return path
 end
 
 return setmetatable(plot, { __call = function(_, ...) return plot.history(...) end })

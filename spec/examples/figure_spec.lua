@@ -1,3 +1,4 @@
+local drawings = require "support.drawings"
 local mt = require "masktune"
 
 local function content(count)
@@ -20,17 +21,16 @@ end
 describe("the figure", function()
   it("grows by one row of panels for each image", function()
     local one, three = mt.figure.comparison(content(1)), mt.figure.comparison(content(3))
-    assert.equal("uint8", one:dtype())
-    assert.equal(3, one:size(3))
-    assert.equal(one:size(2), three:size(2))
-    assert.equal(2 * (168 + 16), three:size(1) - one:size(1))
+    assert.equal(one.width, three.width)
+    assert.equal(2 * (168 + 16), three.height - one.height)
   end)
 
   it("shows what a mask hides in the mask's colour, and what it keeps as it is", function()
     local options = content(1)
     local half = mt.cat({ mt.ones(1, 28, 14), mt.zeros(1, 28, 14) }, 3):to("uint8")
     options.keep = half
-    local canvas = mt.figure.comparison(options)
+    if not drawings.has_cairo then return pending "no Cairo" end
+    local canvas = mt.figure.comparison(options):image()
     local counts = {}
     for _, row in ipairs(canvas:totable()) do
       for _, pixel in ipairs(row) do
@@ -39,7 +39,7 @@ describe("the figure", function()
       end
     end
     assert.equal(168 * 84 + 16 * 16, counts["205,92,60"]) -- half a panel, and the key's square
-    assert.is_true(counts["24,128,56"] > 20) -- the caption in green
+    assert.is_true(counts["0,120,80"] > 20) -- the caption in green
   end)
 
   it("takes soft masks", function()

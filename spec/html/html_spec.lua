@@ -64,21 +64,24 @@ describe("mt.html", function()
 
   it("needs nothing from elsewhere", function()
     local line = { name = "a", x = { 1, 2 }, y = { 3, 4 }, low = { 2, 3 }, high = { 4, 5 } }
-    local text = page(html.image(mt.rand(4, 4, 3), "noise")
-      .. chart.lines { title = "t", x = "x", y = "y", series = { line } })
+    local drawing = mt.plot.lines { title = "t", x = { label = "x" }, y = { label = "y" }, series = { line } }
+    local text = page(html.image(mt.rand(4, 4, 3), "noise") .. chart.of(drawing, "a chart"))
     for reference in text:gmatch '[sh]r[ce]f?="([^"]*)"' do
       assert.truthy(reference:find "^data:" or reference:find "^#", reference:sub(1, 60))
     end
-    assert.falsy(text:find "https?://")
-    assert.falsy(text:find("url(", 1, true))
+    assert.falsy(text:gsub('xmlns="[^"]*"', ""):find "https?://")
+    assert.falsy(text:find "url%([^#]")
   end)
 
-  it("draws charts whose numbers are right", function()
-    local line = { name = "a", x = { 0, 10 }, y = { 0, 100 } }
-    local text = chart.lines { title = "t", x = "x", y = "y", series = { line } }
-    local x0, y0, x1, y1 = text:match 'points="([%d.]+),([%d.]+) ([%d.]+),([%d.]+)"'
-    assert.same({ 56, 296, 546, 30 }, { tonumber(x0), tonumber(y0), tonumber(x1), tonumber(y1) })
-    assert.error_matches(function() chart.lines { title = "t", x = "x", y = "y", series = {} } end, "series")
+  it("draws charts in the colours of the page", function()
+    local history = { { epoch = 1, train_loss = 2, val_loss = 3 }, { epoch = 2, train_loss = 1, val_loss = 2 } }
+    local text = chart.history(history)
+    for _, part in ipairs { 'role="img" aria-label="Loss while training, by epoch', 'stroke="var(--s1)"',
+      'stroke="var(--s2)"', 'fill="var(--ink)"', 'fill="var(--paper)"', ">validation</text>" } do
+      assert.truthy(text:find(part, 1, true), part)
+    end
+    assert.falsy(text:find "#%x%x%x%x%x%x")
+    assert.equal("", chart.history {})
   end)
 
   it("has tables and galleries that sort and filter in a browser, without a word on the console", function()

@@ -288,7 +288,6 @@ describe("writing in place", function()
       fill_rect = function(c) mt.image.fill_rect(c, 0, 0, 2, 2, red) end,
       draw_line = function(c) mt.image.draw_line(c, 0, 0, 2, 2, red) end,
       paste = function(c) mt.image.paste(c, mt.zeros({ 2, 2 }, "uint8"), 0, 0) end,
-      draw_text = function(c) mt.image.draw_text(c, 0, 0, "a", red) end,
     } do
       fails(function() draw(canvas) end, "copy that narrow made")
       assert.has_no.errors(function() draw(canvas:clone()) end, name)

@@ -1,3 +1,4 @@
+local drawings = require "support.drawings"
 local mt = require "masktune"
 local process = require "support.process"
 
@@ -135,7 +136,7 @@ describe("mt.plot", function()
     process.with_folder(function(folder)
       local pictures = {}
       for i, what in ipairs { history, { history = history } } do
-        local path = ("%s/%d.png"):format(folder, i)
+        local path = ("%s/%d.%s"):format(folder, i, drawings.has_cairo and "png" or "svg")
         assert.equal(path, mt.plot(what, { way = "file", path = path, print = false, title = "Digits" }))
         pictures[i] = mt.read_file(path)
       end

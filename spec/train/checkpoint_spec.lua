@@ -87,4 +87,11 @@ describe("a checkpoint", function()
     assert.equal(12, #checkpoint.digest(mt.zeros(9000, 2)))
     assert.not_equal(checkpoint.digest(mt.zeros(9000, 2)), checkpoint.digest(mt.zeros(9001, 2)))
   end)
+
+  it("refuses to unpack what pack did not make", function()
+    local tensors = { x = mt.ones(1) }
+    assert.error_matches(function() mt.checkpoint.unpack("3", tensors) end, "'text': a text of checkpoint.pack")
+    assert.error_matches(function() mt.checkpoint.unpack("{}", { mt.ones(1) }) end, "'tensors': names .* got 1")
+    assert.error_matches(function() mt.checkpoint.unpack('{"a":1}', { ["a/b"] = mt.ones(1) }) end, "got 'a/b'")
+  end)
 end)

@@ -46,7 +46,7 @@ local function main(experiment, o)
   for i, seed in ipairs(o.seeds) do
     local run = seed_run.run(experiment, o, sets, rows, seed, function(list) write_rows(i, list) end)
     if i == 1 and run.tuned then
-      core.image.write_png(o.out .. "/heatmaps.png", pictures.draw(experiment, o, sets, run))
+      pictures.draw(experiment, o, sets, run):write(o.out .. "/heatmaps.png")
     end
     runs[i] = { rows = run.rows } -- without the models
     collected = write_results(experiment, o, rows, runs, core.clock() - started)

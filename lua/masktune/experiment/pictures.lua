@@ -61,7 +61,7 @@ end
 -- @tparam table o the command line's values
 -- @tparam table sets
 -- @tparam table run a seed's, as from masktune.experiment.seed
--- @treturn Tensor uint8 {H,W,3}
+-- @treturn Drawing
 function pictures.draw(experiment, o, sets, run)
   local test = sets.tests[experiment.figure_test or 1]
   local set, tuned = chosen(test.set, run.erm), run.tuned

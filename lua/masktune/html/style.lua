@@ -39,9 +39,7 @@ pre{background:var(--panel);border:1px solid var(--line);border-radius:.4rem;pad
 progress{width:100%;max-width:40rem;accent-color:var(--accent)}
 .good{color:var(--s3)}.bad{color:var(--bad)}
 .charts{display:flex;flex-wrap:wrap;gap:1rem}.charts>*{flex:1 1 26rem;max-width:40rem;min-width:0}
-svg{width:100%;height:auto;font:13px system-ui,sans-serif;fill:var(--ink)}
-svg .axis{stroke:var(--faint)}svg .grid{stroke:var(--line)}
-svg .line{fill:none;stroke-width:2}svg .band{opacity:.18;stroke:none}
+.chart{margin:0}svg{width:100%;height:auto}
 .row{display:flex;flex-wrap:wrap;gap:1rem}.row figure{margin:0}
 figcaption{font-size:.82rem;color:var(--faint);overflow-wrap:anywhere}
 .controls{display:flex;flex-wrap:wrap;gap:.5rem 1.2rem;align-items:center;margin:.5rem 0}

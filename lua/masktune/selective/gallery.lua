@@ -1,16 +1,17 @@
 --- What a selective classifier is surest of, and what it rejects first, as a picture.
 -- @module masktune.selective.gallery
-local canvas = require "masktune.canvas"
 local check = require "masktune.check"
 local core = require "masktune.core"
 local coverage = require "masktune.selective.coverage"
+local draw = require "masktune.draw"
+local figure = require "masktune.figure"
 
 local PANEL, GAP, MARGIN = 128, 18, 28
 local TITLE, HEADING, TEXT = 28, 21, 17 -- font sizes
 local LINE = 22 -- height of a line of a caption
 
 local ink, faint, frame = { 30, 33, 38 }, { 95, 100, 108 }, { 190, 194, 200 }
-local right_color, wrong_color = { 0, 120, 80 }, { 196, 62, 0 }
+local right_color, wrong_color = figure.good, figure.bad
 
 local schema = {
   images = { type = "any" },
@@ -24,8 +25,8 @@ local schema = {
 
 --- A text that fits into a width: its end gives way to dots.
 local function fitted(text, size, width)
-  if canvas.text_width(text, size) <= width then return text end
-  while #text > 0 and canvas.text_width(text .. "...", size) > width do
+  if draw.text_width(text, size) <= width then return text end
+  while #text > 0 and draw.text_width(text .. "...", size) > width do
     text = text:sub(1, (utf8.offset(text, -1) or #text) - 1)
   end
   return text .. "..."
@@ -63,7 +64,7 @@ local ROW = PANEL + 3 * LINE + GAP + 8
 
 --- A heading and rows of panels; returns the y below them.
 local function draw_group(page, o, heading, positions, y)
-  local baseline = y + canvas.cap_height(HEADING)
+  local baseline = y + draw.cap_height(HEADING)
   page:text(MARGIN, baseline, heading, { size = HEADING, color = ink })
   local top = baseline + 16
   for i, position in ipairs(positions) do
@@ -77,7 +78,7 @@ end
 -- each its label, the prediction (green where right, red where wrong) and the score.
 -- @tparam table options `images` uint8 {N,H,W,1 or 3} (a tensor, or streamed); `answers` (`predictions`, `scores`);
 -- `labels`; `names` of the classes; `title`; `columns` (8) and `rows` (2) of each group
--- @treturn Tensor uint8 {H,W,3}, for mt.image.write_png
+-- @treturn Drawing `write(path)` makes NAME.png, NAME.pdf or NAME.svg of it
 local function gallery(options)
   local o = check.options("mt.selective.gallery", options, schema)
   if check.is_tensor(o.labels) then o.labels = o.labels:totable() end
@@ -92,14 +93,14 @@ local function gallery(options)
     rejected[i] = ranking[#ranking + 1 - i]
   end
   local width = 2 * MARGIN + o.columns * (PANEL + GAP) - GAP
-  local head = MARGIN + canvas.cap_height(TITLE) + 28
-  local group = canvas.cap_height(HEADING) + 16 + o.rows * ROW + 10
-  local page = canvas.new(width, math.ceil(head + 2 * group) + MARGIN // 2)
-  page:text(MARGIN, MARGIN + canvas.cap_height(TITLE), fitted(o.title, TITLE, width - 2 * MARGIN),
+  local head = MARGIN + draw.cap_height(TITLE) + 28
+  local group = draw.cap_height(HEADING) + 16 + o.rows * ROW + 10
+  local page = draw.new(width, math.ceil(head + 2 * group) + MARGIN // 2)
+  page:text(MARGIN, MARGIN + draw.cap_height(TITLE), fitted(o.title, TITLE, width - 2 * MARGIN),
     { size = TITLE, color = ink, bold = true })
   local y = draw_group(page, o, "Most confident", surest, head)
   draw_group(page, o, "Rejected first: lowest scores", rejected, y)
-  return page.image
+  return page
 end
 
 return gallery

@@ -10,6 +10,7 @@ local json = require "masktune.json"
 local layer = require "masktune.command.parts.layer"
 local photos = require "masktune.command.parts.photos"
 local pictures = require "masktune.command.parts.pictures"
+local plot = require "masktune.plot"
 local recipe = require "masktune.recipe"
 local selective = require "masktune.selective"
 local story = require "masktune.command.parts.story"
@@ -88,10 +89,13 @@ local function risk_coverage(run, models)
     end
     series[i], rows[i] = line, { answer[1], ("%.4f"):format(curve.aurc), ("%.4f"):format(curve.e_aurc) }
   end
-  return '<div class="charts">' .. chart.lines {
-    title = "Error of what is answered", x = "coverage, % of the test images", y = "error, %", series = series,
-  } .. ("<div>%s</div></div>"):format(html.table({ "answers", "AURC", "E-AURC" }, rows,
-    "Area under the curve; less is better"))
+  local curves = plot.lines {
+    title = "Error of what is answered", x = { label = "coverage, % of the test images" }, y = { label = "error, %" },
+    series = series, width = chart.size.width, height = chart.size.height,
+  }
+  return ('<div class="charts">%s<div>%s</div></div>'):format(
+    chart.of(curves, "Error of what is answered against coverage"),
+    html.table({ "answers", "AURC", "E-AURC" }, rows, "Area under the curve; less is better"))
 end
 
 -- ---- diagnosis ----

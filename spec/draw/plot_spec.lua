@@ -1,4 +1,10 @@
+local drawings = require "support.drawings"
 local mt = require "masktune"
+
+local with_pixels = drawings.has_cairo and it or pending
+
+--- The pixels of a plot.
+local function lines(o) return mt.plot.lines(o):image() end
 
 local function options(more)
   local o = {
@@ -38,58 +44,58 @@ local function extent(image, color)
 end
 
 describe("a line plot", function()
-  it("has the size that was asked for", function()
-    assert.same({ 400, 600, 3 }, mt.plot.lines(options()):shape())
+  with_pixels("has the size that was asked for", function()
+    assert.same({ 400, 600, 3 }, lines(options()):shape())
     local defaults = options()
     defaults.width, defaults.height = nil, nil
-    assert.same({ 840, 1200, 3 }, mt.plot.lines(defaults):shape())
+    assert.same({ 840, 1200, 3 }, lines(defaults):shape())
   end)
 
-  it("draws a line from where it starts to where it ends, between the axes", function()
+  with_pixels("draws a line from where it starts to where it ends, between the axes", function()
     local red = { 255, 0, 0 }
     local line = { x = { 0, 100 }, y = { 0, 4 }, color = red }
-    local found = extent(mt.plot.lines(options { series = { line } }), red)
+    local found = extent(lines(options { series = { line } }), red)
     assert.is_true(found.left > 100 and found.left < 160)
     assert.is_true(found.right > 530 and found.right < 585)
     assert.is_true(found.top < 60 and found.bottom > 270 and found.bottom < 300)
     local half = { x = { 0, 50 }, y = { 0, 2 }, color = red }
-    local shorter = extent(mt.plot.lines(options {
+    local shorter = extent(lines(options {
       series = { half }, x = { label = "x", min = 0, max = 100 }, y = { label = "y", min = 0, max = 4 },
     }), red)
     assert.is_true(math.abs(shorter.right - (found.left + found.right) / 2) <= 4)
     assert.is_true(math.abs(shorter.top - (found.top + found.bottom) / 2) <= 4)
   end)
 
-  it("cuts off what lies outside the axes", function()
+  with_pixels("cuts off what lies outside the axes", function()
     local red = { 255, 0, 0 }
-    local inside = extent(mt.plot.lines(options {
+    local inside = extent(lines(options {
       series = { { x = { -100, 200 }, y = { -10, 20 }, color = red } },
       x = { label = "x", min = 0, max = 100 }, y = { label = "y", min = 0, max = 10 },
     }), red)
     assert.is_true(inside.left > 100 and inside.bottom < 300 and inside.count > 100)
   end)
 
-  it("draws bands lighter than their lines, and marks as discs", function()
+  with_pixels("draws bands lighter than their lines, and marks as discs", function()
     local green = { 0, 200, 0 }
-    local image = mt.plot.lines(options {
+    local image = lines(options {
       series = { { x = { 0, 100 }, y = { 2, 2 }, low = { 1, 1 }, high = { 3, 3 }, color = green } },
     })
     local light = { 255 - 0.18 * 255, 255 - 0.18 * 55, 255 - 0.18 * 255 }
     local band, line = extent(image, light), extent(image, green)
     assert.is_true(band.top < line.top and band.bottom > line.bottom and band.count > 10 * line.count)
-    local marks = extent(mt.plot.lines(options { series = { { x = { 1 }, y = { 1 }, marks = true, color = green } } }),
+    local marks = extent(lines(options { series = { { x = { 1 }, y = { 1 }, marks = true, color = green } } }),
       green)
     assert.is_true(math.abs(marks.right - marks.left - 12) <= 2 and math.abs(marks.bottom - marks.top - 12) <= 2)
   end)
 
-  it("puts the legend where the lines are not", function()
+  with_pixels("puts the legend where the lines are not", function()
     local red = { 255, 0, 0 }
     local function legend_top(y)
       local x, values = {}, {}
       for i = 1, 101 do
         x[i], values[i] = i, y(i)
       end
-      local image = mt.plot.lines(options { series = { { name = "a", x = x, y = values, color = { 0, 0, 255 } }, {
+      local image = lines(options { series = { { name = "a", x = x, y = values, color = { 0, 0, 255 } }, {
         name = "b", x = x, y = values, color = red, marks = true } } })
       return extent(image, red)
     end
@@ -97,13 +103,13 @@ describe("a line plot", function()
     assert.is_true(legend_top(function(i) return (101 - i) ^ 3 end).right > 500)
   end)
 
-  it("gives a series another colour in the legend where one is asked for", function()
+  with_pixels("gives a series another colour in the legend where one is asked for", function()
     local red, green = { 255, 0, 0 }, { 0, 200, 0 }
     local marks = { name = "a", x = { 1 }, y = { 1 }, marks = true, color = red }
-    assert.equal(0, extent(mt.plot.lines(options { series = { marks } }), green).count)
-    local both = extent(mt.plot.lines(options { series = { marks } }), red).count
+    assert.equal(0, extent(lines(options { series = { marks } }), green).count)
+    local both = extent(lines(options { series = { marks } }), red).count
     marks.legend_color = green
-    local image = mt.plot.lines(options { series = { marks } })
+    local image = lines(options { series = { marks } })
     assert.is_true(extent(image, red).count < 0.6 * both) -- the point itself
     assert.is_true(extent(image, green).count > 0.4 * both)
   end)
@@ -131,5 +137,34 @@ describe("a line plot", function()
       mt.plot.lines(options { series = { { x = { 1, 2 }, y = { 1e-9, 2e-9 } } } })
       mt.plot.lines(options { series = { { x = { 1, 2 }, y = { 1e12, -2e12 } } } })
     end)
+  end)
+
+  it("is the same as SVG", function()
+    local text = mt.plot.lines(options {
+      title = "T <1>", series = {
+        { name = "a & b", x = { 0, 100 }, y = { 0, 4 }, dashed = true, dots = true },
+        { x = { 0, 100 }, y = { 1, 2 }, low = { 0, 1 }, high = { 2, 3 } },
+      },
+    }):svg()
+    assert.truthy(text:find(">T &lt;1&gt;</text>", 1, true))
+    assert.truthy(text:find(">a &amp; b</text>", 1, true))
+    assert.truthy(text:find('stroke-dasharray="16 10" points="134,288 556,', 1, true), text)
+    assert.equal(2, select(2, text:gsub("<title>a &amp; b: ", "")))
+    assert.equal(1, select(2, text:gsub('<polygon fill="#d55e00" fill%-opacity="0.18"', "")))
+  end)
+end)
+
+describe("learning curves", function()
+  it("show what the history has", function()
+    local history = {
+      { epoch = 1, train_accuracy = 0.5, val_loss = 2 }, { epoch = 2, train_accuracy = 0.9, val_loss = 1 },
+    }
+    local accuracy = mt.plot.curves(history, "accuracy"):svg()
+    assert.truthy(accuracy:find(">training</text>", 1, true))
+    assert.falsy(accuracy:find(">validation</text>", 1, true))
+    assert.truthy(mt.plot.curves(history, "loss", { title = "L" }):svg():find(">L</text>", 1, true))
+    assert.is_nil(mt.plot.curves({ { epoch = 1 } }, "loss"))
+    assert.is_nil(mt.plot.curves({}, "accuracy"))
+    assert.error_matches(function() mt.plot.curves(history, "lost") end, "argument 'what'")
   end)
 end)
