@@ -141,6 +141,36 @@ describe("masktune run", function()
     end)
   end)
 
+  it("trains the last part of a net with given weights, and leaves the first as it is", function()
+    with_images({ train = 64, val = 32, test = 32 }, function(folder, images)
+      local out, weights = folder .. "/out", folder .. "/weights.safetensors"
+      mt.manual_seed(5)
+      local published = mt.models.resnet18 { classes = 2 }:state_dict()
+      mt.save(weights, published)
+      local text = succeeds(("run --data %s --out %s --net resnet18 --pretrained %s --size 64 --epochs 2 --batch 16 "
+        .. "--lr 0.01 --threads 1 --treat always --finetune-steps 4 --finetune-lr 0.001 --iterations 1"):format(
+        q(images), q(out), q(weights)))
+      assert.truthy(text:find("layer2.0", 1, true), text)
+      local settings = mt.json.decode(mt.read_file(out .. "/run.json"))
+      assert.equal("layer2.0", settings.frozen)
+      for _, which in ipairs { "initial", "final" } do
+        local state = mt.load(("%s/%s.safetensors"):format(out, which))
+        for name, tensor in pairs(published) do
+          local later = name:find "^layer2%.1" or name:find "^layer[34]" or name:find "^fc"
+          if name:find "weight$" then assert.equal(not later, tensor:bytes() == state[name]:bytes(), name) end
+        end
+      end
+      -- the whole net of the file answers as the run says
+      local model = mt.models.resnet18 { classes = 2 }
+      model:load_state_dict(mt.load(out .. "/final.safetensors"))
+      local whole = mt.models.resnet18 { classes = 2, pretrained = weights }
+      local set = mt.data.image_folder { root = images .. "/test", size = 64 }
+      set.preprocess = whole.preprocess
+      local results = mt.json.decode(mt.read_file(out .. "/results.json"))
+      assert.equal(results.models.final.test.accuracy, mt.evaluate(model, set).accuracy)
+    end)
+  end)
+
   it("splits one folder by its seed, leaves out broken files and names them all", function()
     with_images(nil, function(folder, images)
       mt.write_file(images .. "/cross/broken1.jpg", "\xff\xd8\xff broken")

@@ -62,6 +62,24 @@ describe("mt.masktune.mask_dataset", function()
     end
   end)
 
+  it("hides the hottest window, and nothing where heat is the same everywhere", function()
+    local some = mt.data.subset(set, 3)
+    local spots = mt.zeros { 3, 4, 4 }
+    spots[{ 1, 1, 4 }], spots[{ 2, 4, 1 }] = 1, 1
+    local quarter = mt.masktune.mask_dataset(model, some, { rule = "window", heat = spots, protocol = "paper" })
+    local _, found = mt.masktune.mask_dataset(model, some, {
+      rule = "window", window = 0.5, heat = spots, protocol = "paper",
+    })
+    local size = some.images:size(2)
+    local side = size // 2
+    local keep = found.keep:to("uint8")
+    assert.same({ side * side, side * side, 0 }, keep:eq(0):to("float32"):sum({ 2, 3 }):totable())
+    assert.equal(0, keep[{ 1, 2, size - 1 }]:item())
+    assert.equal(0, keep[{ 2, size - 1, 2 }]:item())
+    assert.equal(1, found.empty)
+    assert.same(some.images:shape(), quarter.images:shape())
+  end)
+
   it("computes the heatmaps where none are given", function()
     local with, without = select(2, masked_with {}), select(2, mt.masktune.mask_dataset(model, set, quiet))
     assert.equal(with.keep:bytes(), without.keep:bytes())

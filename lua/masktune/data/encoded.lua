@@ -39,7 +39,7 @@ end
 local function store_of(self)
   if self.store then return self.store end
   local encoder = self.encoder
-  local key = self.pixels:digest(encoder.digest)
+  local key = encoder.digest { images = self.pixels }
   local store = encoder.stores[key]
   if not store then
     local shape = encode(self, core.tensor({ 1 }, { dtype = "int32" })):shape()
@@ -117,7 +117,7 @@ local encoded = {
 -- @tparam Module first the first part of a net; frozen
 -- @tparam function prepare what images go through before the net sees them
 -- @string name that tells it from other first parts
--- @tparam function digest of a tensor (masktune.checkpoint)
+-- @tparam function digest of a table of tensors (masktune.checkpoint)
 -- @treturn function (StreamedImages) -> EncodedImages
 function encoded.by(first, prepare, name, digest)
   local encoder = {

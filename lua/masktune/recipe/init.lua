@@ -29,6 +29,8 @@ local tables = require "masktune.tables"
 --   which the one with the best score on the validation split is kept, among those that are still sound on it as it is.
 --   The score needs no group labels: masktune.recipe.judges)
 -- * `finetune_steps` (1): fine-tuning is an epoch, or as many whole epochs as this many steps need
+-- * `exchange` (false): fine-tune on the images as they are and on exchanged ones too, not on masked ones alone
+--   (masktune.recipe.exchange says why); for images in memory
 -- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
 --   masktune.recipe.search); `by` ("judges": masktune.recipe.judges; "masked": accuracy on the masked validation split;
 --   or, on that split as it is, any of mt.train's `select`, of which "worst_group", "balanced_group" and "weighted" use

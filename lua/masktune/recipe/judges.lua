@@ -57,8 +57,14 @@ local function pairs_of(donors, answers, labels, generator)
   return giving, hosts
 end
 
---- The exchanged images of a set; nil where there are none.
-local function exchanged(masker, set, keep, masked, seed)
+--- The exchanged images of a set.
+-- @tparam Module masker what the masks come from
+-- @tparam table set data set
+-- @tparam Masks|Tensor keep its masks
+-- @tparam table masked the set with the masks
+-- @tparam integer seed of who is given what
+-- @treturn ?table data set; nil where no answer changes when images are masked
+function judges.exchanged(masker, set, keep, masked, seed)
   local donors, answers = donors_of(masker, set, masked)
   local giving, hosts = pairs_of(donors, answers, set.labels:totable(), core.generator(seed))
   if #giving == 0 then return nil end
@@ -74,7 +80,7 @@ end
 -- @treturn table `masked`, `exchanged`: data sets; the latter is nil where no answer changes when images are masked
 function judges.new(masker, set, keep, seed, fill)
   local masked = masks.apply(set, keep, fill)
-  return { masked = masked, exchanged = keep and exchanged(masker, set, keep, masked, seed) }
+  return { masked = masked, exchanged = keep and judges.exchanged(masker, set, keep, masked, seed) }
 end
 
 --- What judges measure of a model.

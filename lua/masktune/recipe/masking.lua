@@ -21,6 +21,7 @@ masking.finetune_schema = {
   finetune_steps = { type = "integer", min = 1, default = 1 },
   auto = { type = "table", default = {} },
   carry_momentum = { type = "boolean", default = true },
+  exchange = { type = "boolean", default = false },
 }
 
 --- All options of a method that masks.
@@ -103,6 +104,7 @@ local function finetune_settings(o, kind, heat)
     candidates_k = table.concat(o.ks, " "),
     judged_by = o.auto.by == "judges" and judges.name or checkpoint.text(o.auto.by),
     finetune_steps = o.finetune_steps,
+    exchange = o.exchange or nil,
   })
 end
 

@@ -10,6 +10,7 @@
 local core = require "masktune.core"
 local dataset = require "masktune.data.dataset"
 local evaluate = require "masktune.evaluate"
+local exchange = require "masktune.recipe.exchange"
 local finetune = require "masktune.recipe.finetune"
 local judges = require "masktune.recipe.judges"
 local masks = require "masktune.recipe.masks"
@@ -156,9 +157,9 @@ local function add(state, row, last, only)
 end
 
 --- An epoch, or as many as `finetune_steps` steps need: an epoch of a small set is too few of them to learn anything.
-local function epochs_of(stage)
+local function epochs_of(stage, set)
   local o = stage.options
-  return math.max(1, math.ceil(o.finetune_steps * o.batch / dataset.count(stage.train)))
+  return math.max(1, math.ceil(o.finetune_steps * o.batch / dataset.count(set)))
 end
 
 --- Fine-tunes one candidate: its row of results and its state.
@@ -167,7 +168,7 @@ local function try(model, stage, candidate, masked, jury)
   local run = finetune.run(model, masked, tables.merged(tables.picked(stage.options, finetune.passed), {
     lr = candidate.lr,
     start = stage.start,
-    epochs = epochs_of(stage),
+    epochs = epochs_of(stage, masked),
     seed = stage.seed,
     label = ("fine-tune, rate %.4g"):format(candidate.lr),
   }))
@@ -175,6 +176,7 @@ local function try(model, stage, candidate, masked, jury)
   local row = tables.merged(candidate, judged, look_unmasked(model, stage, judged), {
     iteration = stage.iteration,
     epochs = #run.history,
+    steps = #run.history * math.ceil(dataset.count(masked) / stage.options.batch),
     train_loss = run.history[#run.history].train_loss,
     train_accuracy = run.history[#run.history].train_accuracy,
   })
@@ -190,6 +192,15 @@ local function tried_alone(stage, candidate)
   if state then return state.tried[1], state.kept[1] end
 end
 
+--- What the fine-tuning sees.
+local function finetuned_on(model, stage, k)
+  local keep = stage.keep("train", k)
+  local masked = masks.apply(stage.train, keep, stage.options.fill)
+  if not stage.options.exchange or not keep then return masked end
+  model:load_state_dict(stage.masker)
+  return exchange(model, stage.train, keep, masked, stage.seed)
+end
+
 --- Tries what a stage has not tried yet, saving after each.
 local function try_all(model, stage, state, candidates)
   local jury = judges_of(model, stage)
@@ -199,7 +210,7 @@ local function try_all(model, stage, state, candidates)
     local row, last = tried_alone(stage, candidates[i])
     if not row and masked_k ~= candidates[i].k then
       masked_k = candidates[i].k
-      masked = masks.apply(stage.train, stage.keep("train", masked_k), stage.options.fill)
+      masked = finetuned_on(model, stage, masked_k)
     end
     if not row then row, last = try(model, stage, candidates[i], masked, jury) end
     add(state, row, last, #candidates == 1)

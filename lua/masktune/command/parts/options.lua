@@ -61,6 +61,8 @@ options.finetuning = {
     help = "fine-tune an epoch, but for no fewer steps than this" },
   { name = "finetune-lr", value = "RATE", kind = kinds.choice({ "auto", "last" }, kinds.positive), default = "auto",
     default_text = "auto", help = "auto (best by the validation split), last, a number" },
+  { name = "exchange", value = "WHEN", kind = kinds.choice { "auto", "never" }, default = "auto", default_text = "auto",
+    help = "fine-tune also on images that show what was hidden on another class: auto (where a cue was found), never" },
   { name = "iterations", value = "N", kind = kinds.choice({ "auto" }, kinds.integer(1, 3)), default = "auto",
     default_text = "auto: 1 or 2", help = "times of masking and fine-tuning" },
 }

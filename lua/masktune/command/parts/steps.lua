@@ -181,7 +181,9 @@ local function finetune(run, o, diagnosis)
   local how, hidden = steps.masks_for(o, diagnosis)
   local start, rest, sets = model:state_dict(), frozen.rest(run.settings, model), run:trained_on(model)
   local first = erm(run, rest, sets)
+  local exchange = o.exchange == "auto" and how.rule == "window"
   local result = recipe(rest, tables.merged(shared_options(run, sets), how, {
+    exchange = exchange,
     initial = first, mask_from = "best", finetune_from = "best", cam = o.cam, protocol = o.protocol,
     fill = o.fill, layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr,
     finetune_steps = o.finetune_steps,
@@ -197,7 +199,7 @@ local function finetune(run, o, diagnosis)
   local chosen = result.masks[fine.iterations].chosen
   local found = {
     hidden = hidden, lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
-    steps = chosen.epochs * math.ceil(run.settings.train_images / run.settings.batch),
+    steps = chosen.steps, exchange = exchange,
     masked_accuracy = chosen.val_accuracy, seconds = result.seconds,
   }
   local cue = cue_of(diagnosis)

@@ -102,15 +102,17 @@ function story.report(run)
   if #s.split_off > 0 then
     add("split off at random with seed %d: %s (split.csv)", s.seed, table.concat(s.split_off, ", "))
   end
-  add("net %s%s, up to %d epochs, batches of %d, learning rate %g; heatmaps from layer '%s' (%dx%d cells)", s.net,
-    s.published and " with published weights" or ", trained from nothing", s.epochs, s.batch, s.lr, s.layer, s.cells[1],
-    s.cells[2])
+  local from = s.published and " with published weights" or ", trained from nothing"
+  if s.frozen then from = from .. (", which stay up to '%s'"):format(s.frozen) end
+  add("net %s%s, up to %d epochs, batches of %d, learning rate %g; heatmaps from layer '%s' (%dx%d cells)", s.net, from,
+    s.epochs, s.batch, s.lr, s.layer, s.cells[1], s.cells[2])
   add ""
   if diagnosis and diagnosis.initial then add("Diagnosis: %s", diagnosis.initial.verdict) end
   if found and found.masks then
     local times = found.iterations == 1 and "once" or found.iterations .. " times"
-    add("MaskTune: masks (%s) hide %.1f %% of the training images; fine-tuned for %d steps at rate %.4g, %s",
-      found.hidden, 100 * found.masks[1].hidden, found.steps, found.lr, times)
+    local on = found.exchange and " on images as they are, masked, and with what was hidden on another class" or ""
+    add("MaskTune: masks (%s) hide %.1f %% of the training images; fine-tuned%s for %d steps at rate %.4g, %s",
+      found.hidden, 100 * found.masks[1].hidden, on, found.steps, found.lr, times)
   elseif diagnosis and diagnosis.initial and not diagnosis.initial.leans then
     add("MaskTune was not done: no cue to mask was found (masktune finetune does it all the same)")
   end
