@@ -30,14 +30,14 @@ static mt_node *node_new(const mt_op *op, int n_inputs, int n_saved, const void 
   const size_t inputs = (size_t)n_inputs, saved = (size_t)n_saved;
   const size_t context_at = aligned(sizeof(mt_node)), arrays_at = context_at + aligned(context_size);
   char *block = calloc(1, arrays_at + inputs * (sizeof(mt_node *) + sizeof(mt_tensor *) + sizeof(bool)) +
-                              saved * (sizeof(mt_tensor *) + sizeof(uint32_t)));
+                              saved * (sizeof(mt_tensor *) + sizeof(uint64_t)));
   if (!block) return NULL;
   mt_node *node = (mt_node *)block;
   *node = (mt_node){.refs = 1, .sequence = next_sequence++, .op = op, .n_inputs = n_inputs, .n_saved = n_saved};
   node->input_nodes = (mt_node **)(block + arrays_at);
   node->input_leaves = (mt_tensor **)(node->input_nodes + inputs);
   node->saved = node->input_leaves + inputs;
-  node->saved_versions = (uint32_t *)(node->saved + saved);
+  node->saved_versions = (uint64_t *)(node->saved + saved);
   node->needs = (bool *)(node->saved_versions + saved);
   if (context_size) node->context = memcpy(block + context_at, context, context_size);
   return node;

@@ -37,7 +37,7 @@ struct mt_node {
   bool *needs;              /* whether input i wants a gradient */
   int n_saved;
   mt_tensor **saved; /* detached; entries may be NULL */
-  uint32_t *saved_versions;
+  uint64_t *saved_versions;
   void *context;   /* a copy of the bytes given to mt_recorded */
   mt_tensor *grad; /* gradient of the output, gathered during backward */
   bool counted;    /* its leaves' uses were */

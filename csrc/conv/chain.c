@@ -128,7 +128,7 @@ bool mt_chain_fits(const mt_tensor *input, const mt_conv_stage *stages, int coun
                    bool training) {
   /* First what is quickly known: callers ask again and again, with fewer and fewer stages. */
   const bool gradients = first_wanted(input, stages, count) < count || mt_needs_grad(residual);
-  if ((gradients && !training) || input->ndim != 4 || input->shape[0] < mt_num_threads()) return false;
+  if ((gradients && !training) || input->ndim != 4 || input->shape[0] < (training ? mt_num_threads() : 1)) return false;
   mt_chain_plan plan;
   if (make_plan(&plan, input, stages, count, residual) < 0) return false;
   if (!training) return blocks_belong_together(&plan);

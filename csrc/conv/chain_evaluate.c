@@ -7,22 +7,30 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
+static int64_t round_up(int64_t count, int64_t whole) { return (count + whole - 1) / whole * whole; }
+
+/* Folded weights are kept where a call has at most so many images: with more, folding them anew costs little beside the
+ * work, and they would only take memory. */
+#define MOST_IMAGES_KEPT_FOR 8
+/* Threads share a stage in parts of at least so many multiply-adds, and in about so many parts each. */
+#define PART_FROM 262144.0
+#define PARTS_OF_A_THREAD 3
+#define STRIP_BYTES ((int64_t)192 << 10)
+
 /* What the threads share, and how each one's scratch is laid out. */
 typedef struct {
-  float *weights[MT_CHAIN_MAX_STAGES], *bias[MT_CHAIN_MAX_STAGES];
+  const mt_folded *folded[MT_CHAIN_MAX_STAGES];
+  mt_folded own[MT_CHAIN_MAX_STAGES];     /* those that nobody keeps */
   int64_t padded_at[MT_CHAIN_MAX_STAGES]; /* each stage's padded input; only equally padded ones share a place, whose
                                              border is zeroed once */
   int64_t activation_at, conv_at, scratch_count;
-  int64_t lot; /* images at a time */
-  float *memory, *scratch;
+  int64_t conv_count; /* floats of a convolution's own scratch; there is one for each sharer */
+  int sharers;        /* threads that share the images of a lot; 1: every lot is one thread's */
+  int64_t lot;        /* images at a time */
+  float *scratch;
 } folded_chain;
-
-static int fold_stage(const mt_stage_plan *p, const mt_conv_stage *stage, float *folded, float *weights, float *bias) {
-  const mt_taps taps = mt_conv_own_taps(&p->conv, folded);
-  mt_fold(&stage->norm, mt_f32(stage->weight), mt_conv_taps(&p->conv), stage->bias ? mt_f32(stage->bias) : NULL, folded,
-          bias);
-  return mt_conv_prepare(&p->conv, &taps, weights);
-}
 
 /* The last stage that reads stage s's input: s itself, or the end of the longest residual block that begins with s. */
 static int last_reader(const mt_chain_plan *plan, int s) {
@@ -58,7 +66,7 @@ static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
   f->lot = 1;
   for (int s = 0; s < plan->count; s++)
     if (plan->stages[s].conv.lot > f->lot) f->lot = plan->stages[s].conv.lot;
-  f->lot = mt_chain_lot(plan, f->lot);
+  f->lot = f->sharers > 1 ? min64(f->lot, plan->images) : mt_chain_lot(plan, f->lot);
   for (int s = 0; s < plan->count; s++) {
     const mt_stage_plan *p = &plan->stages[s];
     const int64_t scratch = mt_conv_scratch_floats(&p->conv);
@@ -71,30 +79,36 @@ static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
   }
   f->activation_at = f->scratch_count;
   f->conv_at = f->activation_at + mt_rounded_floats(activation);
-  f->scratch_count = f->conv_at + mt_rounded_floats(conv);
+  f->conv_count = mt_rounded_floats(conv);
+  f->scratch_count = f->conv_at + f->sharers * f->conv_count;
 }
 
-static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages, int threads) {
-  int64_t total = 0, largest = 0;
-  *f = (folded_chain){0};
-  for (int s = 0; s < plan->count; s++) {
-    total += mt_rounded_floats(mt_conv_weight_floats(&plan->stages[s].conv)) + mt_rounded_floats(plan->stages[s].out_c);
-    const int64_t folded = stages[s].weight->count;
-    if (folded > largest) largest = folded;
+static int fold_stage(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages, int s) {
+  const mt_conv_stage *stage = &stages[s];
+  const mt_conv *conv = &plan->stages[s].conv;
+  mt_folded *kept = stage->folded;
+  if (kept && mt_folded_holds(kept, conv, stage->weight, stage->bias, &stage->norm)) {
+    f->folded[s] = kept;
+    return 0;
   }
+  mt_folded *made = kept && plan->images <= MOST_IMAGES_KEPT_FOR ? kept : &f->own[s];
+  f->folded[s] = made;
+  return mt_folded_make(made, conv, stage->weight, stage->bias, &stage->norm);
+}
+
+static int fold_chain(folded_chain *f, const mt_chain_plan *plan, const mt_conv_stage *stages) {
+  const int threads = mt_chain_threads(plan);
+  *f = (folded_chain){.sharers = plan->images < mt_num_threads() ? mt_num_threads() : 1};
   lay_out_folded(f, plan);
-  f->memory = mt_alloc((size_t)(total + largest) * sizeof(float));
-  f->scratch = mt_alloc((size_t)(threads * f->scratch_count) * sizeof(float));
-  if (!f->memory || !f->scratch) return -1;
-  float *at = f->memory, *folded = f->memory + total;
-  for (int s = 0; s < plan->count; s++) {
-    const mt_stage_plan *p = &plan->stages[s];
-    f->weights[s] = at;
-    f->bias[s] = at + mt_rounded_floats(mt_conv_weight_floats(&p->conv));
-    at = f->bias[s] + mt_rounded_floats(p->out_c);
-    if (fold_stage(p, &stages[s], folded, f->weights[s], f->bias[s]) < 0) return -1;
-  }
-  return 0;
+  f->scratch = mt_alloc((size_t)((f->sharers > 1 ? 1 : threads) * f->scratch_count) * sizeof(float));
+  int status = f->scratch ? 0 : -1;
+  for (int s = 0; status == 0 && s < plan->count; s++) status = fold_stage(f, plan, stages, s);
+  return status;
+}
+
+static void free_folded(folded_chain *f, int count) {
+  for (int s = 0; s < count; s++) mt_folded_clear(&f->own[s]);
+  mt_free(f->scratch);
 }
 
 /* A few images on their way through the stages. */
@@ -123,6 +137,76 @@ static void set_residual(const image_lot *g, int s, mt_conv_call *call) {
   }
 }
 
+/* ---- one stage, in parts ---- */
+
+/* Output rows and channels of a part. */
+typedef struct {
+  int64_t rows, strips, channels, slices;
+} stage_cut;
+
+/* How many parts the threads want. */
+static int64_t parts_to_share(const mt_conv *c, int64_t images, int sharers) {
+  const double work = (double)(images * c->out_h * c->out_w * c->out_c) * (double)mt_conv_taps(c);
+  return sharers == 1 ? 1 : max64(1, min64((int64_t)(work / PART_FROM), (int64_t)sharers * PARTS_OF_A_THREAD));
+}
+
+/* The kernel reads the rows of a strip once for every panel of channels: they should stay in the core's cache. */
+static int64_t strips_in_cache(const mt_conv *c, int64_t images) {
+  if (c->winograd || c->depthwise || mt_conv_panels(c) == 1) return 1;
+  return (images * mt_conv_in_count(c) * (int64_t)sizeof(float) + STRIP_BYTES - 1) / STRIP_BYTES;
+}
+
+/* Where the weights are more than what they are laid over, every part has some of them; else some of the rows.
+ * Winograd's lie so that all output channels go together. */
+static stage_cut cut_stage(const mt_conv *c, int64_t images, int sharers) {
+  const int64_t wanted = parts_to_share(c, images, sharers);
+  stage_cut cut = {.rows = c->out_h, .strips = 1, .channels = c->out_c, .slices = 1};
+  if (!c->winograd && !c->depthwise && mt_conv_weight_floats(c) > mt_conv_in_count(c)) {
+    cut.channels = round_up((c->out_c + wanted - 1) / wanted, mt_conv_panel_channels());
+    cut.slices = (c->out_c + cut.channels - 1) / cut.channels;
+  } else {
+    const int64_t strips = max64(wanted, strips_in_cache(c, images));
+    cut.rows = round_up((c->out_h + strips - 1) / strips, c->winograd ? MT_WINOGRAD_TILE : 1);
+    cut.strips = (c->out_h + cut.rows - 1) / cut.rows;
+  }
+  return cut;
+}
+
+typedef struct {
+  const mt_conv *conv;
+  const mt_conv_call *call; /* of all images, rows and channels */
+  stage_cut cut;
+  int64_t conv_count; /* floats of scratch for each worker; 0: one thread does all */
+} stage_run;
+
+static void run_parts(const void *context, int64_t begin, int64_t end) {
+  const stage_run *r = context;
+  for (int64_t part = begin; part < end; part++) {
+    const int64_t row = part / r->cut.slices * r->cut.rows, first = part % r->cut.slices * r->cut.channels;
+    mt_conv conv = *r->conv;
+    mt_conv_call call = *r->call;
+    conv.out_c = min64(r->cut.channels, r->conv->out_c - first);
+    call.rows = min64(r->cut.rows, r->conv->out_h - row);
+    call.in += row * conv.stride[0] * call.in_row;
+    call.weights += first * mt_conv_taps(&conv);
+    call.bias += first;
+    call.out += row * call.out_row + first;
+    if (call.residual) call.residual += row * call.residual_row + first;
+    if (r->conv_count) call.scratch += mt_worker() * r->conv_count;
+    mt_conv_run(&conv, &call);
+  }
+}
+
+static void convolve(const image_lot *g, const mt_conv *c, const mt_conv_call *call) {
+  const bool is_shared = g->f->sharers > 1;
+  const stage_run r = {c, call, cut_stage(c, g->images, g->f->sharers), is_shared ? g->f->conv_count : 0};
+  const int64_t parts = r.cut.strips * r.cut.slices;
+  if (is_shared)
+    mt_parallel(parts, 1, run_parts, &r);
+  else
+    run_parts(&r, 0, parts);
+}
+
 /* Stage s, into the next stage's padded input, or to `out` after the last. */
 static void eval_stage(image_lot *g, int s) {
   const mt_stage_plan *p = &g->plan->stages[s], *next = s + 1 < g->plan->count ? p + 1 : NULL;
@@ -136,8 +220,8 @@ static void eval_stage(image_lot *g, int s) {
                        .in_row = p->conv.in_w * p->in_c,
                        .in = g->in[s],
                        .in_image = mt_stage_in_step(g->plan, s),
-                       .weights = g->f->weights[s],
-                       .bias = g->f->bias[s],
+                       .weights = g->f->folded[s]->weights,
+                       .bias = g->f->folded[s]->bias,
                        .relu = p->relu,
                        .limit = p->limit,
                        .out = pools ? activation : to,
@@ -146,7 +230,7 @@ static void eval_stage(image_lot *g, int s) {
                        .out_image = pools ? mt_stage_out_count(p) : to_image,
                        .scratch = g->scratch + g->f->conv_at};
   set_residual(g, s, &call);
-  mt_conv_run(&p->conv, &call);
+  convolve(g, &p->conv, &call);
   for (int64_t i = 0; pools && i < g->images; i++)
     mt_stage_pool(p, activation + i * mt_stage_out_count(p), to + i * to_image, to_row, NULL);
   if (next) g->in[s + 1] = padded;
@@ -158,6 +242,26 @@ static void eval_images(image_lot *g, const float *input) {
     g->in[0] = mt_stage_input(g->plan, 0, input + i * in_count, NULL, g->scratch + g->f->padded_at[0] + i * in_step,
                               NULL, NULL);
   for (int s = 0; s < g->plan->count; s++) eval_stage(g, s);
+}
+
+/* Zeros around the padded input of one image. */
+static void clear_border(const mt_stage_plan *p, float *image) {
+  const int64_t row = p->conv.in_w * p->in_c, left = p->padding[1] * p->in_c, inside = p->in_w * p->in_c;
+  const int64_t above = p->padding[0] * row, below = above + p->in_h * row;
+  memset(image, 0, (size_t)above * sizeof(float));
+  for (float *at = image + above; row > inside && at < image + below; at += row) {
+    memset(at, 0, (size_t)left * sizeof(float));
+    memset(at + left + inside, 0, (size_t)(row - left - inside) * sizeof(float));
+  }
+  memset(image + below, 0, (size_t)(mt_conv_in_count(&p->conv) - below) * sizeof(float));
+}
+
+static void clear_borders(const mt_chain_plan *plan, const folded_chain *f, float *scratch) {
+  for (int s = 0; s < plan->count; s++) {
+    const mt_stage_plan *p = &plan->stages[s];
+    for (int64_t i = 0; mt_stage_copies(plan, s) && i < f->lot; i++)
+      clear_border(p, scratch + f->padded_at[s] + i * mt_conv_in_count(&p->conv));
+  }
 }
 
 /* The whole batch. */
@@ -173,8 +277,9 @@ static void eval_lots(const void *context, int64_t begin, int64_t end) {
   const int64_t images = e->plan->images, lot = e->f->lot;
   const int64_t in_count = mt_stage_in_count(&e->plan->stages[0]);
   const int64_t out_count = mt_stage_pooled_count(&e->plan->stages[e->plan->count - 1]);
-  float *scratch = e->f->scratch + mt_worker() * e->f->scratch_count;
-  if (mt_worker_begins()) memset(scratch, 0, (size_t)e->f->activation_at * sizeof(float)); /* the padded inputs */
+  const bool is_shared = e->f->sharers > 1;
+  float *scratch = e->f->scratch + (is_shared ? 0 : mt_worker()) * e->f->scratch_count;
+  if (is_shared || mt_worker_begins()) clear_borders(e->plan, e->f, scratch);
   for (int64_t n = begin * lot; n < end * lot && n < images; n += lot) {
     image_lot g = {.plan = e->plan,
                    .f = e->f,
@@ -188,16 +293,18 @@ static void eval_lots(const void *context, int64_t begin, int64_t end) {
 
 mt_tensor *mt_chain_evaluate(const mt_chain_plan *plan, const mt_tensor *input, const mt_conv_stage *stages,
                              const mt_tensor *residual) {
-  const int threads = mt_chain_threads(plan);
   mt_tensor *out = mt_chain_new_output(plan);
   folded_chain f = {0};
-  const bool ready = out && fold_chain(&f, plan, stages, threads) == 0;
+  const bool ready = out && fold_chain(&f, plan, stages) == 0;
   if (ready) {
     const evaluation e = {plan, &f, mt_f32(input), residual ? mt_f32(residual) : NULL, mt_f32(out)};
-    mt_parallel((plan->images + f.lot - 1) / f.lot, 1, eval_lots, &e);
+    const int64_t lots = (plan->images + f.lot - 1) / f.lot;
+    if (f.sharers > 1)
+      eval_lots(&e, 0, lots);
+    else
+      mt_parallel(lots, 1, eval_lots, &e);
   }
-  mt_free(f.memory);
-  mt_free(f.scratch);
+  free_folded(&f, plan->count);
   if (ready) return out;
   mt_release(out);
   return NULL;

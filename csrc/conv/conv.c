@@ -11,6 +11,10 @@
 #define WINOGRAD_MIN_CHANNELS 8
 /* With fewer tiles in all, the matrix products are too narrow to be faster. */
 #define WINOGRAD_MIN_TOTAL_TILES 4
+/* And with few, transformed weights that come from main memory, four times as many as the others, take longer to read
+ * than they save. */
+#define WINOGRAD_FEW_TILES 9
+#define WINOGRAD_FEW_TILES_MAX_BYTES ((int64_t)4 << 20)
 /* Transformed tiles in flight: many enough for the matrix products, few enough to stay in the second-level cache. */
 #define WINOGRAD_MIN_TILES 14
 #define WINOGRAD_MAX_TILES 84
@@ -30,6 +34,8 @@ static bool winograd_pays(const mt_conv *c, int64_t images) {
   if (c->in_c < WINOGRAD_MIN_CHANNELS || c->out_c < WINOGRAD_MIN_CHANNELS) return false;
   const int64_t tiles = tiles_along(c->out_h) * tiles_along(c->out_w);
   if (images * tiles < WINOGRAD_MIN_TOTAL_TILES) return false;
+  const int64_t bytes = mt_winograd_floats(c->in_c, c->out_c) * (int64_t)sizeof(float);
+  if (images * tiles < WINOGRAD_FEW_TILES && bytes > WINOGRAD_FEW_TILES_MAX_BYTES) return false;
   return tiles * MT_WINOGRAD_TILE * MT_WINOGRAD_TILE <= 2 * c->out_h * c->out_w;
 }
 

@@ -8,6 +8,8 @@
  *   row            of pixels; `in_row`, `out_row`, ... are the floats from one to the next
  *   lot            the images that a thread takes at a time
  *   strip          some of an image's output rows, where a whole image is too much at a time
+ *   slice          some of the output channels, whole panels
+ *   part           a strip or slice of one stage, where threads share an image
  *   tile           Winograd's 4 x 4 outputs
  *   panel          the output channels whose weights lie together (kernels/conv2d.h)
  *   block          what one call of a kernel works on

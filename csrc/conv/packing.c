@@ -21,9 +21,11 @@ static int64_t direct_floats(const mt_conv *c) {
   return c->depthwise ? mt_conv_taps(c) * c->out_c : mt_packed_floats(mt_conv_taps(c), c->out_c);
 }
 
-static int64_t panel_columns(void) { return MT_CONV2D_PANEL * mt_kernels->vector_floats; }
+int64_t mt_conv_panel_channels(void) { return MT_CONV2D_PANEL * mt_kernels->vector_floats; }
 
-int64_t mt_conv_panels(const mt_conv *c) { return (c->out_c + panel_columns() - 1) / panel_columns(); }
+int64_t mt_conv_panels(const mt_conv *c) {
+  return (c->out_c + mt_conv_panel_channels() - 1) / mt_conv_panel_channels();
+}
 
 int64_t mt_conv_weight_floats(const mt_conv *c) {
   return c->winograd ? mt_winograd_floats(c->in_c, c->out_c) : direct_floats(c);
@@ -53,7 +55,7 @@ static void copy_taps(const mt_conv *c, const mt_taps *t, float *prepared) {
 /* Output channels from `first` on, at most a panel of them, into the panel's place. */
 static void pack_panel(const mt_conv *c, const mt_taps *t, int64_t first, float *packed) {
   const int64_t row_step = t->exchanged ? 1 : t->out_c, channel_step = t->exchanged ? t->out_c : 1;
-  const int64_t left = c->out_c - first, channels = left < panel_columns() ? left : panel_columns();
+  const int64_t left = c->out_c - first, channels = left < mt_conv_panel_channels() ? left : mt_conv_panel_channels();
   for (int64_t y = 0; y < c->kernel[0]; y++) {
     for (int64_t x = 0; x < c->kernel[1]; x++) {
       mt_kernels->conv2d_pack(t->weight + tap_at(t, y, x) * t->in_c * t->out_c + first * channel_step, c->in_c,
@@ -73,7 +75,7 @@ static void prepare_panels(const void *context, int64_t begin, int64_t end) {
   const preparation *p = context;
   const mt_conv *c = p->conv;
   for (int64_t i = begin; i < end; i++) {
-    pack_panel(c, p->taps, i * panel_columns(), p->packed);
+    pack_panel(c, p->taps, i * mt_conv_panel_channels(), p->packed);
     if (c->winograd) mt_kernels->winograd_weights(p->packed, c->in_c, c->out_c, i, i + 1, p->prepared);
   }
 }

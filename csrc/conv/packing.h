@@ -10,6 +10,7 @@
 int64_t mt_packed_floats(int64_t rows, int64_t channels);
 int64_t mt_winograd_floats(int64_t in_c, int64_t out_c);
 
+int64_t mt_conv_panel_channels(void);
 int64_t mt_conv_panels(const mt_conv *c);
 int64_t mt_conv_weight_floats(const mt_conv *c);
 int64_t mt_conv_sum_floats(const mt_conv *c);

@@ -1,5 +1,6 @@
 #include "core/tensor.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,6 +48,13 @@ const char *mt_shape_text(int ndim, const int64_t *shape, char *buffer) {
   return buffer;
 }
 
+static uint64_t new_version(void) {
+  static _Atomic uint64_t last;
+  return atomic_fetch_add_explicit(&last, 1, memory_order_relaxed) + 1;
+}
+
+void mt_touch(mt_tensor *t) { t->storage->version = new_version(); }
+
 static mt_storage *storage_new(size_t bytes) {
   mt_storage *s = malloc(sizeof *s);
   if (!s) return mt_fail_null(MT_ERROR_MEMORY, "out of memory: cannot allocate a tensor's storage record");
@@ -56,7 +64,7 @@ static mt_storage *storage_new(size_t bytes) {
     return NULL;
   }
   s->refs = 1;
-  s->version = 0;
+  s->version = new_version();
   s->copied_by = NULL;
   return s;
 }

@@ -20,7 +20,8 @@ typedef enum { MT_FLOAT32, MT_UINT8, MT_INT32, MT_DTYPE_COUNT } mt_dtype;
 
 typedef struct {
   int refs;
-  uint32_t version; /* counts in-place writes, so that backward notices a saved value that changed */
+  uint64_t version; /* another one after every write, which no other storage ever has: what was made from some values
+                       (a graph's saved ones, folded weights) is still right while this is the same */
   /* NULL, or the method that copied a tensor's part here where scripts may expect to see the tensor itself: the binding
    * refuses to write to it */
   const char *copied_by;
@@ -38,10 +39,11 @@ typedef struct mt_tensor {
   mt_storage *storage;
   void *data;
   /* autograd (autograd/tape.h) */
-  bool requires_grad;     /* a leaf whose gradient is wanted, or the result of recorded operations */
-  bool is_parameter;      /* a module's weight: not differentiated where only activations are (CAM) */
-  struct mt_node *node;   /* the operation that made it; NULL for leaves */
-  void (*release_node)(struct mt_node *node); /* set with it: what lies below the tape does not call it by name */
+  bool requires_grad;   /* a leaf whose gradient is wanted, or the result of recorded operations */
+  bool is_parameter;    /* a module's weight: not differentiated where only activations are (CAM) */
+  struct mt_node *node; /* the operation that made it; NULL for leaves */
+  /* How to let go of it, set with it: tensors know nothing else of the tape. */
+  void (*release_node)(struct mt_node *node);
   struct mt_tensor *grad; /* leaves only, after backward */
   int uses;               /* of a leaf, in the graph that is being walked; only where leaves are watched */
 } mt_tensor;
@@ -63,8 +65,8 @@ mt_tensor *mt_tensor_alias(const mt_tensor *t, int64_t offset, int ndim, const i
 /* The same values without history. */
 mt_tensor *mt_tensor_detach(const mt_tensor *t);
 
-/* Marks an in-place write. */
-static inline void mt_touch(mt_tensor *t) { t->storage->version++; }
+/* Marks an in-place write: whatever writes to a tensor that others may have seen must call this. */
+void mt_touch(mt_tensor *t);
 
 static inline float *mt_f32(const mt_tensor *t) { return (float *)t->data; }
 static inline uint8_t *mt_u8(const mt_tensor *t) { return (uint8_t *)t->data; }

@@ -173,7 +173,10 @@ static int unpack(const mt_buckets *b, const bucket *u) {
       parameter->grad = mt_tensor_new(MT_FLOAT32, parameter->ndim, parameter->shape);
       if (!parameter->grad) return -1;
     }
-    if (u->values[i] > 0) memcpy(parameter->grad->data, value, (size_t)parameter->count * sizeof(float));
+    if (u->values[i] > 0) {
+      memcpy(parameter->grad->data, value, (size_t)parameter->count * sizeof(float));
+      mt_touch(parameter->grad);
+    }
     value += parameter->count;
   }
   return 0;

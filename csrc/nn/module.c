@@ -43,7 +43,8 @@ void mt_module_release(mt_module *m) {
   if (!m || --m->refs > 0) return;
   for (int i = 0; i < m->n_slots; i++) mt_release(m->slots[i].tensor);
   for (int i = 0; i < m->n_children; i++) mt_module_release(m->children[i].module);
-  for (int i = 0; i < 2; i++) free(m->plans[i]);
+  for (int i = 0; i < 2; i++)
+    if (m->plans[i]) m->free_plan(m->plans[i]);
   free(m->slots);
   free(m->children);
   free(m->state);

@@ -69,7 +69,8 @@ struct mt_module {
   mt_child *children;
   void *state; /* the class's hyper-parameters, plain bytes; freed with the module */
   size_t state_size;
-  void *plans[2]; /* of a container that ran (nn/plan.c): without and with captures; plain bytes, freed with it */
+  void *plans[2]; /* of a container that ran (nn/plan.c): without and with captures */
+  void (*free_plan)(void *plan);
 };
 
 /* ---- life ---- */

@@ -120,6 +120,12 @@ static mt_plan *make_plan(mt_module *container, int from) {
   return plan;
 }
 
+static void free_plan(void *memory) {
+  mt_plan *plan = memory;
+  for (int i = 0; plan && i < plan->count; i++) mt_folded_clear(&plan->steps[i].folded);
+  free(plan);
+}
+
 /* ---- keeping ---- */
 
 /* The captured modules into captured[]; returns how many there are, and no more than there is room for. */
@@ -161,8 +167,9 @@ mt_plan *mt_plan_begin(mt_module *container) {
     plan->n_captured = n_captured;
     memcpy(plan->captured, captured, (size_t)n_captured * sizeof *captured);
     if (kept) {
-      free(*place);
+      free_plan(*place);
       *place = plan;
+      container->free_plan = free_plan;
     }
   }
   plan->in_use = true;
@@ -179,5 +186,5 @@ mt_plan *mt_plan_begin_after(mt_module *container, int child) {
 void mt_plan_end(const mt_module *container, mt_plan *plan) {
   let_modules_go(plan);
   plan->in_use = false;
-  if (container->plans[0] != plan && container->plans[1] != plan) free(plan);
+  if (container->plans[0] != plan && container->plans[1] != plan) free_plan(plan);
 }

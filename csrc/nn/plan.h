@@ -2,10 +2,12 @@
  *
  * The planner (plan.c) flattens a tree once for each set of captured modules and keeps the plan with the container,
  * until a child of any module is added or replaced. A plan says only what follows from the tree: modes, freezing,
- * parameters, and whatever depends on the input, are looked at when it runs. The executor (run.c) walks it. */
+ * parameters, and whatever depends on the input, are looked at when it runs. What evaluation has folded is kept with it
+ * (conv/folded.h) and goes with the next training. The executor (run.c) walks it. */
 #ifndef MT_NN_PLAN_H
 #define MT_NN_PLAN_H
 
+#include "conv/folded.h"
 #include "nn/module.h"
 
 typedef enum {
@@ -22,13 +24,14 @@ typedef struct {
   mt_module *module;
   mt_module *norm; /* behind a convolution; NULL: none */
   bool relu;
-  float limit;  /* of the ReLU: 6 for ReLU6; 0: none */
-  int64_t pool; /* window and stride behind a convolution; 1: none */
+  float limit;      /* of the ReLU: 6 for ReLU6; 0: none */
+  int64_t pool;     /* window and stride behind a convolution; 1: none */
+  mt_folded folded; /* the convolution's weights with the normalisation in them, as far as they are kept */
 } mt_step;
 
 #define MT_PLAN_MAX_CAPTURES 64
 
-/* In one piece of memory. */
+/* In one piece of memory, but for the folded weights. */
 typedef struct {
   uint64_t revision; /* mt_module_revision when it was made */
   bool in_use;       /* a run walks it: it stays as it is */

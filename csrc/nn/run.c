@@ -13,7 +13,7 @@
 #include "ops/elementwise.h"
 
 typedef struct {
-  const mt_step *steps;
+  mt_step *steps;
   int count, at;                          /* at: the next step */
   mt_tensor *x;                           /* what the steps so far gave; NULL after an error */
   mt_tensor *shortcuts[MT_MODULE_HEIGHT]; /* of the residual blocks that are open */
@@ -50,8 +50,9 @@ static bool is_training(const run *r) {
   return is_stage(s) && mt_module_is_training(s->norm);
 }
 
-static bool append_stage(stage_list *list, const mt_step *s) {
+static bool append_stage(stage_list *list, mt_step *s) {
   if (list->count == MT_CHAIN_MAX_STAGES || mt_module_is_training(s->norm) != list->training) return false;
+  if (list->training) mt_folded_clear(&s->folded);
   const mt_conv2d_params conv = mt_conv2d_params_of(s->module);
   mt_conv_stage stage = mt_conv2d_stage(mt_module_slot(s->module, "weight"), mt_module_slot(s->module, "bias"), &conv);
   stage.same = mt_conv2d_is_same(s->module);
@@ -59,6 +60,7 @@ static bool append_stage(stage_list *list, const mt_step *s) {
   stage.relu = s->relu;
   stage.limit = s->limit;
   stage.pool = s->pool;
+  stage.folded = &s->folded;
   list->norms[list->count] = s->norm;
   list->stages[list->count++] = stage;
   return true;
@@ -81,7 +83,7 @@ static bool close_block(stage_list *list, const mt_step *join) {
   return true;
 }
 
-static bool append_step(stage_list *list, const mt_step *s) {
+static bool append_step(stage_list *list, mt_step *s) {
   switch (s->kind) {
     case MT_STEP_CONV:
       return is_stage(s) && append_stage(list, s);
@@ -220,7 +222,7 @@ static void run_step(run *r, const mt_step *s) {
 
 /* ---- a plan ---- */
 
-static mt_tensor *walk(const mt_plan *plan, mt_tensor *input) {
+static mt_tensor *walk(mt_plan *plan, mt_tensor *input) {
   run r = {.steps = plan->steps, .count = plan->count, .x = mt_retain(input)};
   while (r.x && r.at < r.count)
     if (!run_stages(&r)) run_step(&r, &r.steps[r.at++]);
