@@ -22,21 +22,45 @@
 static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
-void mt_copy_window(const float *image, const int64_t size[2], int64_t channels, int64_t first, int64_t rows,
-                    int64_t left, int64_t columns, float *scratch) {
+#define COPY_EACH(count) \
+  for (int64_t i = 0; i < pixels; i++) memcpy(to + i * to_pixel, from + i * from_pixel, (size_t)(count) * sizeof(float))
+
+/* Known sizes are copied in a few instructions. */
+void mt_copy_pixels(float *to, int64_t to_pixel, const float *from, int64_t from_pixel, int64_t channels,
+                    int64_t pixels) {
+  if (to_pixel == channels && from_pixel == channels)
+    memcpy(to, from, (size_t)(pixels * channels) * sizeof(float));
+  else if (channels == 4)
+    COPY_EACH(4);
+  else if (channels == 8)
+    COPY_EACH(8);
+  else if (channels == 16)
+    COPY_EACH(16);
+  else
+    COPY_EACH(channels);
+}
+
+void mt_copy_window_of(const float *image, const int64_t size[2], int64_t pixel, int64_t channels, int64_t first,
+                       int64_t rows, int64_t left, int64_t columns, float *scratch) {
   const int64_t from = min64(max64(left, 0), size[1]), to = max64(from, min64(left + columns, size[1]));
   const int64_t before = min64(from - left, columns), inside = min64(to - from, columns - before);
   const int64_t after = columns - before - inside;
-  const size_t pixel = (size_t)channels * sizeof(float);
+  const size_t bytes = (size_t)channels * sizeof(float);
   for (int64_t y = first; y < first + rows; y++, scratch += columns * channels) {
     if (y < 0 || y >= size[0] || inside == 0) {
-      memset(scratch, 0, (size_t)columns * pixel);
+      memset(scratch, 0, (size_t)columns * bytes);
       continue;
     }
-    memset(scratch, 0, (size_t)before * pixel);
-    memcpy(scratch + before * channels, image + (y * size[1] + from) * channels, (size_t)inside * pixel);
-    memset(scratch + (before + inside) * channels, 0, (size_t)after * pixel);
+    memset(scratch, 0, (size_t)before * bytes);
+    mt_copy_pixels(scratch + before * channels, channels, image + (y * size[1] + from) * pixel, pixel, channels,
+                   inside);
+    memset(scratch + (before + inside) * channels, 0, (size_t)after * bytes);
   }
+}
+
+void mt_copy_window(const float *image, const int64_t size[2], int64_t channels, int64_t first, int64_t rows,
+                    int64_t left, int64_t columns, float *scratch) {
+  mt_copy_window_of(image, size, channels, channels, first, rows, left, columns, scratch);
 }
 
 /* ---- the cut ---- */

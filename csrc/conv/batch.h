@@ -29,4 +29,12 @@ int mt_conv_batch_weight_grad(const mt_conv_batch *b, const float *grad, float *
 void mt_copy_window(const float *image, const int64_t size[2], int64_t channels, int64_t first, int64_t rows,
                     int64_t left, int64_t columns, float *scratch);
 
+/* The same of some channels of an image whose pixels are `pixel` floats apart. */
+void mt_copy_window_of(const float *image, const int64_t size[2], int64_t pixel, int64_t channels, int64_t first,
+                       int64_t rows, int64_t left, int64_t columns, float *scratch);
+
+/* The first channels of so many pixels, which are to_pixel and from_pixel floats apart. */
+void mt_copy_pixels(float *to, int64_t to_pixel, const float *from, int64_t from_pixel, int64_t channels,
+                    int64_t pixels);
+
 #endif

@@ -153,3 +153,9 @@ void MT_KERNEL(extreme_columns)(const float *x, int64_t n, int64_t step, int wid
                                 int32_t *positions) {
   MT_FOR_CHANNEL_VECTORS(width, extreme_of_vector(x + c, n, step, valid, whole, sign, values + c, positions + c));
 }
+
+int MT_KERNEL(all_within)(const int32_t *number, int64_t n, int32_t most) {
+  int32_t outside = 0;
+  for (int64_t i = 0; i < n; i++) outside |= (number[i] < 1) | (number[i] > most);
+  return outside == 0;
+}

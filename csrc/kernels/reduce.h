@@ -17,6 +17,8 @@
   K(void, squares_columns, (const float *x, int64_t n, int64_t step, int width, const double *centre, double *sums)) \
   K(int64_t, extreme_row, (const float *x, int64_t n, int sign))                                                     \
   K(void, extreme_columns,                                                                                           \
-    (const float *x, int64_t n, int64_t step, int width, int sign, float *values, int32_t *positions))
+    (const float *x, int64_t n, int64_t step, int width, int sign, float *values, int32_t *positions))               \
+  /* Whether all numbers are 1..most. */                                                                             \
+  K(int, all_within, (const int32_t *number, int64_t n, int32_t most))
 
 #endif

@@ -11,6 +11,7 @@
 #include "core/memory.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
+#include "ops/conv2d_by_group.h"
 
 #define STRIP_FLOATS ((int64_t)64 << 10) /* gathered at a time: half of a second-level cache */
 #define PARALLEL_FROM 131072.0           /* multiply-adds */
@@ -53,6 +54,7 @@ static geometry geometry_of(const int64_t in[4], const int64_t weight[4], const 
 }
 
 static bool is_depthwise(const geometry *g) { return g->group_in == 1; }
+static bool is_dilated(const geometry *g) { return g->s.dilation[0] > 1 || g->s.dilation[1] > 1; }
 
 /* ---- gathering ---- */
 
@@ -178,8 +180,9 @@ mt_tensor *mt_conv2d_grouped(const mt_tensor *input, const mt_tensor *weight, co
   if (!output || output->count == 0) return output;
   forward_pass f = {
       .g = &g, .input = mt_f32(input), .bias = bias ? mt_f32(bias) : NULL, .relu = p->relu, .output = mt_f32(output)};
-  const int status =
-      is_depthwise(&g) ? forward_depthwise(&g, mt_f32(weight), &f) : forward_by_matrix(&g, mt_f32(weight), &f);
+  const int status = is_depthwise(&g) ? forward_depthwise(&g, mt_f32(weight), &f)
+                     : is_dilated(&g) ? forward_by_matrix(&g, mt_f32(weight), &f)
+                                      : mt_conv2d_by_group(input, weight, bias, p, output);
   if (status == 0) return output;
   mt_release(output);
   return NULL;
@@ -347,5 +350,7 @@ int mt_conv2d_grouped_backward(const mt_tensor *input, const mt_tensor *weight, 
                      .weight = weight ? mt_f32(weight) : NULL,
                      .grad_output = mt_f32(grad_output),
                      .grad_input = grad_input ? mt_f32(grad_input) : NULL};
-  return is_depthwise(&g) ? fill_depthwise(&b, grad_input, grad_weight) : fill_by_matrix(&b, grad_input, grad_weight);
+  if (is_depthwise(&g)) return fill_depthwise(&b, grad_input, grad_weight);
+  if (is_dilated(&g)) return fill_by_matrix(&b, grad_input, grad_weight);
+  return mt_conv2d_by_group_backward(input, weight, grad_output, in, kernel, p, grad_input, grad_weight);
 }

@@ -1,8 +1,9 @@
 /* Convolutions with groups or dilation, for ops/conv2d.c.
  *
- * Each group's inputs under some output pixels are gathered into a matrix {pixels, kH kW I/groups}, which turns all
- * three passes into matrix products on the convolution's own kernels. Where a group has one input channel (depthwise
- * convolutions) there is nothing to multiply; those go through conv/depthwise.h. */
+ * Without dilation every group is a convolution of its own (ops/conv2d_by_group.h). With it each group's inputs under
+ * some output pixels are gathered into a matrix {pixels, kH kW I/groups}, which turns all three passes into matrix
+ * products on the convolution's own kernels. Where a group has one input channel (depthwise convolutions) there is
+ * nothing to multiply; those go through conv/depthwise.h. */
 #ifndef MT_OPS_CONV2D_GROUPED_H
 #define MT_OPS_CONV2D_GROUPED_H
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "kernels/kernels.h"
 #include "ops/walk.h"
 
 typedef struct {
@@ -57,13 +58,6 @@ void mt_add_at(mt_tensor *into, int axis, const mt_tensor *index, const mt_tenso
   walk_gather(add_floats, true, into, axis, index, source);
 }
 
-/* Whether all numbers are 1..most. */
-static bool all_within(const int32_t *number, int64_t n, int64_t most) {
-  uint32_t outside = 0;
-  for (int64_t i = 0; i < n; i++) outside |= (uint32_t)number[i] - 1 >= (uint32_t)most;
-  return outside == 0;
-}
-
 static int check_index(const char *op, const mt_tensor *t, int axis, const mt_tensor *index) {
   char text[MT_SHAPE_TEXT], other[MT_SHAPE_TEXT];
   bool fits = index->ndim == t->ndim;
@@ -73,7 +67,8 @@ static int check_index(const char *op, const mt_tensor *t, int axis, const mt_te
     return mt_fail(MT_ERROR_ARGUMENT, "%s: index has shape %s, expected the axes of %s, none longer but axis %d", op,
                    mt_shape_text(index->ndim, index->shape, text), mt_shape_text(t->ndim, t->shape, other), axis + 1);
   const int32_t *number = mt_i32(index);
-  if (all_within(number, index->count, t->shape[axis] < INT32_MAX ? t->shape[axis] : INT32_MAX)) return 0;
+  const int64_t most = t->shape[axis] < INT32_MAX ? t->shape[axis] : INT32_MAX;
+  if (mt_kernels->all_within(number, index->count, (int32_t)most)) return 0;
   for (int64_t i = 0;; i++)
     if (number[i] < 1 || number[i] > t->shape[axis])
       return mt_fail(MT_ERROR_ARGUMENT, "%s: element %lld of index is %d, expected 1..%lld (axis %d of %s)", op,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/threads.h"
 #include "ops/part.h"
 #include "ops/shape.h"
 
@@ -52,18 +53,34 @@ static int check_alike(mt_tensor *const *tensors, int count, int free_axis, cons
   return 0;
 }
 
+#define PARALLEL_FROM ((int64_t)128 << 10) /* bytes */
+
+typedef struct {
+  char *to;
+  mt_tensor *const *tensors;
+  const cat_context *context;
+  size_t unit, step; /* bytes of one of the axis's lengths, and from one outer place to the next in the result */
+} joining;
+
+/* Of every outer place the blocks of all inputs, so that the result is written from its start to its end. */
+static void join_range(const void *context, int64_t begin, int64_t end) {
+  const joining *j = context;
+  for (int64_t o = begin; o < end; o++) {
+    char *to = j->to + (size_t)o * j->step;
+    for (int i = 0; i < j->context->n_lengths; i++) {
+      const size_t bytes = (size_t)j->context->lengths[i] * j->unit;
+      if (bytes > 0) memcpy(to, (const char *)j->tensors[i]->data + (size_t)o * bytes, bytes);
+      to += bytes;
+    }
+  }
+}
+
 /* Copies every input to its place; `result` has the axis also where the inputs lack it. */
 static void join_blocks(mt_tensor *result, mt_tensor *const *tensors, const cat_context *c) {
   const mt_axis_view v = mt_view_axis(result, c->axis);
-  const size_t size = (size_t)v.inner * mt_dtype_size(result->dtype);
-  size_t start = 0;
-  for (int i = 0; i < c->n_lengths; i++) {
-    const size_t bytes = (size_t)c->lengths[i] * size;
-    for (int64_t o = 0; o < v.outer && bytes > 0; o++)
-      memcpy((char *)result->data + (size_t)(o * v.n) * size + start,
-             (const char *)tensors[i]->data + (size_t)o * bytes, bytes);
-    start += bytes;
-  }
+  const size_t unit = (size_t)v.inner * mt_dtype_size(result->dtype), step = (size_t)v.n * unit;
+  mt_parallel(v.outer, mt_chunk(v.outer, (int64_t)step, PARALLEL_FROM), join_range,
+              &(joining){result->data, tensors, c, unit, step});
 }
 
 static mt_tensor *join(mt_tensor *const *tensors, const mt_op *op, cat_context *c, int ndim, const int64_t *shape) {

@@ -169,6 +169,9 @@ local cases = {
   { { 2, 7, 9, 6 }, { 3, 3, 2, 9 }, { groups = 3, padding = 1 } },
   { { 3, 6, 5, 16 }, { 3, 3, 4, 32 }, { groups = 4, padding = 1, stride = 2, dilation = { 2, 1 } } },
   { { 1, 6, 5, 10 }, { 1, 1, 5, 34 }, { groups = 2 } },
+  { { 3, 13, 10, 16 }, { 3, 3, 8, 18 }, { groups = 2, padding = 1 } }, -- by Winograd's tiles
+  { { 2, 9, 8, 32 }, { 3, 3, 4, 32 }, { groups = 8, padding = { bottom = 1, right = 2 }, stride = 2 } },
+  { { 2, 7, 7, 8 }, { 2, 4, 4, 8 }, { groups = 2, padding = 3, stride = { 3, 2 } } },
   { { 2, 8, 8, 20 }, { 5, 3, 10, 6 }, { groups = 2, padding = "same_upper", stride = 2 } },
   -- depthwise
   { { 2, 7, 9, 5 }, { 3, 3, 1, 5 }, { groups = 5, padding = 1 } },
@@ -325,12 +328,13 @@ describe("conv2d", function()
   it("gives the same bits again with groups, with other numbers of threads nearly (depthwise: too)", function()
     local random = reference.generator(3)
     local x, g = random_array({ 5, 13, 12, 16 }, random), random_array({ 5, 13, 12, 16 }, random)
-    for _, groups in ipairs { 1, 4, 16 } do
+    for _, case in ipairs { { 1, 2 }, { 4, 2 }, { 4, 1 }, { 2, 1 }, { 16, 2 } } do
+      local groups, dilation = table.unpack(case)
       local w = random_array({ 3, 3, 16 // groups, 16 }, random)
       local function run(n)
         mt.set_num_threads(n)
         local tx, tw = to_tensor(x):requires_grad(true), to_tensor(w):requires_grad(true)
-        local output = mt.conv2d(tx, tw, nil, { padding = 2, dilation = 2, groups = groups })
+        local output = mt.conv2d(tx, tw, nil, { padding = dilation, dilation = dilation, groups = groups })
         output:backward(to_tensor(g))
         return { output, tx:grad(), tw:grad() }
       end
