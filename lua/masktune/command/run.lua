@@ -20,7 +20,7 @@ return {
     local run = project.create(o)
     steps.train(run, o)
     local diagnosis = steps.diagnose(run, "initial")
-    progress.note("%s", diagnosis.verdict)
+    progress.note("Diagnosis: %s", diagnosis.verdict)
     if o.treat == "always" or o.treat == "auto" and diagnosis.leans then steps.treat(run, o) end
     steps.evaluate(run)
     return page.write(run, o)
