@@ -38,7 +38,7 @@ end
 -- @treturn table `label`; `ticks`: list of `value`, `text`; `place`: number -> pixel
 function axis.new(o, low, high, first_pixel, last_pixel, most)
   low, high = o.min or low, o.max or high
-  if low >= high then low, high = low - 0.5, low + 0.5 end
+  if low >= high then low, high = o.min and low or low - 0.5, low + 0.5 end
   local step = round_step(high - low, most)
   if not o.min then low = math.floor(low / step + 1e-9) * step end
   if not o.max then high = math.ceil(high / step - 1e-9) * step end

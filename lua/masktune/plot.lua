@@ -112,13 +112,20 @@ local function legend_size(series)
   return 2 * PADDING + SAMPLE + 14 + widest, 2 * PADDING + ROW * (rows - 1) + draw.cap_height(TICK), rows
 end
 
---- How many points lie in a box.
+local STEPS = 16 -- looked at between two points of a line
+
+--- How many points lie in a box, of lines also places between them.
 local function points_inside(series, x, y, box)
   local inside = 0
   for _, line in ipairs(series) do
-    for _, point in ipairs(points_of(line, x, y)) do
-      local px, py = point[1], point[2]
-      if px > box.x and px < box.x + box.width and py > box.y and py < box.y + box.height then inside = inside + 1 end
+    local points = points_of(line, x, y)
+    for i, point in ipairs(points) do
+      local next_point = not line.marks and points[i + 1] or point
+      for step = 0, STEPS - 1 do
+        local px = point[1] + step / STEPS * (next_point[1] - point[1])
+        local py = point[2] + step / STEPS * (next_point[2] - point[2])
+        if px > box.x and px < box.x + box.width and py > box.y and py < box.y + box.height then inside = inside + 1 end
+      end
     end
   end
   return inside

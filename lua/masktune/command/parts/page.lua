@@ -90,7 +90,8 @@ local function risk_coverage(run, models)
     series[i], rows[i] = line, { answer[1], ("%.4f"):format(curve.aurc), ("%.4f"):format(curve.e_aurc) }
   end
   local curves = plot.lines {
-    title = "Error of what is answered", x = { label = "coverage, % of the test images" }, y = { label = "error, %" },
+    title = "Error of what is answered", x = { label = "coverage, % of the test images", min = 0, max = 100 },
+    y = { label = "error, %", min = 0 },
     series = series, width = chart.size.width, height = chart.size.height,
   }
   return ('<div class="charts">%s<div>%s</div></div>'):format(
