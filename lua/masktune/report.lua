@@ -193,7 +193,7 @@ function report.epoch_rows(seed, stage, history)
   local rows = {}
   for i, epoch in ipairs(history) do
     rows[i] = tables.merged({ epoch = 1 }, epoch, { seed = seed, stage = stage })
-    rows[i] = tables.without(rows[i], { "judged", "problem", "epochs" }) -- a list, whose mean is there; words
+    rows[i] = tables.without(rows[i], { "judged", "problem", "epochs", "steps" }) -- a list, whose mean is there; words
   end
   return rows
 end
