@@ -119,7 +119,7 @@ deps: ## install everything that is missing, with apt (needs root or sudo)
 demo: ## watch a net that cheats become one that reads digits: set-up, build, a few epochs
 	@.ci/setup demo
 	@$(BUILD_ALL)
-	@$(RUN) $(LUA) examples/biased_mnist.lua --epochs 4 --protocol paper --out out/demo \
+	@$(RUN) $(LUA) examples/biased_mnist.lua --epochs 4 --out out/demo \
 	  $(if $(findstring --resume,$(DEMO_FLAGS)),,--overwrite) $(DEMO_FLAGS)
 
 test: ## set-up, build and the spec suite (SPECS=spec/area, BUSTED_FLAGS=--filter=... narrow it)

@@ -130,7 +130,7 @@ cli.options = {
   seeds = { name = "seeds", value = "LIST", kind = cli.kinds.integers(0), default = { 1 }, default_text = "1",
     help = "seeds, such as 1,2,3: one run each" },
   protocol = { name = "protocol", value = "NAME", kind = cli.kinds.choice { "reference", "paper" },
-    default = "reference", default_text = "reference", help = "how heatmaps become masks: reference or paper" },
+    default = "paper", default_text = "paper", help = "how heatmaps become masks: paper or reference" },
   threads = { name = "threads", value = "N", kind = cli.kinds.integer(1), help = "threads",
     default_text = "all cores" },
   overwrite = { name = "overwrite", help = "remove what an earlier run left in --out, and start anew" },

@@ -79,8 +79,8 @@ local function method_options()
     cli.cam_option(cams),
     { name = "layer", value = "NAME", kind = kinds.text, help = "the layer heatmaps are made at",
       default_text = "the net's" },
-    { name = "protocol", value = "LIST", kind = list_of { "reference", "paper" }, default = { "reference" },
-      default_text = "reference", help = "how heatmaps become masks: reference, paper, or both" },
+    { name = "protocol", value = "LIST", kind = list_of { "reference", "paper" }, default = { "paper" },
+      default_text = "paper", help = "how heatmaps become masks: paper, reference, or both" },
     { name = "threshold", value = "RULE", kind = kinds.threshold, default = { rule = "sigma", k = 2 },
       default_text = "2", help = "mask where heat is this many standard deviations above its mean; or mean, soft, "
       .. "top:COUNT" },

@@ -29,7 +29,7 @@ local masks = {}
 -- of which the rule hides nothing: they stay as they are ("keep"), or the paper's rule is used for them ("paper").
 -- `fill`: what takes the place of what is hidden, black ("zero") or its surroundings ("impute": masktune.data.fill).
 masks.rule_schema = {
-  protocol = { choices = { "reference", "paper" }, default = "reference" },
+  protocol = { choices = { "reference", "paper" }, default = "paper" },
   rule = { choices = { "sigma", "global_mean", "soft", "topk", "window" }, default = "sigma" },
   window = { type = "number", above = 0, max = 0.9, optional = true },
   k = { type = "number", min = 0, default = 2 },
@@ -555,7 +555,7 @@ end
 -- @tparam Module model
 -- @tparam table set data set
 -- @tparam[opt] table options `masks` ("cam": where the model looks; "square": the reference's random squares; "area":
--- at random as much of each image as "cam" would; "none"); `protocol` ("reference"; "paper"), `rule` ("sigma"), `k`
+-- at random as much of each image as "cam" would; "none"); `protocol` ("paper"; "reference"), `rule` ("sigma"), `k`
 -- (2), `top` as in mt.mask.threshold, rule "global_mean" with the mean of these images; rule "window": the hottest
 -- square, whose side is `window` (0.25) of the image's shorter one; `empty` ("keep": an image of
 -- which the rule hides nothing stays as it is; "paper": the paper's rule masks it); `fill` ("zero": black; "impute":

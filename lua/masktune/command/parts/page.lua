@@ -14,6 +14,7 @@ local plot = require "masktune.plot"
 local recipe = require "masktune.recipe"
 local selective = require "masktune.selective"
 local story = require "masktune.command.parts.story"
+local tables = require "masktune.tables"
 
 local page = {}
 
@@ -180,11 +181,15 @@ local function drawn(run, count)
   return set, positions
 end
 
+--- How the run masked; nothing where it did not.
+local function masking_of(run) return (run:read "finetuning.json" or {}).masking or {} end
+
 --- Heatmaps of some images, and what a net says of them.
 local function look(run, which, some)
   local model = run:model(which)
   model.cam_layer = run.settings.layer
-  local heat = recipe.explain(model, some, { cam = layer.cam, layer = run.settings.layer, progress = false })
+  local cam = masking_of(run).cam or layer.cam
+  local heat = recipe.explain(model, some, { cam = cam, layer = run.settings.layer, progress = false })
   return { heat = heat, probabilities = selective.predict(model, some) }
 end
 
@@ -195,15 +200,25 @@ local function small(images)
   return core.image.resize(images, { size = size, mode = scale > 1 and "nearest" or "bilinear", antialias = scale < 1 })
 end
 
+--- The pictures as the run would mask them.
+local function masked(run, set, positions, heat)
+  local some = recipe.mask_dataset(run:model "initial", dataset.subset(set, positions),
+    tables.merged(masking_of(run), { heat = heat, progress = false }))
+  local all = {}
+  for i = 1, #positions do
+    all[i] = i
+  end
+  return pictures.images(some, all)
+end
+
 local function gallery(run, set, positions, seen, models)
   local names, labels = run.settings.class_names, dataset.subset(set, positions).labels:totable()
   local groups = set.group and dataset.subset(set, positions).group:totable()
   local images = pictures.images(set, positions)
   local columns = { images, core.image.overlay(images, seen.initial.heat) }
   if seen.final then
-    local keep = core.mask.threshold(seen.initial.heat, { size = { images:size(2), images:size(3) },
-      protocol = "reference" })
-    columns[3], columns[4] = core.mask.apply(images, keep), core.image.overlay(images, seen.final.heat)
+    columns[3] = masked(run, set, positions, seen.initial.heat)
+    columns[4] = core.image.overlay(images, seen.final.heat)
   end
   for i, column in ipairs(columns) do
     columns[i] = small(column)

@@ -182,11 +182,11 @@ local function finetune(run, o, diagnosis)
   local start, rest, sets = model:state_dict(), frozen.rest(run.settings, model), run:trained_on(model)
   local first = erm(run, rest, sets)
   local exchange = o.exchange == "auto" and how.rule == "window"
-  local result = recipe(rest, tables.merged(shared_options(run, sets), how, {
+  local masking = tables.merged(how, { cam = o.cam, protocol = o.protocol, fill = o.fill, empty = "paper" })
+  local result = recipe(rest, tables.merged(shared_options(run, sets), masking, {
     exchange = exchange,
-    initial = first, mask_from = "best", finetune_from = "best", cam = o.cam, protocol = o.protocol,
-    fill = o.fill, layer = run.settings.layer, empty = "paper", finetune_lr = o.finetune_lr,
-    finetune_steps = o.finetune_steps,
+    initial = first, mask_from = "best", finetune_from = "best", layer = run.settings.layer,
+    finetune_lr = o.finetune_lr, finetune_steps = o.finetune_steps,
     iterations = o.iterations ~= "auto" and o.iterations or nil,
     auto = { factors = FACTORS, iterations = o.iterations == "auto" and { 1, 2 } or nil },
     checkpoint = run:path "stages", resume = true,
@@ -198,8 +198,8 @@ local function finetune(run, o, diagnosis)
   end
   local chosen = result.masks[fine.iterations].chosen
   local found = {
-    hidden = hidden, lr = fine.lr, iterations = fine.iterations, masks = masks, epochs = chosen.epochs,
-    steps = chosen.steps, exchange = exchange,
+    hidden = hidden, masking = masking, masks = masks, exchange = exchange,
+    lr = fine.lr, iterations = fine.iterations, epochs = chosen.epochs, steps = chosen.steps,
     masked_accuracy = chosen.val_accuracy, seconds = result.seconds,
   }
   local cue = cue_of(diagnosis)
