@@ -181,6 +181,22 @@ describe("what windows show", function()
     end
   end)
 
+  it("is the same colour, wherever in the window it lies", function()
+    local generator = mt.generator(5)
+    local gray = mt.rand({ 20, 16, 16, 1 }, { generator = generator }) * mt.ones { 1, 1, 1, 3 }
+    local cuts = gray:narrow(1, 1, 10):clone()
+    for i = 1, 8 do
+      local row, column = generator:integer(1, 9), generator:integer(1, 9)
+      cuts[{ i, { row, row + 7 }, { column, column + 7 } }] = mt.tensor { 1, 0.85, 0 } * mt.ones { 8, 8, 3 }
+    end
+    local found = content.commonest(cuts, gray:narrow(1, 11, 10))
+    assert.is_true(found.share > 0.75 and found.share < 0.85, found.share)
+    assert.equal(0, found.elsewhere)
+    assert.equal("yellow", found.color)
+    found = content.commonest(gray:narrow(1, 1, 10), gray:narrow(1, 11, 10))
+    assert.is_true(found.share - found.elsewhere < 0.3)
+  end)
+
   it("is the commonest thing among them", function()
     local noise = mt.rand({ 4, 8, 8, 3 }, { generator = mt.generator(3) })
     local same = mt.zeros { 6, 8, 8, 3 } + mt.tensor { 1, 0.9, 0 }

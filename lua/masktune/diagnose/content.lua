@@ -1,5 +1,6 @@
 --- What the hottest windows show: is it always the same thing, wherever it lies?
--- Windows are compared by their pixels, brought to 4x4: the root of the mean squared difference, in [0,1].
+-- Windows are compared by their pixels, brought to 4x4: the root of the mean squared difference, in [0,1]; and by the
+-- colour of what is most colourful in them, wherever in the window it lies.
 -- @module masktune.diagnose.content
 local core = require "masktune.core"
 
@@ -19,6 +20,32 @@ local function differences(a, b)
   local width = a:size(2)
   local squares = (a ^ 2):sum(2):reshape(#a, 1) + (b ^ 2):sum(2):reshape(1, #b) - core.matmul(a, b:transpose(1, 2)) * 2
   return (squares / width):clamp(0, 1) ^ 0.5
+end
+
+local FINE, VIVID = 8, 0.3 -- cells; how far a colour is from gray
+
+--- The colour of the most colourful quarter of each window's cells: float32 {N,C}; and whether it is one, uint8 {N}.
+local function tints(cuts)
+  local images = cuts:dtype() == "uint8" and cuts:to("float32") / 255 or cuts
+  local cells = core.image.resize(images, { size = { FINE, FINE } }):reshape(#cuts, FINE * FINE, -1)
+  local vividness = cells:max(3) - cells:min(3)
+  local least = vividness:sort(2):narrow(2, FINE * FINE * 3 // 4 + 1, 1)
+  local chosen = vividness:ge(least):to("float32")
+  local mean = (cells * chosen:unsqueeze(3)):sum(2) / chosen:sum(2):reshape(#cuts, 1)
+  return mean, (mean:max(2) - mean:min(2)):ge(VIVID)
+end
+
+--- The share of windows whose colour is like the most typical one's, and that of other windows that are.
+local function same_tint(cuts, others)
+  local rows, is_one = tints(cuts)
+  local alike = differences(rows, rows):le(ALIKE) * is_one:reshape(#cuts, 1) * is_one:reshape(1, #cuts)
+  local typical = alike:to("float32"):sum(2):argmax(1):item()
+  local theirs, is_theirs = tints(others)
+  local near = differences(theirs, rows:narrow(1, typical, 1)):le(ALIKE) * is_theirs:reshape(#others, 1)
+  return {
+    share = alike[typical]:to("float32"):mean():item(), elsewhere = near:to("float32"):mean():item(),
+    typical = typical, alike = alike[typical]:totable(),
+  }
 end
 
 local hues = {
@@ -70,11 +97,14 @@ function content.commonest(cuts, others)
   local one = rows:narrow(1, typical, 1)
   local near = differences(described(others), one):le(ALIKE):to("float32"):mean():item()
   local channels = cuts:size(4)
-  return {
+  local found = {
     share = alike[typical]:to("float32"):mean():item(), elsewhere = near, typical = typical,
     alike = alike[typical]:totable(),
-    color = content.color(vivid(one:reshape(-1, channels):totable())),
   }
+  local tint = channels >= 3 and same_tint(cuts, others)
+  if tint and tint.share - tint.elsewhere > found.share - found.elsewhere then found = tint end
+  found.color = content.color(vivid(rows:narrow(1, found.typical, 1):reshape(-1, channels):totable()))
+  return found
 end
 
 return content
