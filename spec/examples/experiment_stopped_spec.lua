@@ -116,7 +116,7 @@ describe("an experiment that is killed #nosan", function()
       { "heat", 1, left = "final-continue-last.safetensors$" }, -- heatmaps of the training images
       { "masks", 1, left = "heat-1-.*safetensors$" },
       { "step", 34, left = "masks-1-train-.*safetensors$" }, -- fine-tuning, the third rate
-      { "write", 8, left = "final-continue-matched-reference.safetensors$" }, -- everything but the results
+      { "write", 8, left = "final-continue-matched-paper.safetensors$" }, -- everything but the results
     })
   end)
 
@@ -153,7 +153,7 @@ describe("an experiment", function()
       local ok, output = run "--out out --seeds 1,2 --export --method erm,masktune"
       assert.is_true(ok, output)
       local before = listed()
-      assert.truthy(before:find("seed-1/masked-masktune-reference-auto/", 1, true), before)
+      assert.truthy(before:find("seed-1/masked-masktune-paper-auto/", 1, true), before)
       ok, output = run "--out out --method erm"
       assert.is_false(ok)
       assert.truthy(output:find("--out: 'out' is not empty", 1, true), output)

@@ -201,7 +201,7 @@ describe("masks in a file", function()
       masked_in(path)
       for name, more in pairs {
         model = { model = tiny.model(2) }, layer = { layer = "features.3" }, k = { k = 2 },
-        protocol = { protocol = "paper" }, rule = { rule = "soft", masks = "area" }, cam = { cam = "gradcam" },
+        protocol = { protocol = "reference" }, rule = { rule = "soft", masks = "area" }, cam = { cam = "gradcam" },
         data_set = { set = tiny.data(12, 2) },
       } do
         local ok, message = pcall(masked_in, path, more)

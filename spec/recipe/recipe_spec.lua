@@ -119,7 +119,7 @@ describe("mt.masktune", function()
     local seen = {}
     for _, case in ipairs {
       { name = "plain", options = {} },
-      { name = "paper", options = { protocol = "paper" } },
+      { name = "reference", options = { protocol = "reference" } },
       { name = "k = 1", options = { k = 1 } },
       { name = "topk", options = { rule = "topk", top = 9 } },
       { name = "global mean", options = { rule = "global_mean" } },
@@ -169,7 +169,7 @@ describe("mt.masktune", function()
     local once = recipe { k = 1 }
     local function masks_by_it(images)
       local heat = mt.cam.xgradcam(once.final, images, { layer = "features.2" })
-      return mt.mask.threshold(heat, { protocol = "reference", k = 1, size = { 16, 16 } }):bytes()
+      return mt.mask.threshold(heat, { protocol = "paper", k = 1, size = { 16, 16 } }):bytes()
     end
     local masked = mt.mask.apply(train_set.images, once.masks[1].keep)
     local accumulated = recipe { iterations = 2, accumulate = true, k = 1 }

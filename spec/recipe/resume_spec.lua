@@ -33,7 +33,7 @@ local function run(folder, resume, kill, more)
     local o = {
       train = train_set, val = val_set, epochs = 3, batch = 8, lr = 0.05, seed = 3, progress = false,
       optimizer = optimizer, finetune_lr = "auto", auto = { factors = { 1, 4 } }, iterations = 2, k = 1,
-      accumulate = true, checkpoint = folder, resume = resume,
+      accumulate = true, protocol = "reference", checkpoint = folder, resume = resume,
     }
     for name, value in pairs(more or {}) do
       o[name] = value

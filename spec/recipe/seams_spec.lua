@@ -198,7 +198,7 @@ describe("masks that hide nothing", function()
   after_each(function() mt.notice.to(before) end)
 
   local function masks(more)
-    local o = mt.tables.merged({ heat = heat() }, more)
+    local o = mt.tables.merged({ heat = heat(), protocol = "reference" }, more)
     return select(2, mt.masktune.mask_dataset(tiny.model(1), tiny.data(2, 1), o))
   end
 

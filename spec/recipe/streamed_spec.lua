@@ -16,7 +16,7 @@ describe("a recipe on images that stay in their files", function()
         local model = tiny.model(1)
         local result = mt.masktune(model, {
           train = train, val = val, epochs = 2, batch = 8, lr = 0.05, k = 1, iterations = 2, accumulate = true,
-          finetune_lr = "auto", progress = false,
+          finetune_lr = "auto", protocol = "reference", progress = false,
         })
         return tiny.bytes(model:state_dict()), result.finetune.candidates
       end
