@@ -227,7 +227,7 @@ local function caption(digit, class, predicted)
   for i, name in ipairs { "ERM", "MaskTune" } do
     local answer = predicted[i]
     lines[i + 1] = {
-      text = ("%-8s says %s"):format(name, CLASS_NAMES[answer]),
+      text = ("%s says %s"):format(name, CLASS_NAMES[answer]),
       color = answer == class and mt.figure.good or mt.figure.bad,
     }
   end
