@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
@@ -18,9 +19,6 @@
 #define PARALLEL_FROM 131072.0
 /* And an image is only shared by threads in strips of so many. */
 #define STRIP_FROM 1048576.0
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 #define COPY_EACH(count) \
   for (int64_t i = 0; i < pixels; i++) memcpy(to + i * to_pixel, from + i * from_pixel, (size_t)(count) * sizeof(float))
@@ -42,8 +40,8 @@ void mt_copy_pixels(float *to, int64_t to_pixel, const float *from, int64_t from
 
 void mt_copy_window_of(const float *image, const int64_t size[2], int64_t pixel, int64_t channels, int64_t first,
                        int64_t rows, int64_t left, int64_t columns, float *scratch) {
-  const int64_t from = min64(max64(left, 0), size[1]), to = max64(from, min64(left + columns, size[1]));
-  const int64_t before = min64(from - left, columns), inside = min64(to - from, columns - before);
+  const int64_t from = mt_min64(mt_max64(left, 0), size[1]), to = mt_max64(from, mt_min64(left + columns, size[1]));
+  const int64_t before = mt_min64(from - left, columns), inside = mt_min64(to - from, columns - before);
   const int64_t after = columns - before - inside;
   const size_t bytes = (size_t)channels * sizeof(float);
   for (int64_t y = first; y < first + rows; y++, scratch += columns * channels) {
@@ -90,11 +88,11 @@ static int64_t image_bytes(const mt_conv *c) {
 static batch_cut cut_batch(const mt_conv_batch *b, int64_t lot, int64_t target) {
   const mt_conv *c = b->conv;
   batch_cut cut = {.threads = multiply_adds(b) < PARALLEL_FROM ? 1 : mt_num_threads(), .strips = 1, .rows = c->out_h};
-  cut.lot = max64(1, min64(lot, (b->images + cut.threads - 1) / cut.threads));
+  cut.lot = mt_max64(1, mt_min64(lot, (b->images + cut.threads - 1) / cut.threads));
   if (cut.lot == 1) {
     const int64_t worth = (int64_t)(multiply_adds(b) / (double)b->images / STRIP_FROM);
-    const int64_t shared = min64((cut.threads + b->images - 1) / b->images, worth);
-    const int64_t wanted = max64(max64((image_bytes(c) + target - 1) / target, shared), 1);
+    const int64_t shared = mt_min64((cut.threads + b->images - 1) / b->images, worth);
+    const int64_t wanted = mt_max64(mt_max64((image_bytes(c) + target - 1) / target, shared), 1);
     const int64_t whole = c->winograd ? MT_WINOGRAD_TILE : 1;
     cut.rows = (c->out_h + wanted - 1) / wanted;
     cut.rows = (cut.rows + whole - 1) / whole * whole;
@@ -106,14 +104,14 @@ static batch_cut cut_batch(const mt_conv_batch *b, int64_t lot, int64_t target) 
 
 static unit_range range_of(const mt_conv_batch *b, const batch_cut *cut, int64_t unit) {
   const int64_t image = unit / cut->strips * cut->lot, row = unit % cut->strips * cut->rows;
-  const unit_range r = {image, min64(cut->lot, b->images - image), row, min64(cut->rows, b->conv->out_h - row)};
+  const unit_range r = {image, mt_min64(cut->lot, b->images - image), row, mt_min64(cut->rows, b->conv->out_h - row)};
   assert(r.images > 0 && r.rows > 0);
   return r;
 }
 
 /* Floats for the most images, or rows, of a unit. */
 static int64_t window_floats(const mt_conv_batch *b, const batch_cut *cut) {
-  const int64_t rows = max64(mt_conv_reach(b->conv, 0, cut->rows), 0);
+  const int64_t rows = mt_max64(mt_conv_reach(b->conv, 0, cut->rows), 0);
   return mt_rounded_floats(cut->lot * rows * b->conv->in_w * b->conv->in_c);
 }
 
@@ -126,7 +124,7 @@ static bool in_place(const mt_conv_batch *b) {
 static const float *input_of(const mt_conv_batch *b, const unit_range *r, float *window, int64_t *image_step) {
   const mt_conv *c = b->conv;
   const int64_t in_count = b->in_size[0] * b->in_size[1] * c->in_c, first = b->origin[0] + r->row * c->stride[0];
-  const int64_t rows = max64(mt_conv_reach(c, 0, r->rows), 0);
+  const int64_t rows = mt_max64(mt_conv_reach(c, 0, r->rows), 0);
   const float *image = b->in + r->image * in_count;
   *image_step = in_count;
   if (in_place(b)) return image + first * b->in_size[1] * c->in_c;
@@ -248,9 +246,9 @@ static void grad_parts(const void *context, int64_t begin, int64_t end) {
 static batch_cut cut_for_grad(const mt_conv_batch *b) {
   const mt_conv *c = b->conv;
   const int64_t sums = 4 * mt_conv_sum_floats(c) * (int64_t)sizeof(float);
-  const int64_t target = min64(max64(sums, GRAD_MIN_BYTES), GRAD_MAX_BYTES);
-  batch_cut cut = cut_batch(b, max64(c->lot, target / max64(image_bytes(c), 1)), target);
-  cut.threads = (int)min64(cut.threads, cut.units);
+  const int64_t target = mt_min64(mt_max64(sums, GRAD_MIN_BYTES), GRAD_MAX_BYTES);
+  batch_cut cut = cut_batch(b, mt_max64(c->lot, target / mt_max64(image_bytes(c), 1)), target);
+  cut.threads = (int)mt_min64(cut.threads, cut.units);
   return cut;
 }
 

@@ -10,6 +10,7 @@
 
 #include "conv/input_grad.h"
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
@@ -70,22 +71,20 @@ static mt_input_grad plan_back(const backward_pass *b, bool input_needed) {
 static int64_t grad_row(const backward_pass *b) { return b->back.grad_w * b->back.grad_c; }
 static int64_t grad_step(const backward_pass *b) { return mt_input_grad_count(&b->back); }
 
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-
-static int64_t lot_of(const backward_pass *b) { return max64(b->plan->stages[b->s].conv.lot, b->back.lot); }
+static int64_t lot_of(const backward_pass *b) { return mt_max64(b->plan->stages[b->s].conv.lot, b->back.lot); }
 
 static int64_t unpooled_count(const mt_stage_plan *p) { return p->pool > 1 ? mt_stage_out_count(p) : 0; }
 
 /* Sizes for the current stage and the one before; parts may be NULL to learn the total alone. */
 static int64_t lay_out_scratch(const backward_pass *b, float *base, scratch_parts *parts) {
   const mt_stage_plan *p = &b->plan->stages[b->s], *before = b->s > 0 ? p - 1 : p;
-  const int64_t lot = lot_of(b), unpooled = max64(unpooled_count(p), unpooled_count(before));
+  const int64_t lot = lot_of(b), unpooled = mt_max64(unpooled_count(p), unpooled_count(before));
   const int64_t sizes[] = {lot * mt_stage_copy_count(b->plan, b->s),
                            lot * grad_step(b),
                            unpooled,
                            unpooled,
-                           2 * max64(p->out_c, before->out_c),
-                           max64(mt_conv_scratch_floats(&p->conv), b->back.scratch)};
+                           2 * mt_max64(p->out_c, before->out_c),
+                           mt_max64(mt_conv_scratch_floats(&p->conv), b->back.scratch)};
   enum { PARTS = sizeof sizes / sizeof sizes[0] };
   int64_t at[PARTS + 1] = {0};
   for (int i = 0; i < PARTS; i++) at[i + 1] = at[i] + mt_rounded_floats(sizes[i]);

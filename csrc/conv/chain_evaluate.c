@@ -4,11 +4,10 @@
 
 #include "conv/chain_plan.h"
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t round_up(int64_t count, int64_t whole) { return (count + whole - 1) / whole * whole; }
 
 /* Folded weights are kept where a call has at most so many images: with more, folding them anew costs little beside the
@@ -66,7 +65,7 @@ static void lay_out_folded(folded_chain *f, const mt_chain_plan *plan) {
   f->lot = 1;
   for (int s = 0; s < plan->count; s++)
     if (plan->stages[s].conv.lot > f->lot) f->lot = plan->stages[s].conv.lot;
-  f->lot = f->sharers > 1 ? min64(f->lot, plan->images) : mt_chain_lot(plan, f->lot);
+  f->lot = f->sharers > 1 ? mt_min64(f->lot, plan->images) : mt_chain_lot(plan, f->lot);
   for (int s = 0; s < plan->count; s++) {
     const mt_stage_plan *p = &plan->stages[s];
     const int64_t scratch = mt_conv_scratch_floats(&p->conv);
@@ -147,7 +146,7 @@ typedef struct {
 /* How many parts the threads want. */
 static int64_t parts_to_share(const mt_conv *c, int64_t images, int sharers) {
   const double work = (double)(images * c->out_h * c->out_w * c->out_c) * (double)mt_conv_taps(c);
-  return sharers == 1 ? 1 : max64(1, min64((int64_t)(work / PART_FROM), (int64_t)sharers * PARTS_OF_A_THREAD));
+  return sharers == 1 ? 1 : mt_max64(1, mt_min64((int64_t)(work / PART_FROM), (int64_t)sharers * PARTS_OF_A_THREAD));
 }
 
 /* The kernel reads the rows of a strip once for every panel of channels: they should stay in the core's cache. */
@@ -165,7 +164,7 @@ static stage_cut cut_stage(const mt_conv *c, int64_t images, int sharers) {
     cut.channels = round_up((c->out_c + wanted - 1) / wanted, mt_conv_panel_channels());
     cut.slices = (c->out_c + cut.channels - 1) / cut.channels;
   } else {
-    const int64_t strips = max64(wanted, strips_in_cache(c, images));
+    const int64_t strips = mt_max64(wanted, strips_in_cache(c, images));
     cut.rows = round_up((c->out_h + strips - 1) / strips, c->winograd ? MT_WINOGRAD_TILE : 1);
     cut.strips = (c->out_h + cut.rows - 1) / cut.rows;
   }
@@ -185,8 +184,8 @@ static void run_parts(const void *context, int64_t begin, int64_t end) {
     const int64_t row = part / r->cut.slices * r->cut.rows, first = part % r->cut.slices * r->cut.channels;
     mt_conv conv = *r->conv;
     mt_conv_call call = *r->call;
-    conv.out_c = min64(r->cut.channels, r->conv->out_c - first);
-    call.rows = min64(r->cut.rows, r->conv->out_h - row);
+    conv.out_c = mt_min64(r->cut.channels, r->conv->out_c - first);
+    call.rows = mt_min64(r->cut.rows, r->conv->out_h - row);
     call.in += row * conv.stride[0] * call.in_row;
     call.weights += first * mt_conv_taps(&conv);
     call.bias += first;

@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "conv/packing.h"
+#include "core/minmax.h"
 #include "kernels/kernels.h"
 
 /* Below this many channels the transforms of Winograd's tiles cost more than the products they save. */
@@ -21,9 +22,6 @@
 #define WINOGRAD_CHUNK_BYTES ((int64_t)384 << 10)
 /* A thread's sums of transformed weights' gradients: more would be read and written from main memory at every chunk. */
 #define WINOGRAD_MAX_SUMS_BYTES ((int64_t)12 << 20)
-
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* ---- the plan ---- */
 
@@ -42,7 +40,7 @@ static bool winograd_pays(const mt_conv *c, int64_t images) {
 static int64_t tiles_at_a_time(const mt_conv *c) {
   const int64_t tile_bytes = MT_WINOGRAD_PLACES * (c->in_c + c->out_c) * (int64_t)sizeof(float);
   const int64_t tiles = WINOGRAD_CHUNK_BYTES / tile_bytes / WINOGRAD_MIN_TILES * WINOGRAD_MIN_TILES;
-  return min64(max64(tiles, 2 * WINOGRAD_MIN_TILES), WINOGRAD_MAX_TILES);
+  return mt_min64(mt_max64(tiles, 2 * WINOGRAD_MIN_TILES), WINOGRAD_MAX_TILES);
 }
 
 mt_conv mt_conv_plan(int64_t images, const int64_t kernel[2], const int64_t stride[2], const int64_t in_size[2],
@@ -60,11 +58,11 @@ mt_conv mt_conv_plan(int64_t images, const int64_t kernel[2], const int64_t stri
   if (c.winograd) {
     const int64_t sum_bytes = mt_winograd_floats(in_c, out_c) * (int64_t)sizeof(float);
     c.tiles = tiles_along(c.out_h) * tiles_along(c.out_w);
-    c.in_h = max64(c.in_h, mt_conv_reach(&c, 0, c.out_h));
-    c.in_w = max64(c.in_w, mt_conv_reach(&c, 1, c.out_w));
+    c.in_h = mt_max64(c.in_h, mt_conv_reach(&c, 0, c.out_h));
+    c.in_w = mt_max64(c.in_w, mt_conv_reach(&c, 1, c.out_w));
     c.lot = (WINOGRAD_MIN_TILES + c.tiles - 1) / c.tiles;
     c.winograd_grad = sum_bytes <= WINOGRAD_MAX_SUMS_BYTES;
-    c.chunk = min64(tiles_at_a_time(&c), c.lot * c.tiles);
+    c.chunk = mt_min64(tiles_at_a_time(&c), c.lot * c.tiles);
   }
   return c;
 }

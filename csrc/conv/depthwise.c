@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
@@ -21,8 +22,6 @@
 #define MOST_PARTS 32
 #define PART_FROM ((int64_t)1 << 20) /* multiply-adds */
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 static int64_t ceil_div(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 static int64_t in_image(const mt_depthwise *d) { return d->in_size[0] * d->in_size[1] * d->channels; }
@@ -35,8 +34,8 @@ static int64_t taps_of(const mt_depthwise *d) { return d->kernel[0] * d->kernel[
 static int64_t rows_at_a_time(const mt_depthwise *d) {
   const int64_t in_row = d->in_size[1] * d->channels, out_row = d->out_size[1] * d->channels;
   const int64_t overlap = (d->kernel[0] - 1) * in_row;
-  const int64_t rows = (ROWS_FLOATS - overlap) / max64(1, d->stride[0] * in_row + out_row);
-  return max64(1, min64(rows, d->out_size[0]));
+  const int64_t rows = (ROWS_FLOATS - overlap) / mt_max64(1, d->stride[0] * in_row + out_row);
+  return mt_max64(1, mt_min64(rows, d->out_size[0]));
 }
 
 /* ---- forward ---- */
@@ -73,7 +72,7 @@ static void forward_units(const void *context, int64_t begin, int64_t end) {
         .out_row = d->out_size[1] * d->channels,
         .out_pixel = d->channels,
     };
-    mt_kernels->depthwise_rows(&block, first, min64(first + f->rows, d->out_size[0]));
+    mt_kernels->depthwise_rows(&block, first, mt_min64(first + f->rows, d->out_size[0]));
   }
 }
 
@@ -138,15 +137,15 @@ static void input_phase(const input_pass *b, int64_t image, int64_t begin, int64
       .out_row = d->stride[0] * d->in_size[1] * d->channels,
       .out_pixel = d->stride[1] * d->channels,
   };
-  mt_kernels->depthwise_rows(&block, ceil_div(max64(begin - y, 0), d->stride[0]),
-                             ceil_div(max64(end - y, 0), d->stride[0]));
+  mt_kernels->depthwise_rows(&block, ceil_div(mt_max64(begin - y, 0), d->stride[0]),
+                             ceil_div(mt_max64(end - y, 0), d->stride[0]));
 }
 
 static void input_units(const void *context, int64_t begin, int64_t end) {
   const input_pass *b = context;
   const mt_depthwise *d = b->d;
   for (int64_t u = begin; u < end; u++) {
-    const int64_t first = u % b->units * b->rows, last = min64(first + b->rows, d->in_size[0]);
+    const int64_t first = u % b->units * b->rows, last = mt_min64(first + b->rows, d->in_size[0]);
     for (int64_t y = 0; y < d->stride[0] && y < d->in_size[0]; y++)
       for (int64_t x = 0; x < d->stride[1] && x < d->in_size[1]; x++) input_phase(b, u / b->units, first, last, y, x);
   }
@@ -177,7 +176,7 @@ static void add_rows(const weight_pass *b, int64_t first, int64_t end, float *su
   const int64_t at_a_time = rows_at_a_time(d);
   while (first < end) {
     const int64_t image = first / d->out_size[0], row = first % d->out_size[0];
-    const int64_t rows = min64(at_a_time, min64(end - first, d->out_size[0] - row));
+    const int64_t rows = mt_min64(at_a_time, mt_min64(end - first, d->out_size[0] - row));
     const mt_depthwise_grad_block block = {
         .in = b->input + image * in_image(d),
         .grad = b->grad_output + image * out_image(d),
@@ -208,7 +207,7 @@ static void weight_parts(const void *context, int64_t begin, int64_t end) {
 
 static int grad_weight_of(const mt_depthwise *d, const float *input, const float *grad_output, float *grad_weight) {
   const int64_t rows = d->images * d->out_size[0], work = rows * d->out_size[1] * sum_floats(d);
-  const int64_t parts = max64(1, min64(min64(rows, work / PART_FROM), MOST_PARTS));
+  const int64_t parts = mt_max64(1, mt_min64(mt_min64(rows, work / PART_FROM), MOST_PARTS));
   float *sums = mt_alloc((size_t)(parts * sum_floats(d)) * sizeof(float));
   if (!sums) return -1;
   const weight_pass b = {.d = d, .input = input, .grad_output = grad_output, .sums = sums, .parts = parts};

@@ -1,10 +1,9 @@
 #include "conv/input_grad.h"
 
+#include "core/minmax.h"
+
 #include <assert.h>
 #include <stddef.h>
-
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 
 /* One phase along one axis. */
 typedef struct {
@@ -22,7 +21,7 @@ static axis_phase phase_along(const mt_input_grad *g, int axis, int64_t first) {
 }
 
 static int64_t phases_along(const mt_input_grad *g, int axis) {
-  return min64(g->stride[axis], axis ? g->in_w : g->in_h);
+  return mt_min64(g->stride[axis], axis ? g->in_w : g->in_h);
 }
 
 int64_t mt_input_grad_phases(const mt_input_grad *g) { return phases_along(g, 0) * phases_along(g, 1); }
@@ -65,12 +64,12 @@ mt_input_grad mt_input_grad_plan(const mt_conv *forward, int64_t images, const i
   for (int64_t i = 0; needed && i < mt_input_grad_phases(&g); i++) {
     const mt_grad_phase p = mt_input_grad_phase(&g, NULL, i);
     const int64_t reach[2] = {p.conv.in_h, p.conv.in_w};
-    g.lot = max64(g.lot, p.conv.lot);
-    g.weights = max64(g.weights, mt_conv_weight_floats(&p.conv));
-    g.scratch = max64(g.scratch, mt_conv_scratch_floats(&p.conv));
+    g.lot = mt_max64(g.lot, p.conv.lot);
+    g.weights = mt_max64(g.weights, mt_conv_weight_floats(&p.conv));
+    g.scratch = mt_max64(g.scratch, mt_conv_scratch_floats(&p.conv));
     for (int axis = 0; p.conv.kernel[0] > 0 && axis < 2; axis++) {
-      g.border[axis] = max64(g.border[axis], -p.origin[axis]);
-      end[axis] = max64(end[axis], p.origin[axis] + reach[axis]);
+      g.border[axis] = mt_max64(g.border[axis], -p.origin[axis]);
+      end[axis] = mt_max64(end[axis], p.origin[axis] + reach[axis]);
     }
   }
   g.grad_h = g.border[0] + end[0];

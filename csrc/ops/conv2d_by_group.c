@@ -7,11 +7,10 @@
 #include "conv/batch.h"
 #include "conv/input_grad.h"
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 
 #define PARALLEL_FROM 131072.0 /* multiply-adds */
-
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 typedef struct {
   int64_t images, groups, in_size[2], in_channels, out_channels, padding[2];
@@ -150,7 +149,7 @@ typedef struct {
 } backward_pass;
 
 static int64_t input_floats(const geometry *g) {
-  return max64(window_floats(g), mt_rounded_floats(in_image(g) / g->groups));
+  return mt_max64(window_floats(g), mt_rounded_floats(in_image(g) / g->groups));
 }
 
 static void input_unit(const backward_pass *b, int64_t image, int64_t group, float *scratch) {
@@ -236,7 +235,7 @@ int mt_conv2d_by_group_backward(const mt_tensor *input, const mt_tensor *weight,
                      .input = input ? mt_f32(input) : NULL,
                      .grad_output = mt_f32(grad_output),
                      .grad_input = grad_input ? mt_f32(grad_input) : NULL};
-  const int64_t own = max64(mt_conv_scratch_floats(&g.conv), g.back.scratch);
+  const int64_t own = mt_max64(mt_conv_scratch_floats(&g.conv), g.back.scratch);
   b.scratch_floats = gradient_floats(&g) + input_floats(&g) + mt_rounded_floats(own);
   b.scratch = new_floats(g.threads * b.scratch_floats);
   float *part = b.scratch ? new_floats(part_floats(&g)) : NULL;

@@ -9,15 +9,13 @@
 #include "conv/depthwise.h"
 #include "conv/packing.h"
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/conv2d_by_group.h"
 
 #define STRIP_FLOATS ((int64_t)64 << 10) /* gathered at a time: half of a second-level cache */
 #define PARALLEL_FROM 131072.0           /* multiply-adds */
-
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t max64(int64_t a, int64_t b) { return a > b ? a : b; }
 
 /* Everything about the geometry. taps: the length of a gathered pixel, kH * kW * group_in. */
 typedef struct {
@@ -47,7 +45,7 @@ static geometry geometry_of(const int64_t in[4], const int64_t weight[4], const 
   g.s.images = in[0];
   g.s.channels = in[3];
   g.s.multiplier = g.group_out;
-  g.strip = max64(1, min64(out[1], STRIP_FLOATS / max64(1, out[2] * g.taps)));
+  g.strip = mt_max64(1, mt_min64(out[1], STRIP_FLOATS / mt_max64(1, out[2] * g.taps)));
   const double work = (double)(g.images * g.out_image) * (double)g.taps;
   g.threads = work < PARALLEL_FROM ? 1 : mt_num_threads();
   return g;
@@ -131,7 +129,7 @@ static void forward_unit(const forward_pass *f, int64_t image, int64_t group, fl
   const geometry *g = f->g;
   const int64_t first = group * g->group_out;
   for (int64_t y = 0; y < g->s.out_size[0]; y += g->strip) {
-    const int64_t end = min64(y + g->strip, g->s.out_size[0]);
+    const int64_t end = mt_min64(y + g->strip, g->s.out_size[0]);
     gather(g, f->input + image * g->in_image, group, y, end, matrix);
     const mt_conv2d_block block = {
         .in = matrix,
@@ -211,7 +209,7 @@ static void input_unit(const backward_pass *b, int64_t image, int64_t group, flo
   const geometry *g = b->g;
   float *grad_image = b->grad_input + image * g->in_image;
   for (int64_t y = 0; y < g->s.out_size[0]; y += g->strip) {
-    const int64_t end = min64(y + g->strip, g->s.out_size[0]);
+    const int64_t end = mt_min64(y + g->strip, g->s.out_size[0]);
     const mt_conv2d_block block = {
         .in = b->grad_output + image * g->out_image + y * g->s.out_size[1] * g->out_channels + group * g->group_out,
         .in_pixel = g->out_channels,
@@ -252,7 +250,7 @@ static void add_weight_sums(const backward_pass *b, int64_t image, int64_t group
   const geometry *g = b->g;
   const int64_t columns = MT_CONV2D_PANEL * mt_kernels->vector_floats;
   for (int64_t y = 0; y < g->s.out_size[0]; y += g->strip) {
-    const int64_t end = min64(y + g->strip, g->s.out_size[0]);
+    const int64_t end = mt_min64(y + g->strip, g->s.out_size[0]);
     gather(g, b->input + image * g->in_image, group, y, end, matrix);
     const mt_conv2d_grad_block block = {
         .in = matrix,
