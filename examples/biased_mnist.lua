@@ -16,13 +16,13 @@ local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
 --- What a run is compared by: a method of mt.methods, or one of these forms of it. Matched ones are fine-tuned at the
 -- rate that MaskTune was.
-local FORMS = {
-  randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" },
+local SHARED = require("masktune.experiment.rows").forms
+local FORMS = with(SHARED, {
   continue_matched = { method = "continue", title = "one more epoch, MaskTune's rate", matched = true },
-  randmask_area_matched = {
-    method = "randmask", random = "area", title = "RandMask, same area, MaskTune's rate", matched = true,
-  },
-}
+  randmask_area_matched = with(SHARED.randmask_area, {
+    title = "RandMask, same area, MaskTune's rate", matched = true,
+  }),
+})
 local DEFAULT_METHODS = {
   "erm", "continue", "randmask", "randmask_area", "masktune", "continue_matched", "randmask_area_matched",
 }

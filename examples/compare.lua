@@ -15,8 +15,8 @@ dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
 local experiment_seed = require "masktune.experiment.seed"
-local forms = require("masktune.experiment.rows").forms
-local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
+local experiment_rows = require "masktune.experiment.rows"
+local cli, say, with, method_of = mt.cli, mt.cli.say, mt.tables.merged, experiment_rows.method_of
 
 local VALIDATION_SHARE = 0.2
 
@@ -71,12 +71,6 @@ local function model_of(o, train, seed)
   if o.data ~= "biased_mnist" then return experiment_seed.model(o, train.classes, seed) end
   mt.manual_seed(seed)
   return mt.models[o.net] { classes = train.classes }
-end
-
---- A name of the command line -> its method, and what differs from that method's defaults.
-local function method_of(name)
-  local form = forms[name] or { method = name }
-  return mt.methods[form.method], form
 end
 
 local function title_of(name)
@@ -400,7 +394,7 @@ local program = {
       help = "data set: " .. table.concat(words, ", ") },
     { name = "root", value = "DIR", kind = kinds.text, help = "folder of the data set" },
     { name = "synthetic", help = "biased_mnist: drawn digits instead of MNIST" },
-    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, forms),
+    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, experiment_rows.forms),
       default = { "erm", "continue", "masktune" }, default_text = "erm,continue,masktune",
       help = "methods: " .. table.concat(mt.registry.names(mt.methods), ", ") .. "; randmask_area is RandMask with as "
         .. "much of each image as MaskTune hides" },

@@ -6,7 +6,6 @@ local pictures = require "masktune.command.parts.pictures"
 local project = require "masktune.command.parts.project"
 local recipe = require "masktune.recipe"
 local steps = require "masktune.command.parts.steps"
-local tables = require "masktune.tables"
 
 local SHOWN = 16
 
@@ -19,10 +18,8 @@ return {
   run = function(o)
     local run = project.open { out = options.folder(o) }
     local train = run:sets().train
-    local how = steps.masks_for(o, (run:read "diagnosis.json" or {}).initial)
-    local masked, found = recipe.mask_dataset(run:model "initial", train, tables.merged(how, {
-      cam = o.cam, protocol = o.protocol, fill = o.fill, empty = "paper",
-    }))
+    local masking = steps.masks_for(o, (run:read "diagnosis.json" or {}).initial)
+    local masked, found = recipe.mask_dataset(run:model "initial", train, masking)
     core.save(run:path "masks.safetensors", { keep = found.keep:to("uint8") })
     local positions = {}
     for i = 1, math.min(SHOWN, data.size(train)) do

@@ -35,17 +35,27 @@ local function tints(cuts)
   return mean, (mean:max(2) - mean:min(2)):ge(VIVID)
 end
 
---- The share of windows whose colour is like the most typical one's, and that of other windows that are.
-local function same_tint(cuts, others)
-  local rows, is_one = tints(cuts)
-  local alike = differences(rows, rows):le(ALIKE) * is_one:reshape(#cuts, 1) * is_one:reshape(1, #cuts)
+--- The share of windows that are like the most typical one, and that of other windows that are.
+-- @tparam Tensor rows what windows are compared by, float32 {N,D}
+-- @tparam Tensor theirs the same of the other windows
+-- @tparam[opt] Tensor there uint8 {N}: 0 where a window is like no other
+-- @tparam[opt] Tensor are_there the same of the other windows
+local function commonest(rows, theirs, there, are_there)
+  local alike = differences(rows, rows):le(ALIKE)
+  if there then alike = alike * there:reshape(-1, 1) * there:reshape(1, -1) end
   local typical = alike:to("float32"):sum(2):argmax(1):item()
-  local theirs, is_theirs = tints(others)
-  local near = differences(theirs, rows:narrow(1, typical, 1)):le(ALIKE) * is_theirs:reshape(#others, 1)
+  local near = differences(theirs, rows:narrow(1, typical, 1)):le(ALIKE)
+  if are_there then near = near * are_there:reshape(-1, 1) end
   return {
     share = alike[typical]:to("float32"):mean():item(), elsewhere = near:to("float32"):mean():item(),
     typical = typical, alike = alike[typical]:totable(),
   }
+end
+
+local function same_tint(cuts, others)
+  local rows, there = tints(cuts)
+  local theirs, are_there = tints(others)
+  return commonest(rows, theirs, there, are_there)
 end
 
 local hues = {
@@ -91,16 +101,8 @@ end
 -- @treturn table `share` of the class's windows that are like the most typical one, `elsewhere`: share of the others;
 -- `typical`: its place in `cuts`; `alike`: for each window whether it is like it; `color`: its name
 function content.commonest(cuts, others)
-  local rows = described(cuts)
-  local alike = differences(rows, rows):le(ALIKE)
-  local typical = alike:to("float32"):sum(2):argmax(1):item()
-  local one = rows:narrow(1, typical, 1)
-  local near = differences(described(others), one):le(ALIKE):to("float32"):mean():item()
-  local channels = cuts:size(4)
-  local found = {
-    share = alike[typical]:to("float32"):mean():item(), elsewhere = near, typical = typical,
-    alike = alike[typical]:totable(),
-  }
+  local rows, channels = described(cuts), cuts:size(4)
+  local found = commonest(rows, described(others))
   local tint = channels >= 3 and same_tint(cuts, others)
   if tint and tint.share - tint.elsewhere > found.share - found.elsewhere then found = tint end
   found.color = content.color(vivid(rows:narrow(1, found.typical, 1):reshape(-1, channels):totable()))

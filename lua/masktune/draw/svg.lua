@@ -1,13 +1,10 @@
 --- Drawings (masktune.draw) as SVG.
 -- @module masktune.draw.svg
-local base64 = require "masktune.base64"
-local core = require "masktune.core"
+local markup = require "masktune.markup"
+
+local escape = markup.escape
 
 local FAMILY = "Helvetica, Arial, 'Liberation Sans', 'Nimbus Sans', 'DejaVu Sans', sans-serif"
-
-local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;" }
-
-local function escape(text) return (text:gsub('[&<>"]', entities)) end
 
 --- A number in as few characters as a hundredth of a unit needs.
 local function number(value)
@@ -24,26 +21,26 @@ local function filled(template, ...)
   return template:format(table.unpack(values, 1, values.n))
 end
 
+--- Points as an attribute's value.
+local function points_of(item)
+  local points = {}
+  for i, point in ipairs(item.points) do
+    points[i] = number(point[1]) .. "," .. number(point[2])
+  end
+  return table.concat(points, " ")
+end
+
 --- What writes an item, by its kind: (item, color: {r, g, b} -> text) -> text
 local writers = {}
 
 function writers.path(item, color)
-  local points = {}
-  for i, point in ipairs(item.points) do
-    points[i] = number(point[1]) .. "," .. number(point[2])
-  end
   local dash = item.dash and filled(' stroke-dasharray="%s %s"', item.dash[1], item.dash[2]) or ""
   return filled('<polyline fill="none" stroke="%s" stroke-width="%s" stroke-linecap="round" stroke-linejoin="round"%s '
-    .. 'points="%s"/>', color(item.color), item.width, dash, table.concat(points, " "))
+    .. 'points="%s"/>', color(item.color), item.width, dash, points_of(item))
 end
 
 function writers.polygon(item, color)
-  local points = {}
-  for i, point in ipairs(item.points) do
-    points[i] = number(point[1]) .. "," .. number(point[2])
-  end
-  return filled('<polygon fill="%s" fill-opacity="%s" points="%s"/>', color(item.color), item.alpha,
-    table.concat(points, " "))
+  return filled('<polygon fill="%s" fill-opacity="%s" points="%s"/>', color(item.color), item.alpha, points_of(item))
 end
 
 function writers.disc(item, color)
@@ -66,19 +63,10 @@ function writers.text(item, color)
     anchors[item.anchor], item.bold and ' font-weight="bold"' or "", escape(item.text))
 end
 
---- A PNG file as bytes.
-local function png_bytes(image)
-  local path = os.tmpname()
-  local written, problem = pcall(core.image.write_png, path, image)
-  local bytes = written and core.read_file(path)
-  os.remove(path)
-  return bytes or error(problem, 0)
-end
-
 function writers.image(item)
   return filled('<image x="%s" y="%s" width="%s" height="%s" preserveAspectRatio="none" '
-    .. 'image-rendering="pixelated" href="data:image/png;base64,%s"/>', item.x, item.y, item.width, item.height,
-    base64.encode(png_bytes(item.image)))
+    .. 'image-rendering="pixelated" href="%s"/>', item.x, item.y, item.width, item.height,
+    markup.source(item.image, true))
 end
 
 --- Of several drawings on a page, the same name means the same box.

@@ -8,6 +8,15 @@ local rows = {
   forms = { randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" } },
 }
 
+--- A name of the command line -> its method, and what differs from that method's defaults.
+-- @string name
+-- @treturn table of mt.methods
+-- @treturn table `method`, its name, and options; `title` where the method's own does not say it
+function rows.method_of(name)
+  local form = rows.forms[name] or { method = name }
+  return methods[form.method], form
+end
+
 --- What a row uses beside the images: its method's labels, and those of the validation split's groups where a choice
 -- goes by them.
 local function labels_of(o, method)
@@ -27,8 +36,7 @@ end
 
 --- One row: the options that its method takes. A matched one gets its rate when MaskTune's is known.
 local function row_of(o, name, protocol, rate)
-  local form = rows.forms[name] or { method = name }
-  local method = methods[form.method]
+  local method, form = rows.method_of(name)
   local all = tables.merged(form, {
     cam = o.cam,
     protocol = protocol,
@@ -75,8 +83,7 @@ end
 local function controls_in(o)
   local list = {}
   for _, name in ipairs(o.method) do
-    local method = methods[(rows.forms[name] or { method = name }).method]
-    if name ~= "masktune" and method.schema.finetune_lr then list[#list + 1] = name end
+    if name ~= "masktune" and rows.method_of(name).schema.finetune_lr then list[#list + 1] = name end
   end
   return list
 end

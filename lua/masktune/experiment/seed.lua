@@ -1,10 +1,9 @@
 --- One seed of an experiment: ERM, and every row that starts from it.
 -- @module masktune.experiment.seed
-local checkpoint = require "masktune.checkpoint"
 local cli = require "masktune.cli"
 local core = require "masktune.core"
 local cut = require "masktune.experiment.cut"
-local encoded = require "masktune.data.encoded"
+local encoder = require "masktune.experiment.encoder"
 local masks = require "masktune.recipe.masks"
 local models = require "masktune.models"
 local recipe = require "masktune.recipe"
@@ -55,10 +54,7 @@ function seed.encoded(o, sets)
   if not o.freeze then return sets end
   core.manual_seed(1)
   local model = build(o, { classes = sets.train.classes, pretrained = o.weights or nil })
-  local prepare = model.preprocess or function(images) return images end
-  local first = cut(model, o.freeze)
-  local by = encoded.by(first, prepare, ("%s up to %s"):format(o.net, o.freeze), checkpoint.digest)
-  local function encode(set) return tables.merged(set, { images = by(set.images), preprocess = false }) end
+  local encode, first = encoder(model, o.freeze, o.net)
   local tests = {}
   for i, test in ipairs(sets.tests) do
     tests[i] = { name = test.name, set = encode(test.set) }

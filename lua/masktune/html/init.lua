@@ -1,46 +1,21 @@
 --- Pages of HTML that need nothing but themselves: style, script, pictures and charts are inside, so that a page can be
 -- mailed, and opened without a network. Light and dark, narrow screens, print, keyboard.
 -- @module masktune.html
-local base64 = require "masktune.base64"
-local core = require "masktune.core"
+local markup = require "masktune.markup"
 local script = require "masktune.html.script"
 local style = require "masktune.html.style"
 
 local html = {}
 
-local JPEG_QUALITY = 85
+local escape = markup.escape
 
-local entities = { ["&"] = "&amp;", ["<"] = "&lt;", [">"] = "&gt;", ['"'] = "&quot;", ["'"] = "&#39;" }
+--- Text as it stands in HTML: masktune.markup.escape.
+-- @function html.escape
+html.escape = escape
 
---- Text as it stands in HTML, also within quotes. Bytes that are no UTF-8 become question marks.
--- @param text its tostring
--- @treturn string
-function html.escape(text)
-  text = tostring(text)
-  if not utf8.len(text) then text = text:gsub("[\128-\255]", "?") end
-  return (text:gsub("[&<>\"']", entities))
-end
-
-local escape = html.escape
-
---- A picture as the source of an image: a JPEG file inside the page (PNG with `lossless`).
--- @tparam Tensor image {H,W,C}, uint8 or float32 in [0,1]
--- @tparam[opt] boolean lossless
--- @treturn string
-function html.source(image, lossless)
-  local path = os.tmpname()
-  local ok, problem = pcall(function()
-    if lossless then
-      core.image.write_png(path, image)
-    else
-      core.image.write_jpeg(path, image, { quality = JPEG_QUALITY })
-    end
-    return core.read_file(path)
-  end)
-  os.remove(path)
-  if not ok then error(problem, 0) end
-  return ("data:image/%s;base64,%s"):format(lossless and "png" or "jpeg", base64.encode(problem))
-end
+--- A picture as the source of an image: masktune.markup.source.
+-- @function html.source
+html.source = markup.source
 
 --- A picture.
 -- @tparam Tensor image as of html.source

@@ -10,9 +10,9 @@ return training.method {
   title = "Re-sampling",
   summary = "draws all groups alike (or to a power of their sizes)",
   labels = "class; group in training unless by = \"class\"",
-  schema = { by = weighting.by, power = { type = "number", min = 0, default = 1 } },
+  schema = weighting.inverse_schema,
   plan = function(o, context)
-    local weights = weighting.weights(weighting.counts(o, context), function(n) return n ^ -o.power end)
+    local weights = weighting.inverse(o, context)
     local each = core.tensor(weights):index(o.train[weighting.field(o)]:to("int32"))
     return { sampler = samplers.weighted { weights = each } }
   end,

@@ -10,9 +10,9 @@ return training.method {
   title = "Re-weighting",
   summary = "groups weigh as the inverse of their sizes (to a power)",
   labels = "class; group in training unless by = \"class\"",
-  schema = { by = weighting.by, power = { type = "number", min = 0, default = 1 } },
+  schema = weighting.inverse_schema,
   plan = function(o, context)
-    local weights = weighting.weights(weighting.counts(o, context), function(n) return n ^ -o.power end)
+    local weights = weighting.inverse(o, context)
     return { objective = losses.weighted { weights = weights, by = weighting.field(o) } }
   end,
 }

@@ -44,4 +44,13 @@ function weighting.weights(counts, f)
   return weights
 end
 
+--- The options of weights by the inverse of the sizes: of what, and to which power (1; 0.5 is between this and none).
+weighting.inverse_schema = { by = weighting.by, power = { type = "number", min = 0, default = 1 } }
+
+--- Those weights.
+-- @treturn {number,...}
+function weighting.inverse(o, context)
+  return weighting.weights(weighting.counts(o, context), function(n) return n ^ -o.power end)
+end
+
 return weighting

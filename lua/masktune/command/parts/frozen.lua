@@ -2,10 +2,8 @@
 -- once for each image. What is before the layer of the heatmaps sees edges and textures, which a few hundred photos do
 -- not teach better than a million did; and training takes a fraction of the time.
 -- @module masktune.command.parts.frozen
-local checkpoint = require "masktune.checkpoint"
 local cut = require "masktune.experiment.cut"
-local encoded = require "masktune.data.encoded"
-local streamed = require "masktune.data.streamed"
+local encoder = require "masktune.experiment.encoder"
 local tables = require "masktune.tables"
 
 local frozen = {}
@@ -43,13 +41,7 @@ function frozen.whole(settings, start, state) return settings.frozen and tables.
 -- @treturn table `train`, `val`
 function frozen.sets(settings, model, sets)
   if not settings.frozen then return sets end
-  local first = cut(model, settings.frozen)
-  local by = encoded.by(first, model.preprocess or function(images) return images end,
-    ("%s up to %s"):format(settings.net, settings.frozen), checkpoint.digest)
-  local function encode(set)
-    local images = streamed.is(set.images) and set.images or streamed.of_tensor(set.images)
-    return tables.merged(set, { images = by(images), preprocess = false })
-  end
+  local encode = encoder(model, settings.frozen, settings.net)
   return { train = encode(sets.train), val = encode(sets.val) }
 end
 

@@ -202,13 +202,8 @@ end
 
 --- The pictures as the run would mask them.
 local function masked(run, set, positions, heat)
-  local some = recipe.mask_dataset(run:model "initial", dataset.subset(set, positions),
-    tables.merged(masking_of(run), { heat = heat, progress = false }))
-  local all = {}
-  for i = 1, #positions do
-    all[i] = i
-  end
-  return pictures.images(some, all)
+  return pictures.images((recipe.mask_dataset(run:model "initial", dataset.subset(set, positions),
+    tables.merged(masking_of(run), { heat = heat, progress = false }))))
 end
 
 local function gallery(run, set, positions, seen, models)

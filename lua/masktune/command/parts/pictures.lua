@@ -7,10 +7,10 @@ local pictures = {}
 
 local COLUMNS = 4
 
---- Some images of a set as uint8 {n,H,W,3}, in the order given.
+--- Images of a set as uint8 {n,H,W,3}: some, in the order given, or all.
 function pictures.images(set, positions)
-  local images = dataset.subset(set, positions).images
-  images = images:narrow(1, 1, #positions)
+  local images = (positions and dataset.subset(set, positions) or set).images
+  images = images:narrow(1, 1, #images)
   if images:dtype() ~= "uint8" then images = (images * 255):to "uint8" end
   if images:size(4) == 1 then images = images:expand(images:size(1), images:size(2), images:size(3), 3) end
   return images

@@ -156,12 +156,7 @@ end
 
 local EVERYWHERE = 1 -- k for a cue that no window holds
 
---- How to mask: the windows that were found to decide, as they were found; where none were, as the paper does.
--- @tparam table o values of the command line
--- @tparam ?table diagnosis of the net as it was trained
--- @treturn table options of mt.masktune
--- @treturn string the same in words
-function steps.masks_for(o, diagnosis)
+local function what_to_hide(o, diagnosis)
   if o.k ~= "auto" then return { k = o.k }, ("k %g"):format(o.k) end
   diagnosis = diagnosis or { classes = {} }
   for _, row in ipairs(diagnosis.classes) do
@@ -171,6 +166,16 @@ function steps.masks_for(o, diagnosis)
   return { k = k }, ("k %g"):format(k or 2)
 end
 
+--- How to mask: the windows that were found to decide, as they were found; where none were, as the paper does.
+-- @tparam table o values of the command line
+-- @tparam ?table diagnosis of the net as it was trained
+-- @treturn table options of mt.masktune
+-- @treturn string what is hidden, in words
+function steps.masks_for(o, diagnosis)
+  local how, hidden = what_to_hide(o, diagnosis)
+  return tables.merged(how, { cam = o.cam, protocol = o.protocol, fill = o.fill, empty = "paper" }), hidden
+end
+
 --- Masks and fine-tunes.
 -- @tparam Project run
 -- @tparam table o values of the command line
@@ -178,11 +183,10 @@ end
 -- @treturn table what finetuning.json holds
 local function finetune(run, o, diagnosis)
   local model = start_of(run)
-  local how, hidden = steps.masks_for(o, diagnosis)
+  local masking, hidden = steps.masks_for(o, diagnosis)
   local start, rest, sets = model:state_dict(), frozen.rest(run.settings, model), run:trained_on(model)
   local first = erm(run, rest, sets)
-  local exchange = o.exchange == "auto" and how.rule == "window"
-  local masking = tables.merged(how, { cam = o.cam, protocol = o.protocol, fill = o.fill, empty = "paper" })
+  local exchange = o.exchange == "auto" and masking.rule == "window"
   local result = recipe(rest, tables.merged(shared_options(run, sets), masking, {
     exchange = exchange,
     initial = first, mask_from = "best", finetune_from = "best", layer = run.settings.layer,
