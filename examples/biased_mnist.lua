@@ -12,24 +12,14 @@
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
 local mt = require "masktune"
+local rows_of_tables = require "masktune.experiment.rows"
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
+local method_of, title_of = rows_of_tables.method_of, rows_of_tables.title_of
 
---- What a run is compared by: a method of mt.methods, or one of these forms of it. Matched ones are fine-tuned at the
--- rate that MaskTune was.
-local SHARED = require("masktune.experiment.rows").forms
-local FORMS = with(SHARED, {
-  continue_matched = { method = "continue", title = "one more epoch, MaskTune's rate", matched = true },
-  randmask_area_matched = with(SHARED.randmask_area, {
-    title = "RandMask, same area, MaskTune's rate", matched = true,
-  }),
-})
 local DEFAULT_METHODS = {
   "erm", "continue", "randmask", "randmask_area", "masktune", "continue_matched", "randmask_area_matched",
 }
 
-local function method_of(name) return FORMS[name] and FORMS[name].method or name end
-
-local function title_of(name) return FORMS[name] and FORMS[name].title or mt.methods[name].title end
 local SQUARE = 4 -- side, in pixels
 local VALIDATION_SHARE = 0.2 -- 12,000 of 60,000
 
@@ -116,15 +106,14 @@ local function shared_options(o, sets, seed)
 end
 
 --- The rate that a method is fine-tuned at.
-local function rate_of(o, name, results)
-  local method = method_of(name)
-  if FORMS[name] and FORMS[name].matched then return results.masktune.finetune.lr end
-  return method == "masktune" and o.finetune_lr or method == "randmask" and o.randmask_lr or "last"
+local function rate_of(o, form, results)
+  if form.matched then return results.masktune.finetune.lr end
+  return form.method == "masktune" and o.finetune_lr or form.method == "randmask" and o.randmask_lr or "last"
 end
 
 --- The options that one method takes besides: those of its schema.
 local function method_options(o, name, results)
-  local method = method_of(name)
+  local method, form = method_of(name)
   local all = {
     cam = o.cam,
     protocol = o.protocol,
@@ -134,10 +123,10 @@ local function method_options(o, name, results)
     empty = o.empty,
     iterations = o.iterations,
     accumulate = o.accumulate,
-    random = FORMS[name] and FORMS[name].random,
-    finetune_lr = rate_of(o, name, results),
+    random = form.random,
+    finetune_lr = rate_of(o, form, results),
   }
-  return with(mt.tables.picked(all, mt.methods[method].schema), { method = method })
+  return with(mt.tables.picked(all, method.schema), { method = form.method })
 end
 
 local function accuracies(model, sets, progress_label)
@@ -292,7 +281,7 @@ local function collect(o, runs, total_seconds)
   }
   for _, name in ipairs(o.methods) do
     collected.methods[name] = {
-      title = title_of(name), labels = mt.methods[method_of(name)].labels, original = json.array(),
+      title = title_of(name), labels = method_of(name).labels, original = json.array(),
       biased = json.array(),
     }
     collected.chosen[name], collected.seconds[name] = json.array(), 0
@@ -358,21 +347,10 @@ end
 
 -- ---- the program ----
 
---- Refuses matched controls that do not come behind what they are matched with.
-local function check_methods(o)
-  local tuned = false
-  for _, name in ipairs(o.methods) do
-    tuned = tuned or name == "masktune"
-    if FORMS[name] and FORMS[name].matched and not tuned then
-      error(("--methods: %s takes MaskTune's rate: masktune expected before it"):format(name), 0)
-    end
-  end
-end
-
 local function main(o)
   local started = mt.clock()
   if o.threads then mt.set_num_threads(o.threads) end
-  check_methods(o)
+  rows_of_tables.check_matched(o.methods)
   local digits = load_digits(o)
   cli.open_seeds(o, { "results.json", "metrics.csv", "figure.png" }, mt.masktune.clear)
   o.data_name = digits.synthetic and "synthetic digits" or "MNIST"
@@ -406,7 +384,7 @@ local program = {
     { name = "batch", value = "N", kind = kinds.integer(2), default = 128, default_text = "128", help = "batch size" },
     { name = "lr", value = "RATE", kind = kinds.positive, default = 0.01, default_text = "0.01",
       help = "first learning rate; halved after each quarter of the epochs" },
-    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, FORMS), default = DEFAULT_METHODS,
+    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, rows_of_tables.forms_and_matched), default = DEFAULT_METHODS,
       default_text = table.concat(DEFAULT_METHODS, ","),
       help = "methods to compare: " .. table.concat(mt.registry.names(mt.methods), ", ")
       .. ", randmask_area; continue_matched, randmask_area_matched (at MaskTune's rate)" },

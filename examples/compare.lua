@@ -16,7 +16,8 @@ dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 local mt = require "masktune"
 local experiment_seed = require "masktune.experiment.seed"
 local experiment_rows = require "masktune.experiment.rows"
-local cli, say, with, method_of = mt.cli, mt.cli.say, mt.tables.merged, experiment_rows.method_of
+local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
+local method_of, title_of = experiment_rows.method_of, experiment_rows.title_of
 
 local VALIDATION_SHARE = 0.2
 
@@ -73,11 +74,6 @@ local function model_of(o, train, seed)
   return mt.models[o.net] { classes = train.classes }
 end
 
-local function title_of(name)
-  local method, form = method_of(name)
-  return form.title or method.title
-end
-
 -- ---- one method, one seed ----
 
 --- Choice of the epoch -> the options that mean it.
@@ -88,6 +84,12 @@ local choices = {
   worst_group = { weights = "best", select = "worst_group" },
 }
 
+--- The rate that a method is fine-tuned at; nil: its own.
+local function rate_of(run, form)
+  if form.matched then return run.rate end
+  return form.method == "masktune" and "auto" or nil
+end
+
 local function options_of(o, run, name)
   local method, form = method_of(name)
   local chosen = choices[o.choose]
@@ -95,7 +97,7 @@ local function options_of(o, run, name)
     method = form.method, random = form.random, train = run.train, val = run.val, epochs = o.epochs, batch = o.batch,
     lr = o.lr, weight_decay = o.weight_decay, seed = run.seed,
     checkpoint = run.folder, resume = true, select = chosen.select,
-    finetune_lr = method.schema.finetune_lr and name == "masktune" and "auto" or nil,
+    finetune_lr = rate_of(run, form),
     weights = method.schema.weights and chosen.weights or nil,
     environments = method.schema.environments and "attribute" or nil,
     on_epoch = function()
@@ -163,6 +165,10 @@ end
 local function run_method(o, run, name)
   local row = finished(o, run, name)
   if row then return row end
+  if select(2, method_of(name)).matched and not run.rate then
+    error(("'%s' does not say MaskTune's rate, which %s takes: it is of an older version; remove it, and it is made anew")
+      :format(result_path(run, "masktune"), name), 0)
+  end
   local started = mt.clock()
   local model = model_of(o, run.train, run.seed)
   local ok, result = pcall(mt.masktune, model, options_of(o, run, name))
@@ -172,6 +178,7 @@ local function run_method(o, run, name)
   if not ok then error(result, 0) end
   row = measured(model, run)
   row.settings, row.seconds, row.choice = settings_of(o), seconds, scores_of(model, run)
+  row.rate = result.finetune and result.finetune.lr
   local frozen = o.photos and o.photos.frozen
   mt.save(("%s/final-%s.safetensors"):format(run.folder, name), with(frozen or {}, model:state_dict()))
   mt.write_file(result_path(run, name), mt.json.encode(row, 2) .. "\n")
@@ -352,6 +359,7 @@ end
 local function main(o)
   if o.threads then mt.set_num_threads(o.threads) end
   o.net = o.net or (o.data == "biased_mnist" and "small_cnn" or "efficientnet_lite0")
+  experiment_rows.check_matched(o.methods)
   cli.open_seeds(o, { "compare.json", "compare.png", "compare.txt" }, clear)
   o.deadline = o.budget and mt.clock() + 60 * o.budget
   local results, spent = {}, false
@@ -362,6 +370,7 @@ local function main(o)
         say("seed %d: %s", seed, title_of(name))
         local row = run_method(o, run, name)
         spent = row == nil
+        if name == "masktune" and row then run.rate = row.rate end
         results[name] = results[name] or {}
         table.insert(results[name], row)
       end
@@ -394,10 +403,10 @@ local program = {
       help = "data set: " .. table.concat(words, ", ") },
     { name = "root", value = "DIR", kind = kinds.text, help = "folder of the data set" },
     { name = "synthetic", help = "biased_mnist: drawn digits instead of MNIST" },
-    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, experiment_rows.forms),
+    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, experiment_rows.forms_and_matched),
       default = { "erm", "continue", "masktune" }, default_text = "erm,continue,masktune",
       help = "methods: " .. table.concat(mt.registry.names(mt.methods), ", ") .. "; randmask_area is RandMask with as "
-        .. "much of each image as MaskTune hides" },
+        .. "much of each image as MaskTune hides; continue_matched, randmask_area_matched: at MaskTune's rate" },
     cli.options.seeds,
     { name = "choose", value = "RULE", kind = kinds.choice { "last", "average", "worst_class", "worst_group" },
       default = "last", default_text = "last",

@@ -81,8 +81,13 @@ describe("examples/compare.lua", function()
       local ok, output = process.run(("%s --data waterbirds --root %s --out %s %s"):format(example,
         process.quoted(folder .. "/data"), process.quoted(folder .. "/out"),
         "--net resnet20 --weights none --size 16 --freeze layer1 --layer layer2 --epochs 1 --batch 20 --threads 1 "
-          .. "--methods erm,randmask_area,masktune,masked_head,jtt"))
+          .. "--methods erm,randmask_area,masktune,randmask_area_matched,masked_head,jtt"))
       assert.is_true(ok, output)
+      local rows = results(folder).methods
+      local rate = rows.masktune[1].rate
+      assert.is_true(rate > 0)
+      assert.equal(rate, rows.randmask_area_matched[1].rate)
+      assert.truthy(output:find("\nRandMask, same area, MaskTune's rate +[%d*]"), output)
       assert.truthy(output:find("\nRandMask, same area +[%d*]"), output)
       assert.truthy(output:find("16 pixels, frozen up to layer1, heat at layer2", 1, true), output)
       local whole = mt.models.resnet20 { classes = 2 }
@@ -94,6 +99,14 @@ describe("examples/compare.lua", function()
       assert.equal(weights("erm", "conv1.weight"), weights("jtt", "conv1.weight"))
       assert.not_equal(weights("erm", "linear.weight"), weights("masktune", "linear.weight"))
       assert.not_equal(weights("randmask_area", "linear.weight"), weights("masktune", "linear.weight"))
+    end)
+  end)
+
+  it("refuses a control at MaskTune's rate without MaskTune before it", function()
+    process.with_folder(function(folder)
+      local ok, output = run(folder, "--methods erm,continue_matched,masktune")
+      assert.is_false(ok)
+      assert.truthy(output:find("masktune expected before it", 1, true), output)
     end)
   end)
 

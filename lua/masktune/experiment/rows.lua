@@ -3,18 +3,48 @@
 local methods = require "masktune.methods"
 local tables = require "masktune.tables"
 
+local AREA = { method = "randmask", random = "area", title = "RandMask, same area" }
+
 local rows = {
   --- Forms of a method that the table names apart from it.
-  forms = { randmask_area = { method = "randmask", random = "area", title = "RandMask, same area" } },
+  forms = { randmask_area = AREA },
 }
+
+--- These, and the controls at the rate that MaskTune chose (`matched`), for tables whose methods have one rate each;
+-- the photo programs' `--control-lr` says the same of all controls at once.
+rows.forms_and_matched = tables.merged(rows.forms, {
+  continue_matched = { method = "continue", title = "one more epoch, MaskTune's rate", matched = true },
+  randmask_area_matched = tables.merged(AREA, { title = AREA.title .. ", MaskTune's rate", matched = true }),
+})
 
 --- A name of the command line -> its method, and what differs from that method's defaults.
 -- @string name
 -- @treturn table of mt.methods
--- @treturn table `method`, its name, and options; `title` where the method's own does not say it
+-- @treturn table `method`, its name, and options; `title` where the method's own does not say it, `matched` where it is
+-- fine-tuned at MaskTune's rate
 function rows.method_of(name)
-  local form = rows.forms[name] or { method = name }
+  local form = rows.forms_and_matched[name] or { method = name }
   return methods[form.method], form
+end
+
+--- How a row is called.
+-- @string name
+-- @treturn string
+function rows.title_of(name)
+  local method, form = rows.method_of(name)
+  return form.title or method.title
+end
+
+--- Refuses matched controls that do not come behind what they are matched with.
+-- @tparam {string,...} names
+function rows.check_matched(names)
+  local tuned = false
+  for _, name in ipairs(names) do
+    tuned = tuned or name == "masktune"
+    if select(2, rows.method_of(name)).matched and not tuned then
+      error(("--methods: %s takes MaskTune's rate: masktune expected before it"):format(name), 0)
+    end
+  end
 end
 
 --- What a row uses beside the images: its method's labels, and those of the validation split's groups where a choice
