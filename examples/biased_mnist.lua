@@ -384,8 +384,8 @@ local program = {
     { name = "batch", value = "N", kind = kinds.integer(2), default = 128, default_text = "128", help = "batch size" },
     { name = "lr", value = "RATE", kind = kinds.positive, default = 0.01, default_text = "0.01",
       help = "first learning rate; halved after each quarter of the epochs" },
-    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, rows_of_tables.forms_and_matched), default = DEFAULT_METHODS,
-      default_text = table.concat(DEFAULT_METHODS, ","),
+    { name = "methods", value = "LIST", kind = kinds.registered_list(mt.methods, rows_of_tables.forms_and_matched),
+      default = DEFAULT_METHODS, default_text = table.concat(DEFAULT_METHODS, ","),
       help = "methods to compare: " .. table.concat(mt.registry.names(mt.methods), ", ")
       .. ", randmask_area; continue_matched, randmask_area_matched (at MaskTune's rate)" },
     cli.cam_option(mt.cam),

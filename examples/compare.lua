@@ -166,7 +166,7 @@ local function run_method(o, run, name)
   local row = finished(o, run, name)
   if row then return row end
   if select(2, method_of(name)).matched and not run.rate then
-    error(("'%s' does not say MaskTune's rate, which %s takes: it is of an older version; remove it, and it is made anew")
+    error(("'%s' does not say MaskTune's rate, which %s takes: it is an older version's; without it, it is made anew")
       :format(result_path(run, "masktune"), name), 0)
   end
   local started = mt.clock()
