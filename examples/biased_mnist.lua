@@ -105,16 +105,17 @@ local function shared_options(o, sets, seed)
   }
 end
 
---- The rate that a method is fine-tuned at.
+--- The rate that a method is fine-tuned at, as options.
 local function rate_of(o, form, results)
-  if form.matched then return results.masktune.finetune.lr end
-  return form.method == "masktune" and o.finetune_lr or form.method == "randmask" and o.randmask_lr or "last"
+  if form.matched then return results.masktune.finetune.options end
+  return { finetune_lr = form.method == "masktune" and o.finetune_lr or form.method == "randmask" and o.randmask_lr
+    or "last" }
 end
 
 --- The options that one method takes besides: those of its schema.
 local function method_options(o, name, results)
   local method, form = method_of(name)
-  local all = {
+  local all = with({
     cam = o.cam,
     protocol = o.protocol,
     rule = o.threshold.rule,
@@ -124,8 +125,7 @@ local function method_options(o, name, results)
     iterations = o.iterations,
     accumulate = o.accumulate,
     random = form.random,
-    finetune_lr = rate_of(o, form, results),
-  }
+  }, rate_of(o, form, results))
   return with(mt.tables.picked(all, method.schema), { method = form.method })
 end
 
@@ -292,7 +292,9 @@ local function collect(o, runs, total_seconds)
         collected.methods[name][test][i] = mt.report.percent(accuracy)
       end
       local fine = result.finetune
-      collected.chosen[name][i] = fine and { lr = fine.lr, k = fine.k, iterations = fine.iterations }
+      collected.chosen[name][i] = fine and {
+        lr = fine.lr, schedule = fine.options.finetune_schedule, k = fine.k, iterations = fine.iterations,
+      }
       collected.seconds[name] = collected.seconds[name] + seconds_of(name, result)
     end
     collected.square_coverage[i] = run.coverage and mt.report.percent(run.coverage)

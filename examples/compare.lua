@@ -84,10 +84,10 @@ local choices = {
   worst_group = { weights = "best", select = "worst_group" },
 }
 
---- The rate that a method is fine-tuned at; nil: its own.
+--- The rate that a method is fine-tuned at, as options; none: its own.
 local function rate_of(run, form)
   if form.matched then return run.rate end
-  return form.method == "masktune" and "auto" or nil
+  return { finetune_lr = form.method == "masktune" and "auto" or nil }
 end
 
 local function options_of(o, run, name)
@@ -97,13 +97,12 @@ local function options_of(o, run, name)
     method = form.method, random = form.random, train = run.train, val = run.val, epochs = o.epochs, batch = o.batch,
     lr = o.lr, weight_decay = o.weight_decay, seed = run.seed,
     checkpoint = run.folder, resume = true, select = chosen.select,
-    finetune_lr = rate_of(run, form),
     weights = method.schema.weights and chosen.weights or nil,
     environments = method.schema.environments and "attribute" or nil,
     on_epoch = function()
       if o.deadline and mt.clock() > o.deadline then error("budget", 0) end
     end,
-  })
+  }, rate_of(run, form))
 end
 
 --- What is reported of a net.
@@ -178,7 +177,7 @@ local function run_method(o, run, name)
   if not ok then error(result, 0) end
   row = measured(model, run)
   row.settings, row.seconds, row.choice = settings_of(o), seconds, scores_of(model, run)
-  row.rate = result.finetune and result.finetune.lr
+  row.rate = result.finetune and result.finetune.options
   local frozen = o.photos and o.photos.frozen
   mt.save(("%s/final-%s.safetensors"):format(run.folder, name), with(frozen or {}, model:state_dict()))
   mt.write_file(result_path(run, name), mt.json.encode(row, 2) .. "\n")

@@ -85,8 +85,8 @@ describe("examples/compare.lua", function()
       assert.is_true(ok, output)
       local rows = results(folder).methods
       local rate = rows.masktune[1].rate
-      assert.is_true(rate > 0)
-      assert.equal(rate, rows.randmask_area_matched[1].rate)
+      assert.is_true(rate.finetune_lr > 0)
+      assert.same(rate, rows.randmask_area_matched[1].rate)
       assert.truthy(output:find("\nRandMask, same area, MaskTune's rate +[%d*]"), output)
       assert.truthy(output:find("\nRandMask, same area +[%d*]"), output)
       assert.truthy(output:find("16 pixels, frozen up to layer1, heat at layer2", 1, true), output)

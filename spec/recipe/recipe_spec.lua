@@ -215,20 +215,53 @@ describe("mt.masktune", function()
   end)
 end)
 
-describe("finetune_lr = 'auto'", function()
-  it("tries last, x2, x4, x8 and keeps the one with the best score on the validation split", function()
-    local result, model = recipe { finetune_lr = "auto" }
-    local last, best = shared_erm().lr, nil
-    assert.equal(4, #result.finetune.candidates)
-    for i, row in ipairs(result.finetune.candidates) do
-      assert.equal(last * 2 ^ (i - 1), row.lr)
-      assert.equal(row.judged[1], row.score)
-      if not best or row.score > best.score then best = row end
+describe("the schedule of the fine-tuning epoch", function()
+  --- The rates of an epoch's steps, as the optimiser got them.
+  local function rates_of(more)
+    local rates = {}
+    local function optimizer(parameters, lr)
+      local inner = mt.optim.sgd(parameters, { lr = lr, momentum = 0.9 })
+      return setmetatable({
+        step = function()
+          rates[#rates + 1] = inner:lr()
+          inner:step()
+        end,
+      }, { __index = function(_, name) return function(_, ...) return inner[name](inner, ...) end end })
     end
-    assert.equal(best.lr, result.finetune.lr)
-    local _, direct = recipe { finetune_lr = best.lr }
-    assert.equal(weights(direct), weights(model))
+    recipe(mt.tables.merged(more, { optimizer = optimizer, initial = shared_erm().best.model }))
+    return rates
+  end
+
+  it("is constant as in the paper, or half a cosine from the rate to zero, step by step", function()
+    for _, rate in ipairs(rates_of { finetune_lr = 0.25 }) do
+      assert.equal(0.25, rate)
+    end
+    local rates = rates_of { finetune_lr = 0.25, finetune_schedule = "cosine" }
+    assert.is_true(#rates > 3)
+    for i, rate in ipairs(rates) do
+      assert.near(0.125 * (1 + math.cos(math.pi * (i - 1) / #rates)), rate, 1e-12)
+    end
   end)
+end)
+
+describe("finetune_lr = 'auto'", function()
+  for schedule, factors in pairs { constant = { 1, 2, 4, 8 }, cosine = { 1, 4, 16, 32 } } do
+    it(("tries multiples of the last rate and keeps the one with the best score (%s)"):format(schedule), function()
+      local asked = schedule == "constant" and schedule or nil
+      local result, model = recipe { finetune_lr = "auto", finetune_schedule = asked }
+      local last, best = shared_erm().lr, nil
+      assert.equal(4, #result.finetune.candidates)
+      for i, row in ipairs(result.finetune.candidates) do
+        assert.equal(last * factors[i], row.lr)
+        assert.equal(row.judged[1], row.score)
+        if not row.problem and (not best or row.score > best.score) then best = row end
+      end
+      assert.equal(best.lr, result.finetune.lr)
+      assert.same({ finetune_lr = best.lr, finetune_schedule = schedule }, result.finetune.options)
+      local _, direct = recipe(result.finetune.options)
+      assert.equal(weights(direct), weights(model))
+    end)
+  end
 
   it("measures on the validation images masked by the same model with the same rule", function()
     local result, model = recipe { finetune_lr = "auto", auto = { factors = { 3 } }, protocol = "paper", k = 1 }
@@ -254,7 +287,7 @@ describe("finetune_lr = 'auto'", function()
       jury[i] = judges.new(net, val_set, masks.keep, 3 + 7919)
     end
     assert.same(judges.measure(model, jury).judged, chosen.judged)
-    local _, direct = recipe { finetune_lr = result.finetune.lr, k = result.finetune.k }
+    local _, direct = recipe(mt.tables.merged(result.finetune.options, { k = result.finetune.k }))
     assert.equal(weights(direct), weights(model))
   end)
 

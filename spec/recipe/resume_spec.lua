@@ -144,7 +144,7 @@ describe("a recipe that is killed and resumed", function()
       for _, case in ipairs {
         { options = { protocol = "paper" }, steps = 24, explained = 2 }, -- the second iteration explains anew
         { options = { k = 2 }, steps = 24, explained = 2 },
-        { options = { auto = { factors = { 1, 2 } } }, steps = 24, explained = 2 },
+        { options = { auto = { factors = { 2, 8 } } }, steps = 24, explained = 2 },
         { options = { iterations = 1, method = "randmask" }, steps = 12, explained = 0 },
         { options = { iterations = 1, mask_from = "last" }, steps = 12 },
       } do

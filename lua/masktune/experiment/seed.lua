@@ -87,10 +87,10 @@ function seed.training(experiment, o, sets, number)
   }
 end
 
---- The rate that another row has chosen; nil where it has none.
+--- The rate that another row has chosen, and how it changes, as options; nil where it has none.
 local function rate_of(key, rows)
   for _, row in ipairs(rows) do
-    if row.key == key then return row.finetune and row.finetune.lr end
+    if row.key == key then return row.finetune and row.finetune.options end
   end
 end
 
@@ -98,7 +98,7 @@ end
 local function result_of(model, row, rows, shared)
   local matched = row.rate_of and rate_of(row.rate_of, rows)
   if row.rate_of and not matched then return nil, ("%s has no sound rate"):format(row.rate_of) end
-  local run, result = pcall(recipe, model, tables.merged(shared, row.options, { finetune_lr = matched }))
+  local run, result = pcall(recipe, model, tables.merged(shared, row.options, matched or {}))
   if run then return result end
   if not tostring(result):find("no candidate is sound", 1, true) then error(result, 0) end
   cli.say("%s", result)
@@ -111,7 +111,9 @@ local function summary(experiment, row, result, sets)
   local fine, mask = result.finetune, result.masks and result.masks[1]
   return {
     key = row.key, values = values, parts = parts, seconds = result.seconds,
-    finetune = fine and { lr = fine.lr, k = fine.k, iterations = fine.iterations, candidates = fine.candidates },
+    finetune = fine and {
+      lr = fine.lr, options = fine.options, k = fine.k, iterations = fine.iterations, candidates = fine.candidates,
+    },
     hidden = mask and mask.fraction, nothing_hidden = mask and mask.empty,
   }
 end

@@ -28,21 +28,24 @@ local tables = require "masktune.tables"
 -- * `finetune_lr` ("last": the schedule's last rate; a number; "auto": the last rate times each of auto.factors, of
 --   which the one with the best score on the validation split is kept, among those that are still sound on it as it is.
 --   The score needs no group labels: masktune.recipe.judges)
+-- * `finetune_schedule`: "constant", or "cosine": the rate falls to zero over the epoch ("cosine" with "auto", whose
+--   larger rates would leave noise behind; else "constant", as in the paper)
 -- * `finetune_steps` (1): fine-tuning is an epoch, or as many whole epochs as this many steps need
 -- * `exchange` (false): fine-tune on the images as they are and on exchanged ones too, not on masked ones alone
 --   (masktune.recipe.exchange says why); for images in memory
--- * `auto`: `factors` ({1, 2, 4, 8}), `k` and `iterations` (lists to choose from as well; not done without them; how:
---   masktune.recipe.search); `by` ("judges": masktune.recipe.judges; "masked": accuracy on the masked validation split;
---   or, on that split as it is, any of mt.train's `select`, of which "worst_group", "balanced_group" and "weighted" use
---   the labels of its groups, or a function (row, result of mt.evaluate) -> number): what rate and k are chosen by
+-- * `auto`: `factors` ({1, 4, 16, 32}; {1, 2, 4, 8} where the rate is constant), `k` and `iterations` (lists to choose
+--   from as well; not done without them; how: masktune.recipe.search); `by` ("judges": masktune.recipe.judges; "masked":
+--   accuracy on the masked validation split; or, on that split as it is, any of mt.train's `select`, of which
+--   "worst_group", "balanced_group" and "weighted" use the labels of its groups, or a function (row, result of
+--   mt.evaluate) -> number): what rate and k are chosen by
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)
 -- * `carry_momentum` (true)
 -- * `initial`: skip ERM; a result of mt.masktune.erm, or a state dict
 -- * `checkpoint`: a folder for finished stages; `resume` (false): skip what is finished there. Runs with other methods,
 --   masks and rates may share the folder, and then share the ERM
 -- @treturn table `initial` (model that was fine-tuned), `best` (ERM model, best by `select`), `final` (`model`);
--- `history` (of ERM, as in mt.train), `best_epoch`; `finetune`: `lr`, `k`, `iterations` chosen, `candidates` (`lr`,
--- `k`, `iteration`; `judged`: scores on the validation split masked with each k, and their mean `score`: that of
+-- `history` (of ERM, as in mt.train), `best_epoch`; `finetune`: `lr`, `k`, `iterations` chosen, `options`: the rate as
+-- options, for a control at the same one; `candidates` (`lr`, `k`, `iteration`; `judged`: scores on the validation split masked with each k, and their mean `score`: that of
 -- `val_accuracy` on masked and `exchanged_accuracy` on exchanged images; `unmasked_accuracy` on the split as it is,
 -- `problem` where the candidate is not sound; `val_loss`, `train_loss`, `train_accuracy`, `seconds`); `masks`: per
 -- iteration `keep` (of the training images, as from mt.masktune.mask_dataset), `fraction` hidden, `empty`: images of

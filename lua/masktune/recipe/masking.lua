@@ -18,6 +18,7 @@ local masking = {}
 masking.finetune_schema = {
   finetune_from = { choices = { "best", "last" }, default = "last" },
   finetune_lr = { choices = { "last", "auto" }, type = "number", above = 0, default = "last" },
+  finetune_schedule = { choices = { "constant", "cosine" }, optional = true },
   finetune_steps = { type = "integer", min = 1, default = 1 },
   auto = { type = "table", default = {} },
   carry_momentum = { type = "boolean", default = true },
@@ -31,8 +32,11 @@ masking.schema = tables.merged(masking.finetune_schema, masks.rule_schema, masks
   accumulate = { type = "boolean", default = false },
 })
 
+--- What "auto" multiplies the last rate of training with.
+local FACTORS = { constant = { 1, 2, 4, 8 }, cosine = { 1, 4, 16, 32 } }
+
 local auto_schema = {
-  factors = { type = "list", of = { type = "number", above = 0 }, min_length = 1, default = { 1, 2, 4, 8 } },
+  factors = { type = "list", of = { type = "number", above = 0 }, min_length = 1, optional = true },
   k = { type = "list", of = { type = "number", min = 0 }, min_length = 1, optional = true },
   iterations = { type = "list", of = { type = "integer", min = 1, max = 3 }, min_length = 1, optional = true },
   by = { choices = { "judges", "masked", table.unpack(selection.names) }, type = "function", default = "judges" },
@@ -41,6 +45,8 @@ local auto_schema = {
 --- The options, with defaults, checked against each other.
 local function checked(model, o, kind, context)
   o.auto = context.check("option 'auto'", o.auto, auto_schema)
+  o.finetune_schedule = o.finetune_schedule or (o.finetune_lr == "auto" and "cosine" or "constant")
+  o.auto.factors = o.auto.factors or FACTORS[o.finetune_schedule]
   o.ks = o.auto.k or { o.k }
   o.choices = o.auto.iterations or { o.iterations }
   if not o.layers then o.layer = o.layer or model.cam_layer end
@@ -104,6 +110,7 @@ local function finetune_settings(o, kind, heat)
     candidates_k = table.concat(o.ks, " "),
     judged_by = o.auto.by == "judges" and judges.name or checkpoint.text(o.auto.by),
     finetune_steps = o.finetune_steps,
+    finetune_schedule = o.finetune_schedule ~= "constant" and o.finetune_schedule or nil,
     exchange = o.exchange or nil,
   })
 end
@@ -243,8 +250,12 @@ local function choose_iterations(model, o, done)
 end
 
 --- What the iterations tell a reader.
-local function describe(result, done, chosen)
-  local fine = { candidates = {}, iterations = chosen, lr = done[chosen].chosen.lr, k = done[chosen].chosen.k }
+local function describe(result, o, done, chosen)
+  local best = done[chosen].chosen
+  local fine = {
+    candidates = {}, iterations = chosen, lr = best.lr, k = best.k,
+    options = { finetune_lr = best.lr, finetune_schedule = o.finetune_schedule },
+  }
   result.seconds.mask, result.seconds.finetune = 0, 0
   for i, found in ipairs(done) do
     table.move(found.tried, 1, #found.tried, #fine.candidates + 1, fine.candidates)
@@ -278,7 +289,7 @@ function masking.run(model, o, context, kind)
   local done = run_iterations(model, o, kind, first, context.stages)
   local chosen = choose_iterations(model, o, done)
   model:load_state_dict(done[chosen].best.model)
-  return describe(result, done, chosen)
+  return describe(result, o, done, chosen)
 end
 
 return masking
