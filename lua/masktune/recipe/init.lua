@@ -34,8 +34,8 @@ local tables = require "masktune.tables"
 -- * `exchange` (false): fine-tune on the images as they are and on exchanged ones too, not on masked ones alone
 --   (masktune.recipe.exchange says why); for images in memory
 -- * `auto`: `factors` ({1, 4, 16, 32}; {1, 2, 4, 8} where the rate is constant), `k` and `iterations` (lists to choose
---   from as well; not done without them; how: masktune.recipe.search); `by` ("judges": masktune.recipe.judges; "masked":
---   accuracy on the masked validation split; or, on that split as it is, any of mt.train's `select`, of which
+--   from as well; not done without them; how: masktune.recipe.search); `by` ("judges": masktune.recipe.judges;
+--   "masked": accuracy on the masked validation split; or, on that split as it is, any of mt.train's `select`, of which
 --   "worst_group", "balanced_group" and "weighted" use the labels of its groups, or a function (row, result of
 --   mt.evaluate) -> number): what rate and k are chosen by
 -- * `iterations` (1 to 3), `accumulate` (false: later iterations mask the original images; true: the masked ones)
@@ -45,12 +45,13 @@ local tables = require "masktune.tables"
 --   masks and rates may share the folder, and then share the ERM
 -- @treturn table `initial` (model that was fine-tuned), `best` (ERM model, best by `select`), `final` (`model`);
 -- `history` (of ERM, as in mt.train), `best_epoch`; `finetune`: `lr`, `k`, `iterations` chosen, `options`: the rate as
--- options, for a control at the same one; `candidates` (`lr`, `k`, `iteration`; `judged`: scores on the validation split masked with each k, and their mean `score`: that of
--- `val_accuracy` on masked and `exchanged_accuracy` on exchanged images; `unmasked_accuracy` on the split as it is,
--- `problem` where the candidate is not sound; `val_loss`, `train_loss`, `train_accuracy`, `seconds`); `masks`: per
--- iteration `keep` (of the training images, as from mt.masktune.mask_dataset), `fraction` hidden, `empty`: images of
--- which nothing is, `chosen` candidate, and `judged` where the number of iterations was chosen: scores on the
--- validation split as each iteration masked it; `seconds`: `erm`, `mask`, `finetune`
+-- options, for a control at the same one; `candidates` (`lr`, `k`, `iteration`; `judged`: scores on the validation split
+-- masked with each k, and their mean `score`: that of `val_accuracy` on masked and `exchanged_accuracy` on exchanged
+-- images; `unmasked_accuracy` on the split as it is, `problem` where the candidate is not sound; `val_loss`,
+-- `train_loss`, `train_accuracy`, `seconds`); `masks`: per iteration `keep` (of the training images, as from
+-- mt.masktune.mask_dataset), `fraction` hidden, `empty`: images of which nothing is, `chosen` candidate, and `judged`
+-- where the number of iterations was chosen: scores on the validation split as each iteration masked it; `seconds`:
+-- `erm`, `mask`, `finetune`
 -- @raise where candidates are to be chosen from and none is sound, with the reason for each
 -- @function masktune
 local function masktune(model, options)
