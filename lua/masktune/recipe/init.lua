@@ -45,9 +45,9 @@ local tables = require "masktune.tables"
 --   masks and rates may share the folder, and then share the ERM
 -- @treturn table `initial` (model that was fine-tuned), `best` (ERM model, best by `select`), `final` (`model`);
 -- `history` (of ERM, as in mt.train), `best_epoch`; `finetune`: `lr`, `k`, `iterations` chosen, `options`: the rate as
--- options, for a control at the same one; `candidates` (`lr`, `k`, `iteration`; `judged`: scores on the validation split
--- masked with each k, and their mean `score`: that of `val_accuracy` on masked and `exchanged_accuracy` on exchanged
--- images; `unmasked_accuracy` on the split as it is, `problem` where the candidate is not sound; `val_loss`,
+-- options, for a control at the same one; `candidates` (`lr`, `k`, `iteration`; `judged`: scores on the validation
+-- split masked with each k, and their mean `score`: that of `val_accuracy` on masked and `exchanged_accuracy` on
+-- exchanged images; `unmasked_accuracy` on the split as it is, `problem` where the candidate is not sound; `val_loss`,
 -- `train_loss`, `train_accuracy`, `seconds`); `masks`: per iteration `keep` (of the training images, as from
 -- mt.masktune.mask_dataset), `fraction` hidden, `empty`: images of which nothing is, `chosen` candidate, and `judged`
 -- where the number of iterations was chosen: scores on the validation split as each iteration masked it; `seconds`:
