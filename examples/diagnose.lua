@@ -1,11 +1,13 @@
 #!/usr/bin/env lua5.4
 -- A table of verdicts: nets that lean on something known, and nets that lean on nothing, as mt.diagnose sees them.
 --
--- lua5.4 examples/diagnose.lua --count 10000 --epochs 3 --seeds 1,2 lua5.4 examples/diagnose.lua --help
+--   lua5.4 examples/diagnose.lua --count 10000 --epochs 3 --seeds 1,2
+--   lua5.4 examples/diagnose.lua --photos waterbirds --root DIR --net efficientnet_lite0 --weights FILE
+--   lua5.4 examples/diagnose.lua --help
 --
 -- Digits (MNIST where it is on disk, else drawn ones) with a square, two squares, a coloured background, a coloured
 -- foreground, and without any; in two classes and in ten. Every net is trained here; the diagnosis sees validation
--- images of the training kind, and no group labels.
+-- images of the training kind, and no group labels. With --photos a net that is trained already, on photos.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
@@ -50,8 +52,39 @@ local function row_of(case, digits, seed, o)
   return { case.name, seed, ("%.3f"):format(found.score), right and "yes" or "NO", found.verdict }, right
 end
 
-local function main(o)
-  if o.threads then mt.set_num_threads(o.threads) end
+-- ---- photos ----
+
+--- Data -> its validation images (those of a folder, all).
+local PHOTOS = {
+  folder = function(options) return mt.data.image_folder(options) end,
+  waterbirds = function(options) return mt.data.waterbirds(with(options, { split = "val" })) end,
+  celeba = function(options) return mt.data.celeba(with(options, { split = "val" })) end,
+}
+
+local IMAGENET = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
+
+--- Some of a set's images, drawn at random.
+local function some(set, count)
+  if count >= mt.data.size(set) then return set end
+  return (select(2, mt.data.split(set, { count = count, seed = 1 })))
+end
+
+local function diagnose_photos(o)
+  if not (o.root and o.weights and o.net) then error("--photos: --root, --net and --weights expected too", 0) end
+  local set = some(PHOTOS[o.photos] { root = o.root, size = o.size }, o.count)
+  if o.normalize then set.preprocess = mt.data.preprocess { with({ "normalize" }, IMAGENET) } end
+  local model = mt.models[o.net] { classes = set.classes }
+  model:load_state_dict(mt.load(o.weights))
+  print(("%s, %d images, %s of %s"):format(set.name, mt.data.size(set), o.net, o.weights))
+  for _, seed in ipairs(o.seeds) do
+    local found = mt.diagnose(model, set, { layer = o.layer, images = o.images, progress = false, seed = seed })
+    print(("\nseed %d: score %.3f\n%s"):format(seed, found.score, found))
+  end
+end
+
+-- ---- the program ----
+
+local function diagnose_digits(o)
   local digits, rows, wrong = digits_of(o), {}, 0
   for _, case in ipairs(CASES) do
     for _, seed in ipairs(o.seeds) do
@@ -67,6 +100,11 @@ local function main(o)
   print(("%d of %d verdicts are as expected"):format(#rows - wrong, #rows))
 end
 
+local function main(o)
+  if o.threads then mt.set_num_threads(o.threads) end
+  if o.photos then diagnose_photos(o) else diagnose_digits(o) end
+end
+
 os.exit(mt.cli.run({
   name = "diagnose.lua",
   about = "Verdicts of mt.diagnose on nets that lean on something known, or on nothing.",
@@ -79,6 +117,18 @@ os.exit(mt.cli.run({
       help = "images, of which a fifth is diagnosed with" },
     { name = "epochs", value = "N", kind = kinds.integer(1), default = 3, default_text = "3",
       help = "epochs of training" },
+    { name = "photos", value = "NAME", kind = kinds.choice { "folder", "waterbirds", "celeba" },
+      help = "a net that is trained already, on photos: folder (one folder for each class), waterbirds, celeba" },
+    { name = "root", value = "DIR", kind = kinds.text, help = "photos: their folder" },
+    { name = "net", value = "NAME", kind = kinds.text, help = "photos: the net" },
+    { name = "weights", value = "FILE", kind = kinds.text, help = "photos: its weights" },
+    { name = "size", value = "N", kind = kinds.integer(16), default = 160, default_text = "160",
+      help = "height and width of photos" },
+    { name = "layer", value = "NAME", kind = kinds.text, help = "photos: the layer heatmaps are made at",
+      default_text = "the net's" },
+    { name = "images", value = "N", kind = kinds.integer(2), default = 400, default_text = "400",
+      help = "photos: at most so many of each class" },
+    { name = "normalize", help = "photos: by ImageNet's mean and deviation, where the net does not say how" },
     mt.cli.options.seeds,
     mt.cli.options.threads,
     mt.cli.options.help,
