@@ -18,7 +18,8 @@ PACKAGES   := openblas libpng libjpeg zlib $(WEBP) $(CAIRO)
 LUA_INC    ?= $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell \
                 $(PKG_CONFIG) --cflags lua5.4 2>/dev/null || $(PKG_CONFIG) --cflags lua-5.4 2>/dev/null))
 PKG_INC    := $(shell $(PKG_CONFIG) --cflags $(PACKAGES) 2>/dev/null) $(if $(WEBP),-DMT_WITH_WEBP) $(if $(CAIRO),-DMT_WITH_CAIRO)
-PKG_LIBS   := $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null)
+# Where pkg-config is missing (luarocks does without) the libraries have their usual names, in the usual places.
+PKG_LIBS   := $(or $(shell $(PKG_CONFIG) --libs $(PACKAGES) 2>/dev/null),-lopenblas -lpng -ljpeg -lz)
 
 OPT        ?= -O3 -g -DNDEBUG
 # Unknown pragmas: clang does not know some of GCC's.
