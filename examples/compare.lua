@@ -93,7 +93,8 @@ end
 local function options_of(o, run, name)
   local method, form = method_of(name)
   local chosen = choices[o.choose]
-  return with({
+  local masks = mt.tables.picked(o.threshold, method.schema)
+  return with(masks, {
     method = form.method, random = form.random, train = run.train, val = run.val, epochs = o.epochs, batch = o.batch,
     lr = o.lr, weight_decay = o.weight_decay, seed = run.seed,
     checkpoint = run.folder, resume = true, select = chosen.select,
@@ -147,8 +148,10 @@ local function settings_of(o)
   local photo = o.data ~= "biased_mnist" and (" at %d pixels, frozen %s, heat at %s"):format(o.size,
     o.freeze and "up to " .. o.freeze or "nothing", o.layer or "the net's layer") or ""
   local what = ("%s, %s images%s, %s"):format(data, o.limit or "all", photo, o.net)
-  return ("%s, %d epochs, batch %d, lr %s, weight decay %s, chosen by %s"):format(what, o.epochs, o.batch,
-    o.lr or "default", o.weight_decay or "default", o.choose)
+  local rule = o.threshold
+  local masks = rule.k == 2 and "" or (", masks by %s %s"):format(rule.rule, rule.k or rule.top or "")
+  return ("%s, %d epochs, batch %d, lr %s, weight decay %s, chosen by %s%s"):format(what, o.epochs, o.batch,
+    o.lr or "default", o.weight_decay or "default", o.choose, masks)
 end
 
 --- A result that is on disk.
@@ -424,6 +427,7 @@ local program = {
       help = "photos: the net up to and with this part stays as it is, and is computed once an image" },
     { name = "layer", value = "NAME", kind = kinds.text, default_text = "the net's",
       help = "photos: the layer heatmaps are made at" },
+    cli.options.threshold,
     { name = "cache", value = "DIR", kind = kinds.text, help = "photos: keep them decoded in this folder" },
     { name = "size", value = "N", kind = kinds.integer(16), default = 224, default_text = "224",
       help = "height and width of photos" },

@@ -81,9 +81,7 @@ local function method_options()
       default_text = "the net's" },
     { name = "protocol", value = "LIST", kind = list_of { "reference", "paper" }, default = { "paper" },
       default_text = "paper", help = "how heatmaps become masks: paper, reference, or both" },
-    { name = "threshold", value = "RULE", kind = kinds.threshold, default = { rule = "sigma", k = 2 },
-      default_text = "2", help = "mask where heat is this many standard deviations above its mean; or mean, soft, "
-      .. "top:COUNT" },
+    cli.options.threshold,
     { name = "empty", value = "RULE", kind = kinds.choice { "keep", "paper" }, default = "keep", default_text = "keep",
       help = "images of which nothing is masked: keep them so, or use the paper's rule" },
     { name = "finetune-lr", value = "LIST", kind = rates, default = { "last", "auto" }, default_text = "last,auto",
