@@ -289,6 +289,21 @@ describe("a method of the last layer", function()
     end
   end)
 
+  it("keeps embeddings of images that are masked in another way beside each other", function()
+    process.with_folder(function(folder)
+      local function head(k, checkpoint)
+        local model = tiny.model(1)
+        mt.methods.masked_head(model, options { k = k, checkpoint = checkpoint, resume = checkpoint ~= nil })
+        return weights(model)
+      end
+      local one, two = head(1, folder), head(2, folder)
+      assert.not_equal(one, two)
+      assert.equal(head(1), one)
+      assert.equal(head(2), two)
+      assert.equal(head(1, folder), one)
+    end)
+  end)
+
   it("finds the weights of another CRT by weights, and DFR by steps", function()
     local sampled, weighted = tiny.model(1), tiny.model(1)
     mt.methods.crt(sampled, options {})

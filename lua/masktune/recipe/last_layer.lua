@@ -2,7 +2,6 @@
 -- @module masktune.recipe.last_layer
 local checkpoint = require "masktune.checkpoint"
 local core = require "masktune.core"
-local dataset = require "masktune.data.dataset"
 local embeddings = require "masktune.embeddings"
 local heads = require "masktune.heads"
 local schedules = require "masktune.schedule"
@@ -28,12 +27,11 @@ last_layer.steps_schema = {
   head_batch = { type = "integer", min = 1, default = 128 },
 }
 
---- The embeddings of a set, kept among the stages.
+--- The embeddings of a set, kept among the stages: those of other weights, or of images masked in another way, beside.
 -- @string name of the file
 function last_layer.embed(model, set, o, context, name)
-  local known = tables.without(set, { dataset.input(set) })
   local path = context.stages.folder and context.stages:path("embed-" .. name, {
-    weights = checkpoint.digest(model:state_dict()), known = checkpoint.dataset_digest(known), seed = o.seed,
+    weights = checkpoint.digest(model:state_dict()), set = checkpoint.dataset_digest(set), seed = o.seed,
   })
   return embeddings(model, set, { head = o.head, path = path, progress = o.progress, label = "embed " .. name })
 end
