@@ -317,8 +317,9 @@ local function print_results(o, collected)
   print(results_table(o, collected))
   for i, seed in ipairs(collected.chosen.masktune and o.seeds or {}) do
     local chosen = collected.chosen.masktune[i]
-    print(("seed %d: MaskTune fine-tuned at rate %.4g (%s), %d iteration%s"):format(seed, chosen.lr, o.finetune_lr,
-      chosen.iterations, chosen.iterations == 1 and "" or "s"))
+    local falling = chosen.schedule == "cosine" and " falling to 0" or ""
+    print(("seed %d: MaskTune fine-tuned at rate %.4g%s (%s), %d iteration%s"):format(seed, chosen.lr, falling,
+      o.finetune_lr, chosen.iterations, chosen.iterations == 1 and "" or "s"))
   end
   if #collected.square_coverage > 0 then
     print(("the masks hide %s%% of the square, among training images that have it"):format(
