@@ -365,7 +365,7 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
     if (mt_expect_dtype(grad_output, MT_FLOAT32, "backward", "gradient") < 0 ||
         mt_expect_shape(grad_output, root->ndim, root->shape, "backward", "gradient") < 0)
       return -1;
-    seed = mt_tensor_copy(grad_output);
+    seed = mt_tensor_detach(grad_output); /* shared, so nothing writes to it, and a leaf takes a copy */
   } else if (root->count == 1) {
     seed = mt_tensor_full(MT_FLOAT32, root->ndim, root->shape, 1.0);
   } else {
@@ -373,7 +373,7 @@ int mt_backward(mt_tensor *root, mt_tensor *grad_output) {
                    mt_shape_text(root->ndim, root->shape, text));
   }
   if (!seed) return -1;
-  if (!root->node) return accumulate(&root->grad, seed);
+  if (!root->node) return accumulate_leaf(root, seed);
   if (root->node->grad) {
     mt_release(seed);
     return mt_fail(MT_ERROR_ARGUMENT, "backward: the graph through %s is being walked already", root->node->op->name);

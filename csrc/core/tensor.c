@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/threads.h"
 
 static const struct {
   const char *name;
@@ -126,9 +127,22 @@ mt_tensor *mt_tensor_scalar(float value) { return mt_tensor_full(MT_FLOAT32, 0, 
 
 mt_tensor *mt_tensor_like(const mt_tensor *t) { return mt_tensor_new(t->dtype, t->ndim, t->shape); }
 
+#define COPY_CHUNK ((int64_t)128 << 10) /* bytes that a thread takes at a time */
+
+typedef struct {
+  char *to;
+  const char *from;
+} copying;
+
+static void copy_range(const void *context, int64_t begin, int64_t end) {
+  const copying *c = context;
+  memcpy(c->to + begin, c->from + begin, (size_t)(end - begin));
+}
+
 mt_tensor *mt_tensor_copy(const mt_tensor *t) {
   mt_tensor *copy = mt_tensor_like(t);
-  if (copy) memcpy(copy->data, t->data, (size_t)t->count * mt_dtype_size(t->dtype));
+  if (copy)
+    mt_parallel(t->count * (int64_t)mt_dtype_size(t->dtype), COPY_CHUNK, copy_range, &(copying){copy->data, t->data});
   return copy;
 }
 

@@ -106,19 +106,22 @@ typedef struct {
   const void *from;
 } copy_pair;
 
-static void copy_row_bytes(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
-  const copy_pair *pair = context;
-  uint8_t *to = (uint8_t *)pair->to + offset[0];
-  const uint8_t *from = (const uint8_t *)pair->from + offset[1];
-  for (int64_t i = 0; i < n; i++) to[i] = from[i * stride[1]];
-}
+/* A row that is one piece, or one element repeated: what broadcasting and slices are made of. */
+#define COPY_ROW(name, type)                                                                       \
+  static void name(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) { \
+    const copy_pair *pair = context;                                                               \
+    type *to = (type *)pair->to + offset[0];                                                       \
+    const type *from = (const type *)pair->from + offset[1], first = *from;                        \
+    if (stride[1] == 1)                                                                            \
+      memcpy(to, from, (size_t)n * sizeof *to);                                                    \
+    else if (stride[1] == 0)                                                                       \
+      for (int64_t i = 0; i < n; i++) to[i] = first;                                               \
+    else                                                                                           \
+      for (int64_t i = 0; i < n; i++) to[i] = from[i * stride[1]];                                 \
+  }
 
-static void copy_row_words(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
-  const copy_pair *pair = context;
-  uint32_t *to = (uint32_t *)pair->to + offset[0];
-  const uint32_t *from = (const uint32_t *)pair->from + offset[1];
-  for (int64_t i = 0; i < n; i++) to[i] = from[i * stride[1]];
-}
+COPY_ROW(copy_row_bytes, uint8_t)
+COPY_ROW(copy_row_words, uint32_t)
 
 /* Matrices of 32-bit words that are transposed, in bands: a band's columns, neighbours in memory, become its rows. */
 typedef struct {

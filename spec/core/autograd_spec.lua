@@ -72,6 +72,22 @@ describe("backward", function()
     assert.same({ 1.0, 1.0 }, seed:totable())
   end)
 
+  it("leaves the gradient that it is given alone", function()
+    local x, seed = mt.ones(2, { requires_grad = true }), mt.ones(2)
+    x:backward(seed)
+    x:backward(seed)
+    assert.same({ 2.0, 2.0 }, x:grad():totable())
+    local y = x * 1;
+    (y + y):backward(seed)
+    x:reshape(2, 1):reshape(2):backward(seed)
+    x:clone():backward(seed)
+    assert.same({ 6.0, 6.0 }, x:grad():totable())
+    assert.same({ 1.0, 1.0 }, seed:totable())
+    x:zero_grad():reshape(2):backward(seed)
+    seed:fill(7)
+    assert.same({ 1.0, 1.0 }, x:grad():totable())
+  end)
+
   it("leaves tensors alone that ask for no gradient", function()
     local x, y = mt.ones(2, { requires_grad = true }), mt.ones(2);
     (x * y):sum():backward()
