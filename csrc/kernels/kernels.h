@@ -16,6 +16,7 @@
 #include "kernels/depthwise.h"
 #include "kernels/elementwise.h"
 #include "kernels/functions.h"
+#include "kernels/gemv.h"
 #include "kernels/layer_norm.h"
 #include "kernels/norm.h"
 #include "kernels/pool.h"
@@ -31,6 +32,7 @@
   MT_FUNCTION_KERNELS(K)    \
   MT_RANDOM_KERNELS(K)      \
   MT_REDUCE_KERNELS(K)      \
+  MT_GEMV_KERNELS(K)        \
   MT_LAYER_NORM_KERNELS(K)  \
   MT_TRANSPOSE_KERNELS(K)   \
   MT_SOFTMAX_KERNELS(K)     \

@@ -5,11 +5,6 @@
 #include "kernels/vector.h"
 
 #define RUN_FLOATS 256 /* wider images: one pixel */
-/* How far ahead memory is called for: the processor alone fetches it at half the speed. Into the second-level cache,
- * because much of the first one is taken up with what is written. */
-#define AHEAD_FLOATS 2048
-
-MT_INLINE void fetch_ahead(const float *p) { __builtin_prefetch(p + AHEAD_FLOATS, 0, 2); }
 
 /* The kernels work on copies of what they are given: a store might change the original, for all the compiler knows. */
 
@@ -31,7 +26,7 @@ MT_INLINE void forward_pixels(const mt_norm_image *n, int64_t c, int64_t first, 
                               bool relu, int valid, bool whole) {
   const mt_vf scale = mt_load_lanes(n->scale + c, valid, whole), shift = mt_load_lanes(n->shift + c, valid, whole);
   for (int64_t at = first * n->channels + c; at < end * n->channels; at += n->channels, out += n->channels) {
-    fetch_ahead(n->z + at);
+    mt_fetch_ahead(n->z + at);
     mt_vf a = mt_load_lanes(n->z + at, valid, whole) * scale + shift;
     if (residual) a += mt_load_lanes(n->residual + at, valid, whole);
     if (relu) a = n->limit > 0 ? mt_clamp(a, (mt_vf){0}, mt_splat(n->limit)) : mt_relu(a);
@@ -110,8 +105,8 @@ MT_INLINE void grad_sums_of_pixels(const mt_norm_grad_image *n, int64_t c, int64
   const mt_vf mean = mt_load_lanes(n->mean + c, valid, whole);
   mt_vf g_sum = {0}, gz_sum = {0};
   for (int64_t at = first * n->channels + c; at < end * n->channels; at += n->channels) {
-    fetch_ahead(n->z + at);
-    fetch_ahead(n->grad + at);
+    mt_fetch_ahead(n->z + at);
+    mt_fetch_ahead(n->grad + at);
     const mt_vf z = mt_load_lanes(n->z + at, valid, whole);
     const mt_vf g = behind_relu(n, at, z, scale, shift, mask, valid, whole);
     g_sum += g;
@@ -144,8 +139,8 @@ MT_INLINE void grad_of_pixels(const mt_norm_grad_image *n, const float *slope, c
   const mt_vf mean = mt_load_lanes(n->mean + c, valid, whole);
   const mt_vf f = mt_load_lanes(slope + c, valid, whole), k = mt_load_lanes(offset + c, valid, whole);
   for (int64_t at = first * n->channels + c; at < end * n->channels; at += n->channels, out += n->channels) {
-    fetch_ahead(n->z + at);
-    fetch_ahead(n->grad + at);
+    mt_fetch_ahead(n->z + at);
+    mt_fetch_ahead(n->grad + at);
     const mt_vf z = mt_load_lanes(n->z + at, valid, whole);
     const mt_vf g = behind_relu(n, at, z, scale, shift, mask, valid, whole);
     mt_store_lanes(out + c, g * scale + ((z - mean) * f + k), valid, whole);

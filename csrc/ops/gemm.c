@@ -172,6 +172,64 @@ static int with_own_kernels(product *p, int threads) {
   return 0;
 }
 
+/* ---- one of the sides is a vector ---- */
+
+#define LEAST_COLUMNS 512 /* that a thread takes of a matrix's rows */
+
+/* Either a matrix's rows times a vector, or the sum of its rows, each times a number of the vector; and with k = 1
+ * every row of the result is the vector b, times a number. */
+typedef struct {
+  const float *matrix, *vector;
+  int64_t rows, columns; /* of the matrix */
+  bool add;
+  float *result;
+} vector_product;
+
+static void multiply_rows(const void *context, int64_t begin, int64_t end) {
+  const vector_product *p = context;
+  mt_kernels->gemv_rows(p->result + begin, p->matrix + begin * p->columns, end - begin, p->columns, p->vector, p->add);
+}
+
+static void add_rows(const void *context, int64_t begin, int64_t end) {
+  const vector_product *p = context;
+  mt_kernels->gemv_columns(p->result + begin, p->matrix + begin, p->rows, p->columns, p->vector, end - begin, p->add);
+}
+
+static void repeat_row(const void *context, int64_t begin, int64_t end) {
+  const product *p = context;
+  for (int64_t i = begin; i < end; i++) {
+    if (p->add)
+      mt_kernels->gemv_columns(p->c + i * p->n, p->b, 1, p->n, p->a + i, p->n, true);
+    else
+      mt_kernels->multiply(p->c + i * p->n, p->a + i, 0, p->b, 1, p->n);
+  }
+}
+
+/* A part for each thread, on panel borders. */
+static int64_t even_chunk(int64_t total, int threads) {
+  const int64_t share = (total + threads - 1) / threads;
+  return (share + SPLIT_ALIGNMENT - 1) / SPLIT_ALIGNMENT * SPLIT_ALIGNMENT;
+}
+
+static void with_vector(const product *p, int threads) {
+  const bool b_is_vector = p->n == 1;
+  vector_product v = {.matrix = b_is_vector ? p->a : p->b,
+                      .vector = b_is_vector ? p->b : p->a,
+                      .rows = p->k,
+                      .columns = b_is_vector ? p->m : p->n,
+                      .add = p->add,
+                      .result = p->c};
+  /* The sum runs down the columns of a left side that is transposed, and of a right side that is not. */
+  if ((p->form == MT_GEMM_TN || !b_is_vector) && p->form != MT_GEMM_NT && v.columns > 1) {
+    const int64_t chunk = even_chunk(v.columns, threads);
+    mt_parallel(v.columns, chunk > LEAST_COLUMNS ? chunk : LEAST_COLUMNS, add_rows, &v);
+    return;
+  }
+  v.rows = v.columns;
+  v.columns = p->k;
+  mt_parallel(v.rows, even_chunk(v.rows, threads), multiply_rows, &v);
+}
+
 int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, const float *b, bool add, float *c) {
   if (m <= 0 || n <= 0) return 0;
   if (k <= 0) { /* an empty sum */
@@ -180,6 +238,14 @@ int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, 
   }
   product p = {.form = form, .m = m, .n = n, .k = k, .a = a, .b = b, .add = add, .c = c, .by_rows = m >= n};
   const int threads = m * n * k < PARALLEL_FROM ? 1 : mt_num_threads();
+  if (m == 1 || n == 1) {
+    with_vector(&p, threads);
+    return 0;
+  }
+  if (k == 1) {
+    mt_parallel(m, even_chunk(m, threads), repeat_row, &p);
+    return 0;
+  }
   if (!blas_is_usable) return with_own_kernels(&p, threads);
   for_threads(&p, threads, blas_share);
   return 0;

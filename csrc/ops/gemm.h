@@ -3,7 +3,7 @@
  * OpenBLAS computes them, except in two situations that it handles badly: distributions ship releases that do not know
  * newer processors and fall back to kernels five times slower; and under a limit on memory it tries for ever to get
  * its work buffers. Then the convolution's kernels do (a product is a 1x1 convolution): measured as fast as OpenBLAS's
- * best with AVX-512. */
+ * best with AVX-512. Products with a vector, and of two vectors, have kernels of their own. */
 #ifndef MT_OPS_GEMM_H
 #define MT_OPS_GEMM_H
 

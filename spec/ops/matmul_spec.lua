@@ -42,6 +42,8 @@ describe("matmul", function()
     { { 2, 3, 2, 2 }, { 2, 3, 2, 4 } }, { { 3, 1, 2, 2 }, { 1, 4, 2, 3 } },
     { { 2, 1, 2, 1, 2, 3 }, { 1, 2, 1, 2, 3, 2 } },
     { { 2, 2, 3, 4 }, { 1, 1, 4, 2 } }, { { 5, 4 }, { 2, 3, 4, 1 } },
+    { { 9, 83 }, { 83 } }, { { 83 }, { 83, 9 } }, { { 7 }, { 7, 21 } }, { { 5, 1 }, { 1, 37 } }, { { 67 }, { 67 } },
+    { { 2, 3, 1 }, { 1, 1, 1, 18 } },
   } do
     it(("of {%s} and {%s} matches the reference, values and gradients"):format(table.concat(pair[1], ","),
       table.concat(pair[2], ",")), function()
@@ -67,6 +69,24 @@ describe("matmul", function()
     end
     local expected = (a[150] * b:transpose()[131]):sum():item()
     assert.near(expected, results[2][150][131]:item(), 1e-4)
+  end)
+
+  it("with a vector has the same bits at every number of threads", function()
+    local threads, a = mt.get_num_threads(), mt.randn(601, 1403)
+    local x, y, results = mt.randn(1403), mt.randn(601), {}
+    for n = 1, 4 do
+      mt.set_num_threads(n)
+      local left, right = a:clone():requires_grad(true), x:clone():requires_grad(true)
+      local product = left:matmul(right)
+      product:backward(y)
+      results[n] = { product:detach(), y:matmul(a), left:grad(), right:grad() }
+    end
+    mt.set_num_threads(threads)
+    for n = 2, 4 do
+      for i, result in ipairs(results[n]) do assert.equal(0.0, (result - results[1][i]):abs():max():item()) end
+    end
+    local as_matrix = a:matmul(mt.stack({ x, -x }, 2))
+    assert.is_true((results[1][1] - as_matrix:sum(2) - as_matrix:slice(2, 1, 1):squeeze()):abs():max():item() < 1e-3)
   end)
 
   it("of empty matrices is empty or zero", function()
