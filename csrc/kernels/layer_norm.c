@@ -36,10 +36,21 @@ void MT_KERNEL(layer_norm_backward)(float *dx, const float *x, const float *dy, 
 }
 
 void MT_KERNEL(layer_norm_sums)(double *restrict products, double *restrict sums, const float *x, const float *dy,
-                                int64_t n, float mean, float rstd) {
-#pragma GCC ivdep
-  for (int64_t c = 0; c < n; c++) {
-    products[c] += (double)(dy[c] * (x[c] - mean) * rstd);
-    sums[c] += (double)dy[c];
+                                int rows, int64_t step, int64_t n, const float *mean, const float *rstd) {
+  int64_t c = 0;
+  for (; c + MT_VF <= n; c += MT_VF) {
+    mt_vf product = {0}, sum = {0};
+    for (int i = 0; i < rows; i++) {
+      const mt_vf g = mt_load(dy + i * step + c);
+      sum += g;
+      product += g * ((mt_load(x + i * step + c) - mean[i]) * rstd[i]);
+    }
+    mt_add_to(products + c, product);
+    mt_add_to(sums + c, sum);
   }
+  for (; c < n; c++)
+    for (int i = 0; i < rows; i++) {
+      products[c] += (double)(dy[i * step + c] * ((x[i * step + c] - mean[i]) * rstd[i]));
+      sums[c] += (double)dy[i * step + c];
+    }
 }

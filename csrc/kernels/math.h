@@ -102,6 +102,13 @@ MT_INLINE mt_wide mt_widen(mt_vf x) {
 
 MT_INLINE mt_vf mt_narrow(mt_wide x) { return MT_JOINED(MT_DOUBLE_TO_HALF(x.low), MT_DOUBLE_TO_HALF(x.high)); }
 
+typedef double mt_vdu __attribute__((vector_size(MT_VECTOR_BYTES), aligned(8), may_alias)); /* unaligned access */
+MT_INLINE void mt_add_to(double *sums, mt_vf terms) {
+  const mt_wide wide = mt_widen(terms);
+  *(mt_vdu *)sums += wide.low;
+  *(mt_vdu *)(sums + MT_VF / 2) += wide.high;
+}
+
 /* Between low and high; what becomes of NaN is left open. */
 MT_INLINE mt_vd mt_bounded(mt_vd x, double low, double high) {
 #if MT_VECTOR_BYTES == 64

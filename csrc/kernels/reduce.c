@@ -55,19 +55,12 @@ double MT_KERNEL(sum_row)(const float *x, int64_t n) {
 
 static inline double square(double x) { return x * x; }
 
-typedef double wide_unaligned __attribute__((vector_size(MT_VECTOR_BYTES), aligned(8), may_alias));
-MT_INLINE void add_to(double *sums, mt_vd terms) { *(wide_unaligned *)sums += terms; }
-
 /* Four rows at a time, so that sums are read and written less often. */
 void MT_KERNEL(sum_columns)(const float *x, int64_t n, int64_t step, int width, double *restrict sums) {
   for (int c = 0; c < width; c++) sums[c] = 0.0;
   for (; n >= 4; n -= 4, x += 4 * step) {
     int c = 0;
-    for (; c + MT_VF <= width; c += MT_VF) {
-      const mt_wide fours = mt_widen(four_vectors(x + c, step));
-      add_to(sums + c, fours.low);
-      add_to(sums + c + MT_VF / 2, fours.high);
-    }
+    for (; c + MT_VF <= width; c += MT_VF) mt_add_to(sums + c, four_vectors(x + c, step));
     for (; c < width; c++) sums[c] += (double)((x[c] + x[step + c]) + (x[2 * step + c] + x[3 * step + c]));
   }
   for (; n > 0; n--, x += step)

@@ -1,17 +1,22 @@
 /* One operation for all: the input is (samples, pixels, channels), and each sample's group of channels over all pixels
  * has a mean and a variance. A layer norm is that with one pixel and one group. Samples are shared out among the
- * threads; the gradients of weight and bias by channels, so that every sum runs in one order. */
+ * threads; the gradients of weight and bias are summed by pieces of the batch that its shape decides, so that every sum
+ * runs in one order. */
 #include "ops/group_norm.h"
 
 #include <math.h>
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
 #define PARALLEL_FROM ((int64_t)1 << 14) /* values */
-#define CHANNEL_BLOCK 64                 /* channels that a thread sums at a time */
+#define CHANNEL_BLOCK 4096               /* channels that a thread sums at a time */
+#define PIECES 32                        /* of the rows, at most */
+#define PIECE_ROWS 16                    /* at least */
 
 typedef struct {
   int64_t samples, pixels, channels, groups;
@@ -85,28 +90,31 @@ static void backward_sample(const layout *l, const float *x, const float *weight
   }
 }
 
-/* dweight = sum of dy n, dbias = sum of dy, for the channels [begin, end), at most CHANNEL_BLOCK of them. */
-static void sum_channels(const layout *l, const float *x, const moments *stats, const float *dy, int64_t begin,
-                         int64_t end, float *dweight, float *dbias) {
-  double products[CHANNEL_BLOCK] = {0}, sums[CHANNEL_BLOCK] = {0};
-  for (int64_t row = 0; row < l->samples * l->pixels; row++) {
-    const moments *of_sample = stats + row / l->pixels * l->groups;
-    const int64_t at = row * l->channels + begin;
-    if (l->groups == 1) {
-      mt_kernels->layer_norm_sums(products, sums, x + at, dy + at, end - begin, of_sample->mean, of_sample->rstd);
-      continue;
-    }
-    for (int64_t c = begin; c < end; c++) {
-      const moments m = of_sample[c / group_size(l)];
-      const float g = dy[row * l->channels + c];
-      products[c - begin] += (double)(g * (x[row * l->channels + c] - m.mean) * m.rstd);
-      sums[c - begin] += (double)g;
-    }
-  }
+/* Adds dy n to products and dy to sums, for the channels [begin, end) of the row's. */
+static void add_grouped_row(const layout *l, const float *x, const moments *of_sample, const float *dy, int64_t begin,
+                            int64_t end, double *products, double *sums) {
   for (int64_t c = begin; c < end; c++) {
-    if (dweight) dweight[c] = (float)products[c - begin];
-    if (dbias) dbias[c] = (float)sums[c - begin];
+    const moments m = of_sample[c / group_size(l)];
+    products[c] += (double)(dy[c] * (x[c] - m.mean) * m.rstd);
+    sums[c] += (double)dy[c];
   }
+}
+
+/* The same for a few rows, that is samples' pixels, from the given one on. */
+static void add_rows(const layout *l, const float *x, const moments *stats, const float *dy, int64_t row, int rows,
+                     int64_t begin, int64_t end, double *products, double *sums) {
+  const int64_t at = row * l->channels;
+  float mean[MT_LAYER_NORM_ROWS], rstd[MT_LAYER_NORM_ROWS];
+  for (int i = 0; i < rows; i++) {
+    const moments *of_sample = stats + (row + i) / l->pixels * l->groups;
+    mean[i] = of_sample->mean;
+    rstd[i] = of_sample->rstd;
+    if (l->groups > 1)
+      add_grouped_row(l, x + at + i * l->channels, of_sample, dy + at + i * l->channels, begin, end, products, sums);
+  }
+  if (l->groups == 1)
+    mt_kernels->layer_norm_sums(products + begin, sums + begin, x + at + begin, dy + at + begin, rows, l->channels,
+                                end - begin, mean, rstd);
 }
 
 typedef struct {
@@ -125,6 +133,9 @@ typedef struct {
   double eps;
   moments *stats;
   float *y, *dx, *dweight, *dbias;
+  /* Sums over rows: of each piece of piece_rows, `channels` products and then as many sums. */
+  double *partial;
+  int64_t piece_rows, pieces, blocks;
 } norm_work;
 
 static void forward_samples(const void *context, int64_t begin, int64_t end) {
@@ -141,11 +152,55 @@ static void backward_samples(const void *context, int64_t begin, int64_t end) {
     backward_sample(w->l, w->x + n * size, w->weight, w->stats + n * w->l->groups, w->dy + n * size, w->dx + n * size);
 }
 
-static void sum_range(const void *context, int64_t begin, int64_t end) {
+/* Whether a row's part in dx is computed when its part in the sums is: it is in cache then. */
+static bool is_one_pass(const norm_work *w) { return w->dx && is_row(w->l) && w->blocks == 1; }
+
+static void sum_piece(const norm_work *w, int64_t piece, int64_t block) {
+  const layout *l = w->l;
+  const int64_t begin = block * CHANNEL_BLOCK, end = mt_min64(begin + CHANNEL_BLOCK, l->channels);
+  const int64_t last = mt_min64((piece + 1) * w->piece_rows, l->samples * l->pixels);
+  double *products = w->partial + 2 * piece * l->channels, *sums = products + l->channels;
+  memset(products + begin, 0, (size_t)(end - begin) * sizeof *products);
+  memset(sums + begin, 0, (size_t)(end - begin) * sizeof *sums);
+  for (int64_t row = piece * w->piece_rows; row < last; row += MT_LAYER_NORM_ROWS) {
+    const int rows = (int)mt_min64(last - row, MT_LAYER_NORM_ROWS);
+    if (is_one_pass(w)) backward_samples(w, row, row + rows);
+    add_rows(l, w->x, w->stats, w->dy, row, rows, begin, end, products, sums);
+  }
+}
+
+static void sum_pieces(const void *context, int64_t begin, int64_t end) {
   const norm_work *w = context;
-  for (int64_t c = begin; c < end; c += CHANNEL_BLOCK)
-    sum_channels(w->l, w->x, w->stats, w->dy, c, c + CHANNEL_BLOCK < end ? c + CHANNEL_BLOCK : end, w->dweight,
-                 w->dbias);
+  for (int64_t i = begin; i < end; i++) sum_piece(w, i / w->blocks, i % w->blocks);
+}
+
+static void join_pieces(const void *context, int64_t begin, int64_t end) {
+  const norm_work *w = context;
+  const int64_t channels = w->l->channels;
+  for (int64_t c = begin; c < end; c++) {
+    double product = 0.0, sum = 0.0;
+    for (int64_t piece = 0; piece < w->pieces; piece++) {
+      product += w->partial[2 * piece * channels + c];
+      sum += w->partial[(2 * piece + 1) * channels + c];
+    }
+    if (w->dweight) w->dweight[c] = (float)product;
+    if (w->dbias) w->dbias[c] = (float)sum;
+  }
+}
+
+/* dweight = sum of dy n, dbias = sum of dy; with them dx, if that goes in one pass. */
+static int sum_rows(norm_work *w) {
+  const int64_t rows = w->l->samples * w->l->pixels, channels = w->l->channels;
+  const int64_t even = (rows + PIECES - 1) / PIECES, least = mt_max64(even, PIECE_ROWS);
+  w->piece_rows = (least + MT_LAYER_NORM_ROWS - 1) / MT_LAYER_NORM_ROWS * MT_LAYER_NORM_ROWS;
+  w->pieces = (rows + w->piece_rows - 1) / w->piece_rows;
+  w->partial = mt_alloc((size_t)(2 * w->pieces * channels) * sizeof *w->partial);
+  if (!w->partial) return -1;
+  const int64_t units = w->pieces * w->blocks;
+  mt_parallel(units, rows * channels > PARALLEL_FROM ? 1 : units, sum_pieces, w);
+  mt_parallel(channels, w->pieces * channels > PARALLEL_FROM ? CHANNEL_BLOCK / 8 : channels, join_pieces, w);
+  mt_free(w->partial);
+  return 0;
 }
 
 static void over_samples(const norm_work *w, mt_loop_body *body) {
@@ -162,18 +217,18 @@ static int norm_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grad
                           : mt_tensor_new(MT_FLOAT32, context->weight_ndim, context->weight_shape);
     if (!grads[i]) return -1;
   }
-  const norm_work work = {.l = l,
-                          .x = mt_f32(node->saved[SAVED_INPUT]),
-                          .weight = node->saved[SAVED_WEIGHT] ? mt_f32(node->saved[SAVED_WEIGHT]) : NULL,
-                          .dy = mt_f32(grad_output),
-                          .stats = node->saved[SAVED_STATS]->data,
-                          .dx = grads[INPUT] ? mt_f32(grads[INPUT]) : NULL,
-                          .dweight = grads[WEIGHT] ? mt_f32(grads[WEIGHT]) : NULL,
-                          .dbias = grads[BIAS] ? mt_f32(grads[BIAS]) : NULL};
-  if (work.dx) over_samples(&work, backward_samples);
-  const bool is_large = l->samples * l->pixels * l->channels > PARALLEL_FROM;
-  if (work.dweight || work.dbias) mt_parallel(l->channels, is_large ? CHANNEL_BLOCK : l->channels, sum_range, &work);
-  return 0;
+  norm_work work = {.l = l,
+                    .x = mt_f32(node->saved[SAVED_INPUT]),
+                    .weight = node->saved[SAVED_WEIGHT] ? mt_f32(node->saved[SAVED_WEIGHT]) : NULL,
+                    .dy = mt_f32(grad_output),
+                    .stats = node->saved[SAVED_STATS]->data,
+                    .dx = grads[INPUT] ? mt_f32(grads[INPUT]) : NULL,
+                    .dweight = grads[WEIGHT] ? mt_f32(grads[WEIGHT]) : NULL,
+                    .dbias = grads[BIAS] ? mt_f32(grads[BIAS]) : NULL};
+  work.blocks = (l->channels + CHANNEL_BLOCK - 1) / CHANNEL_BLOCK;
+  const bool sums = work.dweight || work.dbias;
+  if (work.dx && !(sums && is_one_pass(&work))) over_samples(&work, backward_samples);
+  return sums ? sum_rows(&work) : 0;
 }
 
 /* ---- the operation ---- */

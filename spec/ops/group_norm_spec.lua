@@ -86,6 +86,7 @@ describe("normalisation within samples", function()
 
   for _, case in ipairs{
     { { 3, 7 }, { 7 } }, { { 2, 3, 4, 5 }, { 5 } }, { { 2, 3, 4, 5 }, { 3, 4, 5 } }, { { 6 }, { 6 } },
+    { { 35, 18 }, { 18 } },
   } do
     local shape, over = table.unpack(case)
     it(("layer_norm of {%s} over {%s}"):format(table.concat(shape, ","), table.concat(over, ",")), function()
@@ -130,6 +131,26 @@ describe("normalisation within samples", function()
     assert.same(one, run(2))
     assert.same(one, run(3))
   end)
+
+  for _, shape in ipairs{ { 203, 300 }, { 37, 4131 } } do
+    it(("layer_norm of %d rows of %d does, and adds up all of them"):format(shape[1], shape[2]), function()
+      local n = shape[2]
+      local values, g = mt.randn(shape[1], n), mt.randn(shape[1], n)
+      local function run(count, wanted)
+        mt.set_num_threads(count)
+        local x, w = values:clone():requires_grad(wanted), (mt.ones(n) * 2):requires_grad(true)
+        local b = mt.zeros(n):requires_grad(true)
+        mt.layer_norm(x, n, w, b):backward(g)
+        return { w:grad():bytes(), b:grad():bytes(), wanted and x:grad():bytes() }, w:grad(), b:grad()
+      end
+      local one, dw, db = run(1, true)
+      assert.same(one, run(2, true))
+      assert.same(one, run(3, true))
+      assert.same({ one[1], one[2], false }, run(2, false))
+      assert.is_true((db - g:sum(1)):abs():max():item() < 1e-4)
+      assert.is_true((dw - (g * mt.layer_norm(values, n)):sum(1)):abs():max():item() < 1e-4)
+    end)
+  end
 
   it("takes an empty batch and no channels", function()
     local w = mt.ones(4):requires_grad(true)
