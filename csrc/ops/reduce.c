@@ -7,6 +7,7 @@
 
 #include "autograd/tape.h"
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/reduce_internal.h"
@@ -14,7 +15,8 @@
 #include "ops/walk.h"
 
 #define PIECE 32768 /* elements summed by one call */
-#define COLUMNS 256 /* columns summed side by side */
+#define COLUMNS 256 /* columns summed side by side; more where they are short */
+#define MOST_COLUMNS 2048
 #define PARALLEL_FROM 32768
 
 int mt_reduced_shape(const mt_tensor *t, unsigned axes, bool keepdim, int64_t shape[MT_MAX_DIMS]) {
@@ -104,7 +106,8 @@ typedef struct {
 } cut;
 
 static cut cut_of(const mt_reduction_view *view) {
-  cut c = {.width = view->inner < COLUMNS ? (int)view->inner : COLUMNS};
+  const int64_t of_piece = mt_min64(mt_max64(PIECE / view->n, COLUMNS), MOST_COLUMNS);
+  cut c = {.width = (int)mt_min64(view->inner, of_piece)};
   c.blocks = (view->inner + c.width - 1) / c.width;
   c.rows = PIECE / c.width;
   c.pieces = (view->n + c.rows - 1) / c.rows;
@@ -116,6 +119,8 @@ typedef struct {
   const cut *cut;
   const double *centre;
   double *partial;
+  float *result; /* instead of partial sums, where there is one piece: the sums times the factor */
+  double factor;
 } summation;
 
 static void sum_floats(const float *x, int64_t n, int64_t inner, int width, const double *centre, double *out) {
@@ -127,13 +132,16 @@ static void sum_floats(const float *x, int64_t n, int64_t inner, int width, cons
     mt_kernels->sum_columns(x, n, inner, width, out);
 }
 
-static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, const double *centre, double *partial) {
+static void sum_unit(const summation *s, int64_t unit) {
+  const mt_reduction_view *view = s->view;
+  const cut *c = s->cut;
+  const double *centre = s->centre;
   const int64_t piece = unit % c->pieces, block = unit / c->pieces % c->blocks, o = unit / c->pieces / c->blocks;
   const int64_t first = piece * c->rows, column = block * c->width;
   const int64_t n = view->n - first < c->rows ? view->n - first : c->rows;
   const int width = view->inner - column < c->width ? (int)(view->inner - column) : c->width;
   const int64_t at = (o * view->n + first) * view->inner + column;
-  double *out = partial + (piece * view->outer + o) * view->inner + column;
+  double own[MOST_COLUMNS], *out = s->result ? own : s->partial + (piece * view->outer + o) * view->inner + column;
   if (centre) centre += o * view->inner + column;
   switch (view->values->dtype) {
     case MT_FLOAT32:
@@ -151,17 +159,23 @@ static void sum_unit(const mt_reduction_view *view, const cut *c, int64_t unit, 
       else
         sum_int32_columns(mt_i32(view->values) + at, n, view->inner, width, centre, out);
   }
+  for (int i = 0; s->result && i < width; i++) s->result[o * view->inner + column + i] = (float)(own[i] * s->factor);
 }
 
 static void sum_units(const void *context, int64_t begin, int64_t end) {
   const summation *s = context;
   const mt_reduction_view *view = s->view;
-  if (view->inner == 1 && s->cut->pieces == 1 && view->values->dtype == MT_FLOAT32 && !s->centre) {
+  if (s->result && view->inner == 1 && view->values->dtype == MT_FLOAT32) { /* rows may be short */
     for (int64_t row = begin; row < end; row++)
-      s->partial[row] = mt_kernels->sum_row(mt_f32(view->values) + row * view->n, view->n);
+      s->result[row] = (float)(mt_kernels->sum_row(mt_f32(view->values) + row * view->n, view->n) * s->factor);
     return;
   }
-  for (int64_t unit = begin; unit < end; unit++) sum_unit(view, s->cut, unit, s->centre, s->partial);
+  for (int64_t unit = begin; unit < end; unit++) sum_unit(s, unit);
+}
+
+static void run_summation(const summation *s) {
+  const int64_t units = s->view->outer * s->cut->blocks * s->cut->pieces;
+  mt_parallel(units, mt_chunk(units, s->view->values->count / units, PARALLEL_FROM), sum_units, s);
 }
 
 double *mt_reduction_sums(const mt_reduction_view *view, const double *centre) {
@@ -174,9 +188,7 @@ double *mt_reduction_sums(const mt_reduction_view *view, const double *centre) {
   const cut c = cut_of(view);
   double *partial = mt_alloc((size_t)(c.pieces * outputs) * sizeof *partial);
   if (!partial) return NULL;
-  const int64_t units = view->outer * c.blocks * c.pieces;
-  mt_parallel(units, mt_chunk(units, view->values->count / units, PARALLEL_FROM), sum_units,
-              &(summation){view, &c, centre, partial});
+  run_summation(&(summation){.view = view, .cut = &c, .centre = centre, .partial = partial});
   for (int64_t piece = 1; piece < c.pieces; piece++)
     for (int64_t i = 0; i < outputs; i++) partial[i] += partial[piece * outputs + i];
   return partial;
@@ -198,10 +210,20 @@ static void store_float32(mt_tensor *result, const double *sums, double factor) 
   for (int64_t i = 0; i < result->count; i++) mt_f32(result)[i] = (float)(sums[i] * factor);
 }
 
+/* Without the way over the pool, where no sum has several pieces. */
+static bool store_directly(const mt_reduction_view *view, mt_tensor *result, double factor) {
+  if (result->dtype != MT_FLOAT32 || result->count == 0 || view->n == 0) return false;
+  const cut c = cut_of(view);
+  if (c.pieces > 1) return false;
+  run_summation(&(summation){.view = view, .cut = &c, .result = mt_f32(result), .factor = factor});
+  return true;
+}
+
 /* The sums times `factor` (by which the mean differs from the sum), or NULL. */
 static mt_tensor *reduced_sum(const mt_reduction_view *view, mt_dtype dtype, int ndim, const int64_t *shape,
                               double factor) {
   mt_tensor *result = mt_tensor_new(dtype, ndim, shape);
+  if (result && store_directly(view, result, factor)) return result;
   double *sums = result ? mt_reduction_sums(view, NULL) : NULL;
   int status = sums ? 0 : -1;
   if (status == 0 && dtype == MT_INT32)

@@ -175,7 +175,8 @@ static bool transposes(int ndim, const int64_t *shape, const int64_t *strides, t
   t->band_axis = -1;
   for (int i = 0; i < t->ndim - 1; i++)
     if (t->strides[i] == 1) t->band_axis = i;
-  if (t->band_axis < 0 || t->shape[t->band_axis] < 4 || t->shape[t->ndim - 1] < 4) return false;
+  if (t->band_axis < 0 || t->strides[t->ndim - 1] == 0 || t->shape[t->band_axis] < 4 || t->shape[t->ndim - 1] < 4)
+    return false;
   t->bands = (t->shape[t->band_axis] + BAND - 1) / BAND;
   return true;
 }
