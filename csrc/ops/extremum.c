@@ -6,6 +6,7 @@
 
 #include "autograd/tape.h"
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/reduce.h"
@@ -14,6 +15,7 @@
 
 #define PARALLEL_FROM 32768
 #define COLUMNS 256 /* searched side by side */
+#define PIECES 128  /* of a long row, at most */
 
 /* The 0-based position of the extreme among x[0], x[inner], ... The first NaN ends the search: nothing beats it. */
 #define SEARCH(name, type)                                                     \
@@ -30,10 +32,38 @@
 SEARCH(search_uint8, uint8_t)
 SEARCH(search_int32, int32_t)
 
+/* A row in pieces, of which each finds its own extreme. */
+typedef struct {
+  const float *x;
+  int64_t n, piece;
+  int sign;
+  int64_t *positions;
+  float *values;
+} row_search;
+
+static void search_pieces(const void *context, int64_t begin, int64_t end) {
+  const row_search *s = context;
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t first = i * s->piece;
+    s->positions[i] = first + mt_kernels->extreme_row(s->x + first, mt_min64(s->piece, s->n - first), s->sign);
+    s->values[i] = s->x[s->positions[i]];
+  }
+}
+
+/* The first of the pieces' extremes, and the first NaN, are the row's. */
+static int64_t search_row(const float *x, int64_t n, int sign) {
+  int64_t positions[PIECES];
+  float values[PIECES];
+  if (n <= PARALLEL_FROM) return mt_kernels->extreme_row(x, n, sign);
+  const int64_t piece = mt_max64(PARALLEL_FROM, (n + PIECES - 1) / PIECES), pieces = (n + piece - 1) / piece;
+  mt_parallel(pieces, 1, search_pieces, &(row_search){x, n, piece, sign, positions, values});
+  return positions[mt_kernels->extreme_row(values, pieces, sign)];
+}
+
 static int64_t search(const mt_reduction_view *v, int64_t at, bool largest) {
   switch (v->values->dtype) {
     case MT_FLOAT32:
-      return mt_kernels->extreme_row(mt_f32(v->values) + at, v->n, largest ? 1 : -1);
+      return search_row(mt_f32(v->values) + at, v->n, largest ? 1 : -1);
     case MT_UINT8:
       return search_uint8(mt_u8(v->values) + at, v->n, v->inner, largest);
     default:

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "ops/part.h"
 #include "ops/shape.h"
@@ -54,33 +55,45 @@ static int check_alike(mt_tensor *const *tensors, int count, int free_axis, cons
 }
 
 #define PARALLEL_FROM ((int64_t)128 << 10) /* bytes */
+#define PIECE ((int64_t)256 << 10)         /* bytes of an outer place that a thread copies at a time, at most */
 
 typedef struct {
   char *to;
   mt_tensor *const *tensors;
   const cat_context *context;
-  size_t unit, step; /* bytes of one of the axis's lengths, and from one outer place to the next in the result */
+  int64_t unit, step; /* bytes of one of the axis's lengths, and from one outer place to the next in the result */
+  int64_t pieces;     /* of an outer place */
 } joining;
 
-/* Of every outer place the blocks of all inputs, so that the result is written from its start to its end. */
+/* Bytes [from, end) of an outer place: of all inputs' blocks what lies there, so that the result is written from its
+ * start to its end. */
+static void join_piece(const joining *j, int64_t outer, int64_t from, int64_t end) {
+  char *to = j->to + outer * j->step;
+  int64_t start = 0;
+  for (int i = 0; i < j->context->n_lengths && start < end; i++) {
+    const int64_t bytes = j->context->lengths[i] * j->unit;
+    const int64_t first = mt_max64(from, start), last = mt_min64(end, start + bytes);
+    if (first < last)
+      memcpy(to + first, (const char *)j->tensors[i]->data + outer * bytes + (first - start), (size_t)(last - first));
+    start += bytes;
+  }
+}
+
 static void join_range(const void *context, int64_t begin, int64_t end) {
   const joining *j = context;
-  for (int64_t o = begin; o < end; o++) {
-    char *to = j->to + (size_t)o * j->step;
-    for (int i = 0; i < j->context->n_lengths; i++) {
-      const size_t bytes = (size_t)j->context->lengths[i] * j->unit;
-      if (bytes > 0) memcpy(to, (const char *)j->tensors[i]->data + (size_t)o * bytes, bytes);
-      to += bytes;
-    }
+  for (int64_t i = begin; i < end; i++) {
+    const int64_t from = i % j->pieces * PIECE;
+    join_piece(j, i / j->pieces, from, mt_min64(from + PIECE, j->step));
   }
 }
 
 /* Copies every input to its place; `result` has the axis also where the inputs lack it. */
 static void join_blocks(mt_tensor *result, mt_tensor *const *tensors, const cat_context *c) {
   const mt_axis_view v = mt_view_axis(result, c->axis);
-  const size_t unit = (size_t)v.inner * mt_dtype_size(result->dtype), step = (size_t)v.n * unit;
-  mt_parallel(v.outer, mt_chunk(v.outer, (int64_t)step, PARALLEL_FROM), join_range,
-              &(joining){result->data, tensors, c, unit, step});
+  const int64_t unit = v.inner * (int64_t)mt_dtype_size(result->dtype), step = v.n * unit;
+  const int64_t pieces = mt_max64((step + PIECE - 1) / PIECE, 1), units = v.outer * pieces;
+  mt_parallel(units, mt_chunk(units, mt_min64(step, PIECE), PARALLEL_FROM), join_range,
+              &(joining){result->data, tensors, c, unit, step, pieces});
 }
 
 static mt_tensor *join(mt_tensor *const *tensors, const mt_op *op, cat_context *c, int ndim, const int64_t *shape) {

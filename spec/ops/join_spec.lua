@@ -48,6 +48,22 @@ describe("cat and stack", function()
     assert.same({ 1.0, 2.0 }, mt.stack{ mt.tensor(1), mt.tensor(2) }:totable())
   end)
 
+  it("join large blocks, too", function()
+    local parts, n = {}, 70001
+    for i, length in ipairs{ 1, 3, 0, 2 } do parts[i] = mt.randn(2, length, n) end
+    local joined, start = mt.cat(parts, 2), 0
+    for _, part in ipairs(parts) do
+      local length = part:size(2)
+      if length > 0 then
+        assert.equal(1, joined:narrow(2, start + 1, length):eq(part):all():item())
+      end
+      start = start + length
+    end
+    local stacked = mt.stack{ parts[1], parts[1] * 2 }
+    assert.equal(1, stacked[1]:eq(parts[1]):all():item())
+    assert.equal(1, stacked[2]:eq(parts[1] * 2):all():item())
+  end)
+
   it("give every use of one tensor its share of the gradient", function()
     local x = mt.ones(2, { requires_grad = true })
     local joined = mt.cat{ x, x, x } * mt.tensor{ 1, 2, 3, 4, 5, 6 }

@@ -112,6 +112,24 @@ describe("max and min", function()
     assert.same({ { 0.0, 0.5, 0.5 } }, x:grad():totable())
   end)
 
+  it("of a long row is the first of equals or the first NaN, wherever it lies", function()
+    local n = 300000
+    local x = mt.rand(n)
+    for _, places in ipairs{ { 1, n }, { 32768, 32769 }, { 200001, 200002 }, { 70000, 299999 }, { n, n } } do
+      for _, extreme in ipairs{ 2, 0 / 0 } do
+        local with = x:clone()
+        for _, place in ipairs(places) do with[place] = extreme end
+        assert.equal(places[1], with:argmax():item())
+        if extreme == extreme then
+          assert.equal(2.0, with:max():item())
+          assert.equal(-2.0, (-with):min():item())
+        else
+          assert.is_true(with:max():item() ~= with:max():item())
+        end
+      end
+    end
+  end)
+
   it("hold NaN for the extreme", function()
     local t = mt.tensor{ 1, nan, 3 }
     local value, position = t:max(1)
