@@ -101,9 +101,29 @@ mt_tensor *mt_tensor_new(mt_dtype dtype, int ndim, const int64_t *shape) {
   return storage ? tensor_over(storage, storage->data, dtype, ndim, shape, count) : NULL;
 }
 
+#define CHUNK ((int64_t)128 << 10) /* bytes that a thread writes at a time */
+
+typedef struct {
+  char *to;
+  const char *from; /* NULL: zeros */
+} filling;
+
+static void fill_range(const void *context, int64_t begin, int64_t end) {
+  const filling *f = context;
+  if (f->from)
+    memcpy(f->to + begin, f->from + begin, (size_t)(end - begin));
+  else
+    memset(f->to + begin, 0, (size_t)(end - begin));
+}
+
+/* With `from`, values of the same type and number, or with zeros. */
+static void fill(mt_tensor *t, const void *from) {
+  mt_parallel(t->count * (int64_t)mt_dtype_size(t->dtype), CHUNK, fill_range, &(filling){t->data, from});
+}
+
 mt_tensor *mt_tensor_zeros(mt_dtype dtype, int ndim, const int64_t *shape) {
   mt_tensor *t = mt_tensor_new(dtype, ndim, shape);
-  if (t) memset(t->data, 0, (size_t)t->count * mt_dtype_size(dtype));
+  if (t) fill(t, NULL);
   return t;
 }
 
@@ -127,22 +147,9 @@ mt_tensor *mt_tensor_scalar(float value) { return mt_tensor_full(MT_FLOAT32, 0, 
 
 mt_tensor *mt_tensor_like(const mt_tensor *t) { return mt_tensor_new(t->dtype, t->ndim, t->shape); }
 
-#define COPY_CHUNK ((int64_t)128 << 10) /* bytes that a thread takes at a time */
-
-typedef struct {
-  char *to;
-  const char *from;
-} copying;
-
-static void copy_range(const void *context, int64_t begin, int64_t end) {
-  const copying *c = context;
-  memcpy(c->to + begin, c->from + begin, (size_t)(end - begin));
-}
-
 mt_tensor *mt_tensor_copy(const mt_tensor *t) {
   mt_tensor *copy = mt_tensor_like(t);
-  if (copy)
-    mt_parallel(t->count * (int64_t)mt_dtype_size(t->dtype), COPY_CHUNK, copy_range, &(copying){copy->data, t->data});
+  if (copy) fill(copy, t->data);
   return copy;
 }
 

@@ -39,7 +39,9 @@ GATHER_ROW(gather_words, uint32_t, o[i] = *p)
 GATHER_ROW(add_floats, float, *p += o[i])
 GATHER_ROW(add_words, uint32_t, *p += o[i])
 
-static void walk_gather(mt_row row, bool in_order, const mt_tensor *table, int axis, const mt_tensor *index,
+/* adds: elements of the index that name the same place add up there, in the index's order. Along the last axis they are
+ * of one row. */
+static void walk_gather(mt_row row, bool adds, const mt_tensor *table, int axis, const mt_tensor *index,
                         const mt_tensor *partner) {
   int64_t strides[MT_MAX_DIMS];
   mt_strides(table->ndim, table->shape, strides);
@@ -50,7 +52,8 @@ static void walk_gather(mt_row row, bool in_order, const mt_tensor *table, int a
   mt_walk_add(&walk, partner);
   mt_walk_add(&walk, index);
   mt_walk_add_strides(&walk, strides);
-  walk.in_order = in_order;
+  walk.in_order = adds && axis < index->ndim - 1;
+  walk.whole_rows = adds;
   mt_walk_run(&walk, row, &rows);
 }
 

@@ -176,8 +176,7 @@ static int with_own_kernels(product *p, int threads) {
 
 #define LEAST_COLUMNS 512 /* that a thread takes of a matrix's rows */
 
-/* Either a matrix's rows times a vector, or the sum of its rows, each times a number of the vector; and with k = 1
- * every row of the result is the vector b, times a number. */
+/* Either a matrix's rows times a vector, or the sum of its rows, each times a number of the vector. */
 typedef struct {
   const float *matrix, *vector;
   int64_t rows, columns; /* of the matrix */
@@ -195,6 +194,7 @@ static void add_rows(const void *context, int64_t begin, int64_t end) {
   mt_kernels->gemv_columns(p->result + begin, p->matrix + begin, p->rows, p->columns, p->vector, end - begin, p->add);
 }
 
+/* With k = 1 every row of the result is the vector b, times a number of a. */
 static void repeat_row(const void *context, int64_t begin, int64_t end) {
   const product *p = context;
   for (int64_t i = begin; i < end; i++) {

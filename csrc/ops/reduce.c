@@ -165,9 +165,14 @@ static void sum_unit(const summation *s, int64_t unit) {
 static void sum_units(const void *context, int64_t begin, int64_t end) {
   const summation *s = context;
   const mt_reduction_view *view = s->view;
-  if (s->result && view->inner == 1 && view->values->dtype == MT_FLOAT32) { /* rows may be short */
-    for (int64_t row = begin; row < end; row++)
-      s->result[row] = (float)(mt_kernels->sum_row(mt_f32(view->values) + row * view->n, view->n) * s->factor);
+  if (view->inner == 1 && s->cut->pieces == 1 && view->values->dtype == MT_FLOAT32 && !s->centre) { /* may be short */
+    for (int64_t row = begin; row < end; row++) {
+      const double sum = mt_kernels->sum_row(mt_f32(view->values) + row * view->n, view->n);
+      if (s->result)
+        s->result[row] = (float)(sum * s->factor);
+      else
+        s->partial[row] = sum;
+    }
     return;
   }
   for (int64_t unit = begin; unit < end; unit++) sum_unit(s, unit);

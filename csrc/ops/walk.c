@@ -87,9 +87,10 @@ static void coalesce(mt_walk *walk) {
   walk->ndim = kept;
 }
 
-/* Units begin..end-1, each a piece of a row. */
-static void walk_units(const mt_walk *walk, int64_t begin, int64_t end, int64_t pieces, mt_row row,
+/* Units begin..end-1, each `length` elements of a row, or the rest of it. */
+static void walk_units(const mt_walk *walk, int64_t begin, int64_t end, int64_t length, mt_row row,
                        const void *context) {
+  const int64_t pieces = (walk->size[walk->ndim - 1] + length - 1) / length;
   const int last = walk->ndim - 1, n = walk->n_operands;
   int64_t position[MT_MAX_DIMS], start[MT_WALK_OPERANDS] = {0}, offset[MT_WALK_OPERANDS], step[MT_WALK_OPERANDS];
   for (int k = 0; k < n; k++) step[k] = walk->stride[k][last];
@@ -100,10 +101,10 @@ static void walk_units(const mt_walk *walk, int64_t begin, int64_t end, int64_t 
     for (int k = 0; k < n; k++) start[k] += position[i] * walk->stride[k][i];
   }
   for (int64_t unit = begin; unit < end; unit++) {
-    const int64_t from = piece * ROW_PIECE;
+    const int64_t from = piece * length;
     const int64_t left = walk->size[last] - from;
     for (int k = 0; k < n; k++) offset[k] = start[k] + from * step[k];
-    row(context, left < ROW_PIECE ? left : ROW_PIECE, offset, step);
+    row(context, left < length ? left : length, offset, step);
     if (++piece < pieces) continue;
     piece = 0;
     for (int i = last - 1; i >= 0; i--) {
@@ -117,14 +118,14 @@ static void walk_units(const mt_walk *walk, int64_t begin, int64_t end, int64_t 
 
 typedef struct {
   const mt_walk *walk;
-  int64_t pieces;
+  int64_t length; /* of a piece */
   mt_row row;
   const void *context;
 } run;
 
 static void run_units(const void *context, int64_t begin, int64_t end) {
   const run *r = context;
-  walk_units(r->walk, begin, end, r->pieces, r->row, r->context);
+  walk_units(r->walk, begin, end, r->length, r->row, r->context);
 }
 
 void mt_walk_run(mt_walk *walk, mt_row row, const void *context) {
@@ -132,12 +133,12 @@ void mt_walk_run(mt_walk *walk, mt_row row, const void *context) {
   for (int i = 0; i < walk->ndim; i++) count *= walk->size[i];
   if (count == 0) return;
   coalesce(walk);
-  const int64_t length = walk->size[walk->ndim - 1];
-  const int64_t pieces = (length + ROW_PIECE - 1) / ROW_PIECE;
-  const int64_t units = count / length * pieces;
+  const int64_t row_length = walk->size[walk->ndim - 1];
+  const int64_t length = walk->whole_rows || row_length < ROW_PIECE ? row_length : ROW_PIECE;
+  const int64_t units = count / row_length * ((row_length + length - 1) / length);
   if (walk->in_order) {
-    walk_units(walk, 0, units, pieces, row, context);
+    walk_units(walk, 0, units, length, row, context);
     return;
   }
-  mt_parallel(units, mt_chunk(units, count / units, PARALLEL_FROM), run_units, &(run){walk, pieces, row, context});
+  mt_parallel(units, mt_chunk(units, count / units, PARALLEL_FROM), run_units, &(run){walk, length, row, context});
 }

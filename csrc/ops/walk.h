@@ -13,7 +13,8 @@
 
 typedef struct {
   int ndim, n_operands;
-  bool in_order; /* rows may write the same places: one thread takes them one after the other */
+  bool in_order;   /* rows may write the same places: one thread takes them one after the other */
+  bool whole_rows; /* only the elements of one row may: rows are not cut into pieces */
   int64_t size[MT_MAX_DIMS];
   int64_t stride[MT_WALK_OPERANDS][MT_MAX_DIMS];
 } mt_walk;

@@ -84,9 +84,13 @@ describe("gather and scatter_add", function()
   it("add in the same order at every thread count", function()
     local threads, results = mt.get_num_threads(), {}
     local index, source = (mt.rand(100000) * 50 + 1):to "int32", mt.randn(100000)
+    local rows = { index:reshape(4, 25000), source:reshape(4, 25000) }
+    local flat = rows[1] + mt.tensor{ { 0 }, { 1 }, { 2 }, { 3 } }:to "int32" * 50
     for i, n in ipairs{ 1, 3 } do
       mt.set_num_threads(n)
-      results[i] = mt.zeros(50):scatter_add(1, index, source):bytes()
+      results[i] = mt.zeros(50):scatter_add(1, index, source):bytes() ..
+        mt.zeros(4, 50):scatter_add(2, table.unpack(rows)):bytes()
+      assert.equal(mt.zeros(200):scatter_add(1, flat:reshape(100000), source):bytes(), results[i]:sub(201))
     end
     mt.set_num_threads(threads)
     assert.is_true(results[1] == results[2])

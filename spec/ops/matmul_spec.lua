@@ -77,13 +77,13 @@ describe("matmul", function()
     for n = 1, 4 do
       mt.set_num_threads(n)
       local left, right = a:clone():requires_grad(true), x:clone():requires_grad(true)
-      local product = left:matmul(right)
-      product:backward(y)
-      results[n] = { product:detach(), y:matmul(a), left:grad(), right:grad() }
+      local result = left:matmul(right)
+      result:backward(y)
+      results[n] = { result:detach(), y:matmul(a), left:grad(), right:grad() }
     end
     mt.set_num_threads(threads)
     for n = 2, 4 do
-      for i, result in ipairs(results[n]) do assert.equal(0.0, (result - results[1][i]):abs():max():item()) end
+      for i, other in ipairs(results[n]) do assert.equal(0.0, (other - results[1][i]):abs():max():item()) end
     end
     local as_matrix = a:matmul(mt.stack({ x, -x }, 2))
     assert.is_true((results[1][1] - as_matrix:sum(2) - as_matrix:slice(2, 1, 1):squeeze()):abs():max():item() < 1e-3)
