@@ -115,12 +115,9 @@ end
 --- The options that one method takes besides: those of its schema.
 local function method_options(o, name, results)
   local method, form = method_of(name)
-  local all = with({
+  local all = with(o.threshold, {
     cam = o.cam,
     protocol = o.protocol,
-    rule = o.threshold.rule,
-    k = o.threshold.k,
-    top = o.threshold.top,
     empty = o.empty,
     iterations = o.iterations,
     accumulate = o.accumulate,
@@ -229,10 +226,9 @@ local function write_figure(path, o, run)
   local set = figure_images(run.sets.biased, erm)
   local before, erm_says = mt.masktune.explain(erm, set, { cam = o.cam, progress = false })
   local after, tuned_says = mt.masktune.explain(tuned, set, { cam = o.cam, progress = false })
-  local masks = select(2, mt.masktune.mask_dataset(erm, set, {
-    protocol = o.protocol, rule = o.threshold.rule, k = o.threshold.k, top = o.threshold.top, empty = o.empty,
-    heat = before,
-  }))
+  local masks = select(2, mt.masktune.mask_dataset(erm, set, with(o.threshold, {
+    protocol = o.protocol, empty = o.empty, heat = before,
+  })))
   local captions, digits, labels = {}, set.digits:totable(), set.labels:totable()
   for i, digit in ipairs(digits) do
     captions[i] = caption(digit, labels[i], { erm_says[i]:item(), tuned_says[i]:item() })

@@ -16,6 +16,7 @@ dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 local mt = require "masktune"
 local experiment_seed = require "masktune.experiment.seed"
 local experiment_rows = require "masktune.experiment.rows"
+local experiment_sets = require "masktune.experiment.sets"
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 local method_of, title_of = experiment_rows.method_of, experiment_rows.title_of
 
@@ -23,11 +24,8 @@ local VALIDATION_SHARE = 0.2
 
 -- ---- data ----
 
---- Some of a set's images, always the same: publishers list them class by class.
-local function some_images(set, limit)
-  if not limit or limit >= mt.data.size(set) then return set end
-  return (select(2, mt.data.split(set, { count = limit })))
-end
+--- Some of a set's images, always the same.
+local function some_images(set, limit) return experiment_sets.limited(set, limit, 0) end
 
 local function digits_of(o, split)
   local folder = not o.synthetic and mt.data.find_mnist(o.root)

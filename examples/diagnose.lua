@@ -11,7 +11,9 @@
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
+local experiment_sets = require "masktune.experiment.sets"
 local mt = require "masktune"
+local pretrained = require "masktune.models.parts.pretrained"
 local kinds, with = mt.cli.kinds, mt.tables.merged
 
 --- Case -> options of mt.data.biased_mnist, and what is expected: part of the verdict.
@@ -61,18 +63,10 @@ local PHOTOS = {
   celeba = function(options) return mt.data.celeba(with(options, { split = "val" })) end,
 }
 
-local IMAGENET = { mean = { 0.485, 0.456, 0.406 }, std = { 0.229, 0.224, 0.225 } }
-
---- Some of a set's images, drawn at random.
-local function some(set, count)
-  if count >= mt.data.size(set) then return set end
-  return (select(2, mt.data.split(set, { count = count, seed = 1 })))
-end
-
 local function diagnose_photos(o)
   if not (o.root and o.weights and o.net) then error("--photos: --root, --net and --weights expected too", 0) end
-  local set = some(PHOTOS[o.photos] { root = o.root, size = o.size }, o.count)
-  if o.normalize then set.preprocess = mt.data.preprocess { with({ "normalize" }, IMAGENET) } end
+  local set = experiment_sets.limited(PHOTOS[o.photos] { root = o.root, size = o.size }, o.count, 1)
+  if o.normalize then set.preprocess = mt.data.preprocess { with({ "normalize" }, pretrained.imagenet) } end
   local model = mt.models[o.net] { classes = set.classes }
   model:load_state_dict(mt.load(o.weights))
   print(("%s, %d images, %s of %s"):format(set.name, mt.data.size(set), o.net, o.weights))

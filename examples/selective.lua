@@ -12,6 +12,7 @@
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
+local experiment_sets = require "masktune.experiment.sets"
 local mt = require "masktune"
 local cli, say, with = mt.cli, mt.cli.say, mt.tables.merged
 
@@ -93,11 +94,7 @@ local READERS = {
   folder = image_folder,
 }
 
---- Some of the images, drawn at random: folders come sorted by class.
-local function limited(set, limit)
-  if not limit or limit >= mt.data.size(set) then return set end
-  return select(2, mt.data.split(set, { count = limit, seed = 0 }))
-end
+local function limited(set, limit) return experiment_sets.limited(set, limit, 0) end
 
 --- How many images validate: the set's own, or a share of those for training.
 local function validation_count(data)

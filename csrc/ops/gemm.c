@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 
 #include "core/memory.h"
+#include "core/minmax.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
@@ -176,58 +177,40 @@ static int with_own_kernels(product *p, int threads) {
 
 #define LEAST_COLUMNS 512 /* that a thread takes of a matrix's rows */
 
-/* Either a matrix's rows times a vector, or the sum of its rows, each times a number of the vector. */
-typedef struct {
-  const float *matrix, *vector;
-  int64_t rows, columns; /* of the matrix */
-  bool add;
-  float *result;
-} vector_product;
+static int64_t results_of(const product *p) { return p->n == 1 ? p->m : p->n; }
 
-static void multiply_rows(const void *context, int64_t begin, int64_t end) {
-  const vector_product *p = context;
-  mt_kernels->gemv_rows(p->result + begin, p->matrix + begin * p->columns, end - begin, p->columns, p->vector, p->add);
+/* Whether the sums run down the columns of the matrix: of a left side that is transposed, or a right side that is not.
+ * Else they run along its rows; for a single result both are one. */
+static bool is_down_columns(const product *p) {
+  return (p->n == 1 ? p->form == MT_GEMM_TN : p->form != MT_GEMM_NT) && results_of(p) > 1;
 }
 
-static void add_rows(const void *context, int64_t begin, int64_t end) {
-  const vector_product *p = context;
-  mt_kernels->gemv_columns(p->result + begin, p->matrix + begin, p->rows, p->columns, p->vector, end - begin, p->add);
+static void vector_share(const product *p, int threads, int thread) {
+  const float *matrix = p->n == 1 ? p->a : p->b, *vector = p->n == 1 ? p->b : p->a;
+  int64_t begin, end;
+  piece(results_of(p), threads, thread, &begin, &end);
+  if (begin == end) return;
+  if (is_down_columns(p))
+    mt_kernels->gemv_columns(p->c + begin, matrix + begin, p->k, results_of(p), vector, end - begin, p->add);
+  else
+    mt_kernels->gemv_rows(p->c + begin, matrix + begin * p->k, end - begin, p->k, vector, p->add);
+}
+
+static void with_vector(const product *p, int threads) {
+  const int64_t most = is_down_columns(p) ? results_of(p) / LEAST_COLUMNS : threads;
+  for_threads(p, (int)mt_max64(mt_min64(threads, most), 1), vector_share);
 }
 
 /* With k = 1 every row of the result is the vector b, times a number of a. */
-static void repeat_row(const void *context, int64_t begin, int64_t end) {
-  const product *p = context;
+static void repeat_share(const product *p, int threads, int thread) {
+  int64_t begin, end;
+  piece(p->m, threads, thread, &begin, &end);
   for (int64_t i = begin; i < end; i++) {
     if (p->add)
       mt_kernels->gemv_columns(p->c + i * p->n, p->b, 1, p->n, p->a + i, p->n, true);
     else
       mt_kernels->multiply(p->c + i * p->n, p->a + i, 0, p->b, 1, p->n);
   }
-}
-
-/* A part for each thread, on panel borders. */
-static int64_t even_chunk(int64_t total, int threads) {
-  const int64_t share = (total + threads - 1) / threads;
-  return (share + SPLIT_ALIGNMENT - 1) / SPLIT_ALIGNMENT * SPLIT_ALIGNMENT;
-}
-
-static void with_vector(const product *p, int threads) {
-  const bool b_is_vector = p->n == 1;
-  vector_product v = {.matrix = b_is_vector ? p->a : p->b,
-                      .vector = b_is_vector ? p->b : p->a,
-                      .rows = p->k,
-                      .columns = b_is_vector ? p->m : p->n,
-                      .add = p->add,
-                      .result = p->c};
-  /* The sum runs down the columns of a left side that is transposed, and of a right side that is not. */
-  if ((p->form == MT_GEMM_TN || !b_is_vector) && p->form != MT_GEMM_NT && v.columns > 1) {
-    const int64_t chunk = even_chunk(v.columns, threads);
-    mt_parallel(v.columns, chunk > LEAST_COLUMNS ? chunk : LEAST_COLUMNS, add_rows, &v);
-    return;
-  }
-  v.rows = v.columns;
-  v.columns = p->k;
-  mt_parallel(v.rows, even_chunk(v.rows, threads), multiply_rows, &v);
 }
 
 int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, const float *b, bool add, float *c) {
@@ -243,7 +226,7 @@ int mt_gemm(mt_gemm_form form, int64_t m, int64_t n, int64_t k, const float *a, 
     return 0;
   }
   if (k == 1) {
-    mt_parallel(m, even_chunk(m, threads), repeat_row, &p);
+    for_threads(&p, threads, repeat_share);
     return 0;
   }
   if (!blas_is_usable) return with_own_kernels(&p, threads);

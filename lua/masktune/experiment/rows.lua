@@ -67,19 +67,16 @@ end
 --- One row: the options that its method takes. A matched one gets its rate when MaskTune's is known.
 local function row_of(o, name, protocol, rate)
   local method, form = rows.method_of(name)
-  local all = tables.merged(form, {
+  local all = tables.merged(form, o.threshold, {
     cam = o.cam,
     protocol = protocol,
-    rule = o.threshold.rule,
-    k = o.threshold.k,
-    top = o.threshold.top,
     empty = o.empty,
     iterations = o.iterations,
     accumulate = o.accumulate,
     finetune_lr = rate ~= "matched" and rate or nil,
     auto = { by = o.auto_by },
   })
-  local row = { key = name, title = form.title or method.title, labels = labels_of(o, method), method = form.method }
+  local row = { key = name, title = rows.title_of(name), labels = labels_of(o, method), method = form.method }
   row.options = tables.merged(tables.picked(all, method.schema), { method = form.method })
   if method.schema.finetune_lr then
     local title, key = names_of(name, protocol, rate)

@@ -20,9 +20,13 @@ local function root_of(recipe, o)
 end
 
 --- Some images of a set, drawn at random: the first ones would be of one class.
-local function limited(set, limit)
+-- @tparam table set
+-- @tparam ?integer limit nil: all
+-- @tparam integer seed of the draw
+-- @treturn table
+function sets.limited(set, limit, seed)
   if not limit or limit >= dataset.size(set) then return set end
-  return (select(2, split(set, { count = limit, seed = 1 })))
+  return (select(2, split(set, { count = limit, seed = seed })))
 end
 
 --- The sets of a recipe in a folder.
@@ -34,9 +38,9 @@ local function open(recipe, o, root)
     found.val = recipe.open(o, root, "val")
   end
   found.tests = recipe.tests and recipe.tests(o, root) or { { name = "test", set = recipe.open(o, root, "test") } }
-  found.train, found.val = limited(found.train, o.limit), limited(found.val, o.limit)
+  found.train, found.val = sets.limited(found.train, o.limit, 1), sets.limited(found.val, o.limit, 1)
   for _, test in ipairs(found.tests) do
-    test.set = limited(test.set, o.limit)
+    test.set = sets.limited(test.set, o.limit, 1)
   end
   return found
 end

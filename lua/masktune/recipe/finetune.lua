@@ -38,10 +38,10 @@ local schedule_of = {
 --- Fine-tunes a model on a masked data set.
 -- @tparam Module model ends with the fine-tuned weights
 -- @tparam table masked data set, as from mask_dataset
--- @tparam table options `lr` (required); `finetune_schedule`: "constant", or "cosine": from `lr` to
--- zero, step by step ("constant"); `start`: `{model = state dict, optimizer = state dict or nil}` to
--- start from, such as `best` or `last` of erm (left out: the model as it is, a new optimiser); `carry_momentum` (true:
--- go on with start.optimizer, as the reference does); `epochs` (1); the others as of mt.train
+-- @tparam table options `lr` (required); `finetune_schedule` ("constant"; "cosine": from `lr` to zero, step by step);
+-- `start`: `{model = state dict, optimizer = state dict or nil}` to start from, such as `best` or `last` of erm (left
+-- out: the model as it is, a new optimiser); `carry_momentum` (true: go on with start.optimizer, as the reference
+-- does); `epochs` (1); the others as of mt.train
 -- @treturn table as from mt.train
 function finetune.run(model, masked, options)
   local o = check.options("mt.masktune.finetune", options, finetune.schema)
