@@ -12,7 +12,7 @@
 
 #include "core/memory.h"
 #include "core/threads.h"
-#include "image/pixels.h"
+#include "kernels/kernels.h"
 
 typedef enum {
   ROW_OPEN,
@@ -82,7 +82,7 @@ static int make_image(const mt_loader *l, int32_t position, const workplace *w, 
     memset(to, 0, l->result_values * sizeof *to);
     return -1;
   }
-  mt_bytes_to_unit(w->bytes, l->plan.count ? w->image : to, (int64_t)l->image_values);
+  mt_kernels->bytes_to_unit(l->plan.count ? w->image : to, w->bytes, (int64_t)l->image_values);
   if (l->plan.count) mt_augment_image(&l->plan, w->image, position, w->augment_work, to);
   return 0;
 }

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "core/threads.h"
+#include "kernels/kernels.h"
 
 #define PARALLEL_FROM ((int64_t)1 << 15) /* values; below, starting threads costs more than they save */
 
@@ -75,11 +76,6 @@ mt_tensor *mt_single_image(const mt_tensor *image, const char *op) {
                       mt_shape_text(image->ndim, image->shape, text), (long long)image->shape[0]);
 }
 
-/* Divides, as PyTorch's ToTensor does: the product with 1/255 differs in the last bit. */
-void mt_bytes_to_unit(const uint8_t *restrict from, float *restrict to, int64_t count) {
-  for (int64_t i = 0; i < count; i++) to[i] = (float)from[i] / 255.0f;
-}
-
 static int check_indices(const mt_tensor *images, const mt_tensor *indices) {
   if (mt_expect_dtype(images, MT_UINT8, "batch", "images") < 0 ||
       mt_expect_ndim(images, 4, "batch", "images", "{N,H,W,C}") < 0 ||
@@ -105,7 +101,7 @@ typedef struct {
 static void images_to_unit(const void *context, int64_t begin, int64_t end) {
   const unit_work *w = context;
   for (int64_t i = begin; i < end; i++)
-    mt_bytes_to_unit(w->from + (w->indices ? w->indices[i] - 1 : i) * w->size, w->to + i * w->size, w->size);
+    mt_kernels->bytes_to_unit(w->to + i * w->size, w->from + (w->indices ? w->indices[i] - 1 : i) * w->size, w->size);
 }
 
 mt_tensor *mt_image_batch(const mt_tensor *images, const mt_tensor *indices) {

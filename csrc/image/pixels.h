@@ -20,9 +20,6 @@ mt_tensor *mt_with_channels(mt_tensor *image, int channels);
 /* [0,1] to 0..255, rounded; values outside are clamped and NaN becomes 0. */
 void mt_unit_to_bytes(const float *from, uint8_t *to, int64_t count);
 
-/* 0..255 to [0,1]: each value / 255. */
-void mt_bytes_to_unit(const uint8_t *from, float *to, int64_t count);
-
 /* uint8 of the same shape: float32 as above, uint8 as it is (a new reference). int32 is an error that names op. */
 mt_tensor *mt_as_bytes(mt_tensor *images, const char *op);
 

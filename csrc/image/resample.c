@@ -6,7 +6,7 @@
 
 #include "kernels/kernels.h"
 
-#define OVERREAD 3 /* values that the kernels touch behind a row */
+#define LINE 64 /* bytes of a line of the cache: vectors that do not cross its end load faster */
 
 /* One axis: output pixel i is the sum over k < counts[i] of weights[i * most + k] times pixel firsts[i] + k. */
 typedef struct {
@@ -61,16 +61,60 @@ static void fill_axis(axis_taps *axis, mt_filter filter, int64_t in, int64_t out
   }
 }
 
+/* As narrow_row takes an axis: the same number of taps for every pixel, none beyond the row if it has as many pixels.
+ */
+typedef struct {
+  int64_t taps;
+  float *weights;
+} even_taps;
+
+static bool in_pairs(int64_t channels) { return channels == 3 || channels == 4; }
+
+static size_t even_bytes(const mt_resample_shape *s) {
+  const int64_t taps = most_taps(s->filter, s->box_width, s->width) + 1;
+  return (size_t)(s->width * taps) * MT_RESAMPLE_PAIR / 2 * sizeof(float) + LINE;
+}
+
+static int64_t count_taps(const axis_taps *axis, int64_t out, int64_t channels) {
+  int64_t taps = 1;
+  for (int64_t i = 0; i < out; i++)
+    if (axis->counts[i] > taps) taps = axis->counts[i];
+  return in_pairs(channels) ? (taps + 1) / 2 * 2 : taps;
+}
+
+static void place_weight(float *weights, int64_t k, int64_t channels, float weight) {
+  if (!in_pairs(channels)) {
+    weights[k] = weight;
+    return;
+  }
+  float *pair = weights + k / 2 * MT_RESAMPLE_PAIR + k % 2 * channels;
+  for (int64_t c = 0; c < channels; c++) pair[c] = weight;
+}
+
+/* Moves the axis's firsts. */
+static void even_out(even_taps *even, axis_taps *axis, const mt_resample_shape *s) {
+  even->taps = count_taps(axis, s->width, s->channels);
+  const int64_t each = in_pairs(s->channels) ? even->taps * MT_RESAMPLE_PAIR / 2 : even->taps;
+  const int64_t last = s->box_width > even->taps ? s->box_width - even->taps : 0;
+  memset(even->weights, 0, (size_t)(s->width * each) * sizeof *even->weights);
+  for (int64_t i = 0; i < s->width; i++) {
+    const int64_t moved = axis->firsts[i] > last ? axis->firsts[i] - last : 0;
+    for (int64_t k = 0; k < axis->counts[i]; k++)
+      place_weight(even->weights + i * each, k + moved, s->channels, axis->weights[i * axis->most + k]);
+    axis->firsts[i] -= moved;
+  }
+}
+
 /* ---- pixels ---- */
 
 static size_t row_bytes(int64_t width, int64_t channels) {
-  return ((size_t)(width * channels + OVERREAD) * sizeof(float) + 7) / 8 * 8;
+  return ((size_t)(width * channels + MT_RESAMPLE_BEHIND) * sizeof(float) + 7) / 8 * 8;
 }
 
 size_t mt_resample_scratch(const mt_resample_shape *s) {
   const size_t wide = row_bytes(s->width, s->channels), blended = row_bytes(s->box_width, s->channels);
-  return axis_bytes(s->filter, s->box_height, s->height) + axis_bytes(s->filter, s->box_width, s->width) + wide +
-         (wide > blended ? wide : blended);
+  return axis_bytes(s->filter, s->box_height, s->height) + axis_bytes(s->filter, s->box_width, s->width) +
+         even_bytes(s) + wide + (wide > blended ? wide : blended);
 }
 
 static uint8_t nearest_byte(float value) {
@@ -126,16 +170,18 @@ DEFINE_RESAMPLE(row_by_row_u8, uint8_t, nearest_byte)
 static void columns_first(const uint8_t *from, const mt_resample_shape *s, uint8_t *to, void *scratch) {
   axis_taps rows, columns;
   char *rest = place_axis(scratch, s->filter, s->box_height, s->height, &rows);
-  float *wide = (float *)(void *)place_axis(rest, s->filter, s->box_width, s->width, &columns);
+  rest = place_axis(rest, s->filter, s->box_width, s->width, &columns);
+  even_taps even = {0, (float *)(void *)(rest + (LINE - (uintptr_t)rest % LINE))};
+  float *wide = (float *)(void *)(rest + even_bytes(s));
   float *blended = (float *)(void *)((char *)wide + row_bytes(s->width, s->channels));
   fill_axis(&rows, s->filter, s->box_height, s->height);
   fill_axis(&columns, s->filter, s->box_width, s->width);
-  memset(blended + s->box_width * s->channels, 0, OVERREAD * sizeof *blended);
+  even_out(&even, &columns, s);
+  memset(blended + s->box_width * s->channels, 0, MT_RESAMPLE_BEHIND * sizeof *blended);
   for (int64_t y = 0; y < s->height; y++, to += s->width * s->channels) {
     mt_kernels->blend_rows(blended, from + rows.firsts[y] * s->stride, s->stride, rows.weights + y * rows.most,
                            rows.counts[y], s->box_width * s->channels);
-    mt_kernels->narrow_row(to, wide, blended, columns.firsts, columns.counts, columns.weights, columns.most, s->width,
-                           s->channels);
+    mt_kernels->narrow_row(to, wide, blended, columns.firsts, even.weights, even.taps, s->width, s->channels);
   }
 }
 

@@ -20,6 +20,19 @@ MT_INLINE mt_vf mt_load(const float *p) { return *(const mt_vfu *)p; }
 MT_INLINE void mt_store(float *p, mt_vf v) { *(mt_vfu *)p = v; }
 MT_INLINE mt_vf mt_splat(float x) { return x - (mt_vf){0}; }
 
+/* MT_VF bytes as floats. Of its own vectors' conversion from bytes the compiler makes scalar code. */
+MT_INLINE mt_vf mt_load_bytes(const uint8_t *p) {
+#if MT_VECTOR_BYTES == 64
+  return (mt_vf)_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm_loadu_si128((const __m128i *)(const void *)p)));
+#elif MT_VECTOR_BYTES == 32
+  return (mt_vf)_mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)(const void *)p)));
+#else
+  mt_vf v;
+  for (int i = 0; i < MT_VF; i++) v[i] = (float)p[i];
+  return v;
+#endif
+}
+
 /* Calls for memory: the processor alone fetches a long row at half the speed. Into the second-level cache, because much
  * of the first one is taken up with what is written. */
 #define MT_AHEAD_FLOATS 2048

@@ -1,4 +1,5 @@
 local mt = require "masktune"
+local process = require "support.process"
 
 local source = mt.tensor{ { 0, 1, 4, -2 }, { 3, 8, 0.5, 1 }, { 7, -1, 2, 6 } }
 
@@ -159,6 +160,39 @@ describe("resize with antialiasing", function()
     local plain = mt.image.resize(floats, { size = { 51, 37 } })
     local antialiased = mt.image.resize(floats, { size = { 51, 37 }, antialias = true })
     assert.is_true((plain - antialiased):abs():max():item() < 1e-5)
+  end)
+
+  -- The two dtypes have kernels of their own; rows of every length begin and end vectors somewhere else.
+  it("gives bytes that are the rounded floats, for any size and channels, with every instruction set", function()
+    local program = [[
+      local mt = require "masktune"
+      mt.manual_seed(1)
+      local checked = 0
+      for channels = 1, 5 do
+        for _, size in ipairs { {1, 1}, {2, 3}, {9, 5}, {23, 17}, {40, 61}, {33, 100}, {70, 259} } do
+          local bytes = (mt.rand(size[1], size[2], channels) * 255):to "uint8"
+          for _, wanted in ipairs { {1, 1}, {2, 2}, {5, 7}, {24, 31}, {64, 90} } do
+            local function resized(images)
+              return mt.image.resize(images, { size = wanted, antialias = true }):to "float32"
+            end
+            local off = (resized(bytes) - resized(bytes:to "float32")):abs():max():item()
+            assert(off < 0.5001, ("%d channels, %dx%d to %dx%d: %g"):format(channels, size[1], size[2], wanted[1],
+              wanted[2], off))
+            checked = checked + 1
+          end
+        end
+      end
+      for byte, value in ipairs(mt.image.batch(mt.arange(256):to("uint8"):reshape(1, 256, 1, 1), { 1 }):reshape(256)
+        :totable()) do
+        assert(string.unpack("f", string.pack("f", (byte - 1) / 255)) == value, byte)
+        checked = checked + 1
+      end
+      print(checked)]]
+    for _, isa in ipairs { "plain", "avx2", "avx512" } do
+      local good, output = process.run(("MASKTUNE_ISA=%s %s -e %s"):format(isa, process.lua, process.quoted(program)))
+      assert.is_true(good, output)
+      assert.equal("431\n", output:match "%d+\n$")
+    end
   end)
 
   it("is not to be had with every mode", function()
