@@ -1,8 +1,10 @@
 /* Plain loops: the compiler turns each into vector code of the instruction set this file is built for. One
- * loop per case of strides, because a stride known to be 0 or 1 is what lets it. */
+ * loop per case of strides, because a stride known to be 0 or 1 is what lets it. Unrolled, because memory is read a
+ * quarter faster so where one operand is in the cache. */
 #include "kernels/kernels.h"
 
-#define LOOP(expression) _Pragma("GCC ivdep") for (int64_t i = 0; i < n; i++) out[i] = expression
+#define LOOP(expression) \
+  _Pragma("GCC ivdep") _Pragma("GCC unroll 4") for (int64_t i = 0; i < n; i++) out[i] = expression
 
 #define ARITHMETIC(name, result)                  \
   void MT_KERNEL(name) MT_ARITHMETIC_PARAMETERS { \

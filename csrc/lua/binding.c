@@ -21,8 +21,24 @@ bool mtl_collect_for_memory(lua_State *L) {
   return true;
 }
 
-void mtl_collect_if_wanted(lua_State *L) {
+static void collect_if_wanted(lua_State *L) {
   if (mt_memory_wants_collection((size_t)lua_gc(L, LUA_GCCOUNT) << 10)) collect(L);
+}
+
+/* Collecting waits for the next operation's first tensor, before it allocates its result: what was pushed here may be
+ * garbage by then, and the result takes over its buffer, which is still in the processor's cache. Operations without
+ * tensors collect as they push theirs. */
+static _Thread_local bool pushed;
+
+void mtl_pushed_memory(lua_State *L) {
+  if (pushed) collect_if_wanted(L);
+  pushed = true;
+}
+
+static void collect_before_result(lua_State *L) {
+  if (!pushed) return;
+  pushed = false;
+  collect_if_wanted(L);
 }
 
 /* ---- owners ---- */
@@ -51,7 +67,7 @@ static void release_tensor(void *t) { mt_release(t); }
 
 void mtl_push_tensor(lua_State *L, mt_tensor *t) {
   mtl_push_owner(L, t, release_tensor, MTL_TENSOR, 0);
-  mtl_collect_if_wanted(L);
+  mtl_pushed_memory(L);
 }
 
 static void release_both(void *tensors) {
@@ -69,6 +85,7 @@ void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second) {
 mt_tensor *mtl_check_tensor(lua_State *L, int arg) {
   mt_tensor *t = *(mt_tensor **)luaL_checkudata(L, arg, MTL_TENSOR);
   if (!t) luaL_argerror(L, arg, "the tensor was already released");
+  collect_before_result(L);
   return t;
 }
 
@@ -84,7 +101,9 @@ mt_tensor *mtl_check_target(lua_State *L, int arg) {
 
 mt_tensor *mtl_test_tensor(lua_State *L, int arg) {
   mt_tensor **slot = luaL_testudata(L, arg, MTL_TENSOR);
-  return slot ? *slot : NULL;
+  if (!slot) return NULL;
+  collect_before_result(L);
+  return *slot;
 }
 
 mt_tensor *mtl_opt_tensor(lua_State *L, int arg) { return lua_isnoneornil(L, arg) ? NULL : mtl_check_tensor(L, arg); }

@@ -46,7 +46,7 @@ const char *mtl_opt_lstring(lua_State *L, int arg, const char *fallback, size_t 
 
 int mtl_raise(lua_State *L);               /* raises the core's last error */
 bool mtl_collect_for_memory(lua_State *L); /* true when the last error was MEMORY and a collection ran */
-void mtl_collect_if_wanted(lua_State *L);  /* after pushing what holds native memory (core/memory.h) */
+void mtl_pushed_memory(lua_State *L);      /* after pushing what holds native memory (core/memory.h) */
 
 #define MTL_NEW(L, variable, expression)                                     \
   do {                                                                       \

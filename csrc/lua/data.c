@@ -55,7 +55,7 @@ static int files(lua_State *L) {
     MTL_DO(L, mt_source_set_cache(source, mtl_check_row_file(L, lua_gettop(L))));
     lua_pop(L, 1);
   }
-  mtl_collect_if_wanted(L);
+  mtl_pushed_memory(L);
   return 1;
 }
 
@@ -131,7 +131,7 @@ static int view(lua_State *L) {
   mt_view *made;
   MTL_NEW(L, made, mt_view_new(parts, (int)count));
   mtl_push_owner(L, made, release_view, VIEW, 0);
-  mtl_collect_if_wanted(L);
+  mtl_pushed_memory(L);
   return 1;
 }
 

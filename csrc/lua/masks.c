@@ -25,7 +25,7 @@ static void release_masks(void *masks) { mt_masks_release(masks); }
 
 static int push_masks(lua_State *L, mt_masks *masks) {
   mtl_push_owner(L, masks, release_masks, MTL_MASKS, 0);
-  mtl_collect_if_wanted(L);
+  mtl_pushed_memory(L);
   return 1;
 }
 

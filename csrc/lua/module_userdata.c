@@ -28,7 +28,7 @@ void mtl_push_module(lua_State *L, mt_module *m) {
   lua_pushvalue(L, -2);
   lua_rawsetp(L, -2, m);
   lua_pop(L, 1);
-  mtl_collect_if_wanted(L);
+  mtl_pushed_memory(L);
 }
 
 void mtl_push_known_module(lua_State *L, mt_module *m) {
