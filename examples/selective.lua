@@ -8,7 +8,8 @@
 -- For every seed: train (ERM), mask what the net looked at, fine-tune (MaskTune), and multiply the probabilities of
 -- both models. Thresholds for each wanted coverage are set on a validation split, coverage and error are measured on
 -- the test split; beside it the same for the ERM model's own probabilities (SR), and, as controls, for its product with
--- a model that was trained one more plain epoch, and with one fine-tuned on random masks of MaskTune's area.
+-- a model that was trained one more plain epoch, and with one fine-tuned on random masks of MaskTune's area. --methods
+-- adds classifiers that are trained to abstain (paper, Table 4): with their own scores, and with SR on their logits.
 
 dofile((arg[0]:match("^.*/") or "") .. "checkout.lua")
 
@@ -23,12 +24,19 @@ local TUNED = {
   randmask_area = { method = "randmask", random = "area", title = "ERM x RandMask, same area" },
   masktune = { method = "masktune", title = "MaskTune" },
 }
-local TUNED_ORDER = { "continue", "randmask_area", "masktune" }
-local METHODS = { "sr", "continue", "randmask_area", "masktune", "masktune_softmax" }
-local TABLE_METHODS = { "sr", "continue", "randmask_area", "masktune" }
+local abstaining = mt.selective.methods
 
-local function title_of(name) return TUNED[name] and TUNED[name].title or "SR" end
-local PLOT_NAMES = { sr = "SR (softmax response)", masktune = "MaskTune" }
+--- What --methods chooses from, in the order of tables: SR, what is fine-tuned, what is trained to abstain.
+local ALL_METHODS = { "sr", "continue", "randmask_area", "masktune" }
+for _, name in ipairs(mt.registry.names(abstaining)) do
+  if name ~= "sr" then ALL_METHODS[#ALL_METHODS + 1] = name end
+end
+
+local function title_of(name)
+  local own = name:match "^(.*)_on_logits$"
+  if own then return abstaining[own].title .. ", SR" end
+  return TUNED[name] and TUNED[name].title or abstaining[name].title
+end
 
 --- How each data set is trained (paper, section 3). `epochs` is the length that `every` (halve the rate) and `drop` (a
 -- tenth of it from then on) belong to.
@@ -190,54 +198,109 @@ local function tuned_options(o, name)
   return with(mt.tables.picked(all, mt.methods[tuned.method].schema), { method = tuned.method })
 end
 
---- ERM (or the given weights), masks, fine-tunings: name -> result of mt.masktune; and the validation split.
+--- The chosen methods that fine-tune, and those that are trained to abstain.
+local function chosen(o, tuned)
+  local list = {}
+  for _, name in ipairs(ALL_METHODS) do
+    if o.chosen[name] and name ~= "sr" and (TUNED[name] ~= nil) == tuned then list[#list + 1] = name end
+  end
+  return list
+end
+
+--- The ERM model's result: trained, or the given weights.
+local function train_erm(o, model, shared, seed, write_rows)
+  if not o.initial_weights then
+    return mt.masktune.erm(model, with(shared, {
+      checkpoint = cli.seed_folder(o, seed) .. "/erm.safetensors",
+      on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
+    }))
+  end
+  model:load_state_dict(o.initial_weights)
+  return o.initial_weights
+end
+
+local function run_abstaining(o, data, name, shared, erm)
+  local method = abstaining[name]
+  local own = {
+    build = function() return new_net(o.net, data.train) end,
+    coverage = o.selectivenet_coverage, members = o.members,
+  }
+  mt.manual_seed(shared.seed)
+  return method(new_net(o.net, data.train), with(shared, mt.tables.picked(own, method.schema), { initial = erm }))
+end
+
+--- ERM, masks, fine-tunings, classifiers trained to abstain: `erm` (model), `tuned` and `abstaining` (name -> result),
+-- `val` (the validation split).
 local function train_seed(o, data, seed, write_rows)
   mt.manual_seed(seed)
   local model, shared = new_net(o.net, data.train), training_options(o, data, seed)
   say("\nseed %d: %d training, %d validation, %d test images", seed, mt.data.size(shared.train),
     mt.data.size(shared.val), mt.data.size(data.test))
-  local erm = o.initial_weights
-  if erm then
-    model:load_state_dict(erm)
-  else
-    erm = mt.masktune.erm(model, with(shared, {
-      checkpoint = cli.seed_folder(o, seed) .. "/erm.safetensors",
-      on_epoch = function(_, history) write_rows(mt.report.epoch_rows(seed, "erm", history)) end,
-    }))
+  local erm = train_erm(o, model, shared, seed, write_rows)
+  local trained = { erm = model, tuned = {}, abstaining = {}, val = shared.val }
+  local rows = mt.report.epoch_rows(seed, "erm", erm.history or {})
+  local function keep(name, net)
+    mt.save(("%s/final-%s.safetensors"):format(cli.seed_folder(o, seed), name), net:state_dict())
   end
-  local results, rows = {}, mt.report.epoch_rows(seed, "erm", erm.history or {})
-  for _, name in ipairs(TUNED_ORDER) do
+  if erm.last then model:load_state_dict(erm.last.model) end
+  keep("erm", model)
+  for _, name in ipairs(chosen(o, true)) do
     local result = mt.masktune(model:clone(), with(shared, tuned_options(o, name), { initial = erm }))
     local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
     write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
-    mt.save(("%s/final-%s.safetensors"):format(cli.seed_folder(o, seed), name), result.final:state_dict())
-    results[name] = result
+    keep(name, result.final)
+    trained.tuned[name] = result
   end
-  mt.save(cli.seed_folder(o, seed) .. "/final-erm.safetensors", results.masktune.initial:state_dict())
+  for _, name in ipairs(chosen(o, false)) do
+    trained.abstaining[name] = run_abstaining(o, data, name, shared, erm)
+    keep(name, trained.abstaining[name].final)
+  end
   if o.export then
-    mt.masktune.export(shared.train, ("%s/seed-%d"):format(o.export, seed), { keep = results.masktune.masks[1].keep })
+    mt.masktune.export(shared.train, ("%s/seed-%d"):format(o.export, seed), {
+      keep = trained.tuned.masktune.masks[1].keep,
+    })
   end
-  return results, shared.val
+  return trained
 end
 
 -- ---- selection ----
 
---- Answers of every method on one split.
-local function answers_on(results, set, split)
+local function same_scores(a, b)
+  for i, score in ipairs(a.scores) do
+    if score ~= b.scores[i] then return false end
+  end
+  return true
+end
+
+--- Answers of every method on one split: name -> answers, and the names in the order of tables. A classifier trained to
+-- abstain is there with SR on its logits, too, unless that is its own score or SR's.
+local function answers_on(trained, set, split)
+  local answers, names = {}, {}
+  local function add(name, found)
+    answers[name], names[#names + 1] = found, name
+  end
   local function probabilities(model, name)
     return mt.selective.predict(model, set, { progress = true, label = ("%s, %s split"):format(name, split) })
   end
-  local initial = probabilities(results.masktune.initial, "ERM")
-  local answers = { sr = mt.selective.softmax_response(initial) }
-  for _, name in ipairs(TUNED_ORDER) do
-    local final = probabilities(results[name].final, mt.methods[TUNED[name].method].title)
-    answers[name] = mt.selective.product(initial, final)
-    if name == "masktune" then
-      answers.masktune_softmax = mt.selective.softmax_product(initial, final)
-      answers.agreement = mt.selective.agreement(initial, final)
+  local initial = probabilities(trained.erm, "ERM")
+  add("sr", mt.selective.softmax_response(initial))
+  for _, name in ipairs(ALL_METHODS) do
+    local tuned, abstains = trained.tuned[name], trained.abstaining[name]
+    if tuned then
+      local final = probabilities(tuned.final, mt.methods[TUNED[name].method].title)
+      add(name, mt.selective.product(initial, final))
+      if name == "masktune" then
+        answers.masktune_softmax = mt.selective.softmax_product(initial, final)
+        answers.agreement = mt.selective.agreement(initial, final)
+      end
+    elseif abstains then
+      local sr = mt.selective.softmax_response(abstains.probabilities(set))
+      add(name, abstains.answers(set))
+      local is_other = not same_scores(answers[name], sr) and not same_scores(answers.sr, sr)
+      if is_other then add(name .. "_on_logits", sr) end
     end
   end
-  return answers
+  return answers, names
 end
 
 --- What one method reaches for every wanted coverage, thresholds from the validation split.
@@ -252,21 +315,24 @@ end
 
 local function run_seed(o, data, seed, write_rows)
   local started = mt.clock()
-  local results, val_set = train_seed(o, data, seed, write_rows)
-  local val, test = answers_on(results, val_set, "validation"), answers_on(results, data.test, "test")
-  local labels = data.test.labels:totable()
+  local trained = train_seed(o, data, seed, write_rows)
+  local val, test, names = answers_on(trained, trained.val, "validation"), answers_on(trained, data.test, "test")
+  local labels, masktune = data.test.labels:totable(), trained.tuned.masktune
   local run = {
-    answers = test.masktune,
-    finetune_lr = results.masktune.finetune.lr,
-    masked = results.masktune.masks[1].fraction,
+    names = names,
+    answers = test.masktune or test.sr,
+    finetune_lr = masktune and masktune.finetune.lr,
+    masked = masktune and masktune.masks[1].fraction,
     selected = {},
     curves = {},
-    agreement = mt.selective.evaluate(test.agreement, labels, 0),
-    validation_count = mt.data.size(val_set),
+    agreement = test.agreement and mt.selective.evaluate(test.agreement, labels, 0),
+    validation_count = mt.data.size(trained.val),
   }
-  for _, method in ipairs(METHODS) do
-    run.selected[method] = selected(o, val[method], test[method], labels)
-    run.curves[method] = mt.selective.risk_coverage(test[method], labels)
+  for method, answers in pairs(test) do
+    if method ~= "agreement" then
+      run.selected[method] = selected(o, val[method], answers, labels)
+      run.curves[method] = mt.selective.risk_coverage(answers, labels)
+    end
   end
   run.seconds = mt.clock() - started
   return run
@@ -287,6 +353,7 @@ end
 local function collect_method(o, runs, method)
   local collected = {
     aurc = of_runs(runs, function(run) return run.curves[method].aurc end),
+    e_aurc = of_runs(runs, function(run) return run.curves[method].e_aurc end),
     coverage = {}, error = {}, gamma = {}, validation_coverage = {},
   }
   for i, target in ipairs(o.coverage) do
@@ -326,16 +393,18 @@ local function collect(o, data, runs, total_seconds)
     test_count = mt.data.size(data.test),
     target_coverage = mt.json.array(o.coverage),
     methods = {},
-    agreement = {
-      coverage = of_runs(runs, function(run) return mt.report.percent(run.agreement.coverage) end),
-      error = of_runs(runs, function(run) return mt.report.percent(run.agreement.error) end),
-    },
-    chosen_lr = of_runs(runs, function(run) return run.finetune_lr end),
-    masked_share = of_runs(runs, function(run) return run.masked end),
     seconds = { seeds = of_runs(runs, function(run) return run.seconds end), total = total_seconds },
   }
-  for _, method in ipairs(METHODS) do
+  for method in pairs(runs[1].selected) do
     collected.methods[method] = collect_method(o, runs, method)
+  end
+  if o.chosen.masktune then
+    collected.chosen_lr = of_runs(runs, function(run) return run.finetune_lr end)
+    collected.masked_share = of_runs(runs, function(run) return run.masked end)
+    collected.agreement = {
+      coverage = of_runs(runs, function(run) return mt.report.percent(run.agreement.coverage) end),
+      error = of_runs(runs, function(run) return mt.report.percent(run.agreement.error) end),
+    }
   end
   return collected
 end
@@ -349,11 +418,11 @@ local function shown(values, options)
 end
 
 --- A row for each method and wanted coverage. All methods use class labels and nothing else.
-local function results_table(o, collected)
+local function results_table(o, collected, names)
   local rows = {}
   for _, target in ipairs(o.coverage) do
     local key = ("%.10g"):format(target)
-    for _, method in ipairs(TABLE_METHODS) do
+    for _, method in ipairs(names) do
       local found = collected.methods[method]
       rows[#rows + 1] = { title_of(method), key .. "%", shown(found.coverage[key]), shown(found.error[key]) }
     end
@@ -361,17 +430,46 @@ local function results_table(o, collected)
   return mt.report.table({ "method (labels used: class)", "wanted", "coverage", "error" }, rows)
 end
 
-local function print_results(o, data, collected)
+--- As the paper's Table 4: a row for each method, the error at each wanted coverage from the largest on; areas under
+-- the risk-coverage curve times 1000.
+local function errors_table(o, collected, names)
+  local heads, rows, targets = { "method (labels used: class)" }, {}, table.move(o.coverage, 1, #o.coverage, 1, {})
+  table.sort(targets, function(a, b) return a > b end)
+  for _, target in ipairs(targets) do
+    heads[#heads + 1] = ("error at %.10g%%"):format(target)
+  end
+  table.move({ "AURC", "E-AURC" }, 1, 2, #heads + 1, heads)
+  local function thousand(values)
+    local list = {}
+    for i, value in ipairs(values) do
+      list[i] = 1000 * value
+    end
+    return shown(list)
+  end
+  for _, method in ipairs(names) do
+    local found = collected.methods[method]
+    local row = { title_of(method) }
+    for _, target in ipairs(targets) do
+      row[#row + 1] = shown(found.error[("%.10g"):format(target)])
+    end
+    table.move({ thousand(found.aurc), thousand(found.e_aurc) }, 1, 2, #row + 1, row)
+    rows[#rows + 1] = row
+  end
+  return mt.report.table(heads, rows)
+end
+
+local function print_results(o, data, collected, names)
   local spread = #o.seeds > 1 and ", mean +- std" or ""
   print(("\n%s, %s, %s, %s; coverage and error among the covered in %%%s"):format(data.train.name, o.net,
     counted(o.epochs, "epoch"), counted(#o.seeds, "seed"), spread))
-  print(results_table(o, collected))
-  for _, method in ipairs(TABLE_METHODS) do
-    print(("%-26s area under the risk-coverage curve (AURC) %s"):format(title_of(method),
-      shown(collected.methods[method].aurc, { digits = 5 })))
+  print(results_table(o, collected, names))
+  print "\nThe same errors, and areas under the risk-coverage curve times 1000"
+  print(errors_table(o, collected, names))
+  if o.chosen.selectivenet then print(("SelectiveNet is trained for coverage %g"):format(o.selectivenet_coverage)) end
+  if collected.agreement then
+    print(("where both models agree: coverage %s, error %s"):format(shown(collected.agreement.coverage),
+      shown(collected.agreement.error)))
   end
-  print(("where both models agree: coverage %s, error %s"):format(shown(collected.agreement.coverage),
-    shown(collected.agreement.error)))
   print(("results.json, metrics.csv, risk_coverage.png, kept_and_rejected.png and checkpoints are in %s"):format(o.out))
 end
 
@@ -381,7 +479,7 @@ local CURVE_POINTS = 200
 
 --- The mean over seeds of a method's curve, with a band of a standard deviation where there are several.
 local function curve_series(runs, method)
-  local series = { name = PLOT_NAMES[method], x = {}, y = {} }
+  local series = { name = method == "sr" and "SR (softmax response)" or title_of(method), x = {}, y = {} }
   if #runs > 1 then series.low, series.high = {}, {} end
   for i = 1, CURVE_POINTS do
     local share, risks = i / CURVE_POINTS, {}
@@ -409,22 +507,41 @@ local function threshold_marks(o, collected, method)
   return #marks.x > 0 and marks or nil
 end
 
+--- Okabe and Ito's colours; SR is dashed, MaskTune the most conspicuous.
 local COLORS = { sr = { 0, 114, 178 }, masktune = { 213, 94, 0 } }
+local OTHER_COLORS = {
+  { 0, 158, 115 }, { 204, 121, 167 }, { 230, 159, 0 }, { 86, 180, 233 }, { 110, 110, 110 }, { 150, 120, 60 },
+}
+
+--- What the plot shows: of a classifier trained to abstain its own scores, and no controls.
+local function plotted(names)
+  local list, others = {}, 0
+  for _, name in ipairs(names) do
+    if name == "sr" or name == "masktune" or abstaining[name] then
+      if not COLORS[name] then others = others + 1 end
+      list[#list + 1] = { name = name, color = COLORS[name] or OTHER_COLORS[(others - 1) % #OTHER_COLORS + 1] }
+    end
+  end
+  return list
+end
 
 local function write_plot(path, o, data, runs, collected)
-  local series = {}
-  for _, method in ipairs { "sr", "masktune" } do
-    series[#series + 1] = with(curve_series(runs, method), { color = COLORS[method], dashed = method == "sr" })
+  local series, shown_methods = {}, plotted(runs[1].names)
+  for _, shown_method in ipairs(shown_methods) do
+    local name = shown_method.name
+    local curve = with(curve_series(runs, name), { color = shown_method.color, dashed = name == "sr" })
+    -- more bands than two would hide each other
+    series[#series + 1] = COLORS[name] and curve or mt.tables.without(curve, { "low", "high" })
   end
-  for _, method in ipairs { "sr", "masktune" } do
-    local marks = threshold_marks(o, collected, method)
-    if marks then series[#series + 1] = with(marks, { color = COLORS[method] }) end
+  for _, shown_method in ipairs(shown_methods) do
+    local marks = threshold_marks(o, collected, shown_method.name)
+    if marks then series[#series + 1] = with(marks, { color = shown_method.color }) end
   end
   local last = series[#series]
-  if last.marks then -- one entry in the legend for the marks of both
+  if last.marks then -- one entry in the legend for the marks of all
     last.name, last.legend_color = "thresholds set on the validation split", { 95, 100, 108 }
   end
-  local over = #runs > 1 and (", mean of %d seeds, band: ± standard deviation"):format(#runs) or ""
+  local over = #runs > 1 and (", mean of %d seeds, bands: ± standard deviation"):format(#runs) or ""
   return mt.plot.lines({
     title = ("%s, %s"):format(data.train.name, o.net),
     subtitle = ("%s, %s%s"):format(counted(mt.data.size(data.test), "test image"), counted(o.epochs, "epoch"), over),
@@ -440,7 +557,8 @@ local function write_gallery(path, o, data, run)
     answers = run.answers,
     labels = data.test.labels,
     names = data.test.class_names,
-    title = ("%s, %s with MaskTune, seed %d"):format(data.train.name, o.net, o.seeds[1]),
+    title = ("%s, %s%s, seed %d"):format(data.train.name, o.net, o.chosen.masktune and " with MaskTune" or "",
+      o.seeds[1]),
   }):write(path)
 end
 
@@ -456,6 +574,13 @@ local function complete(o)
   o.size = o.size or plan.size
   if o.augment == nil then o.augment = plan.augment or false end
   if o.init then o.initial_weights = mt.load(o.init) end
+  o.chosen = { sr = true }
+  for _, name in ipairs(o.methods) do
+    o.chosen[name] = true
+  end
+  if o.export and not o.chosen.masktune then
+    error("--export: the masks are MaskTune's, which --methods leaves out", 0)
+  end
 end
 
 local function main(o)
@@ -472,7 +597,7 @@ local function main(o)
   write_plot(o.out .. "/risk_coverage.png", o, data, runs, collected)
   write_gallery(o.out .. "/kept_and_rejected.png", o, data, runs[1])
   mt.write_file(o.out .. "/results.json", mt.json.encode(collected, 2) .. "\n")
-  print_results(o, data, collected)
+  print_results(o, data, collected, runs[1].names)
 end
 
 local kinds = cli.kinds
@@ -493,6 +618,13 @@ end
 local function on_off(text)
   if text == "on" or text == "off" then return text == "on" end
   return nil, "on or off"
+end
+
+--- A number in (0, 1].
+local function share(text)
+  local value = kinds.positive(text)
+  if value and value <= 1 then return value end
+  return nil, "a number above 0 up to 1"
 end
 
 local program = {
@@ -524,6 +656,13 @@ local program = {
       default_text = "last", help = "MaskTune's rate: last, auto (best by the validation split), a number" },
     { name = "coverage", value = "LIST", kind = percentages, default = { 80, 85, 90, 95, 100 },
       default_text = "80,85,90,95,100", help = "wanted coverages in per cent" },
+    { name = "methods", value = "LIST", kind = kinds.registered_list(abstaining, TUNED),
+      default = { "sr", "continue", "randmask_area", "masktune" },
+      default_text = "sr,continue,randmask_area,masktune", help = table.concat(ALL_METHODS, ", ") },
+    { name = "selectivenet-coverage", value = "SHARE", kind = share, default = 0.9, default_text = "0.9",
+      help = "coverage that SelectiveNet is trained for" },
+    { name = "members", value = "N", kind = kinds.integer(2, 100), default = 5, default_text = "5",
+      help = "nets of the ensemble, ERM's among them" },
     cli.options.seeds,
     { name = "limit", value = "N", kind = kinds.integer(10), help = "use N training and N test images only" },
     cli.options.threads,

@@ -97,7 +97,8 @@ describe("examples/selective.lua", function()
     assert.is_true(ok)
     for _, name in ipairs {
       "dataset", "data", "size", "net", "init", "epochs", "exact-schedule", "batch", "lr", "augment", "protocol",
-      "finetune-lr", "coverage", "seeds", "limit", "threads", "out", "resume", "help",
+      "finetune-lr", "coverage", "methods", "selectivenet-coverage", "members", "seeds", "limit",
+      "threads", "out", "resume", "help",
     } do
       assert.truthy(output:find("\n  --" .. name .. " ", 1, true), name)
     end
@@ -107,6 +108,9 @@ describe("examples/selective.lua", function()
       ["--net resnet31"] = "--net: resnet20, resnet32,",
       ["--coverage 90,101"] = "--coverage: different percentages above 0 up to 100",
       ["--coverage 90,90"] = "--coverage: different percentages above 0 up to 100",
+      ["--methods sr,erm"] = "--methods: ",
+      ["--methods ,"] = "--methods: names with commas between them",
+      ["--selectivenet-coverage 90"] = "--selectivenet-coverage: a number above 0 up to 1",
       ["--augment yes"] = "--augment: on or off expected, got 'yes'",
       ["--dataset folder"] = "--data: the folder of the images expected with --dataset folder",
       ["--dataset catsdogs"] = "--data: the folder of cat.N.jpg and dog.N.jpg expected",
@@ -156,6 +160,39 @@ describe("examples/selective.lua", function()
 
       local _, settings = mt.checkpoint.load(folder .. "/out/seed-2/erm.safetensors")
       assert.equal(2, settings.validation_split_seed)
+    end)
+  end)
+
+  it("puts classifiers that are trained to abstain beside, on top of a run without them", function()
+    with_images(function(folder, data)
+      local output = run(folder, data, "--coverage 50,100 --methods masktune")
+      assert.falsy(output:find("one more epoch", 1, true))
+      local before = result_of(folder, "out")
+      output = run(folder, data, "--coverage 50,100 --resume --members 2 --selectivenet-coverage 0.7 --methods "
+        .. "masktune,selectivenet,deep_gamblers,sat,one_sided,mc_dropout,ensemble")
+      local after = result_of(folder, "out")
+      for _, name in ipairs { "sr", "masktune" } do
+        assert.same(before.methods[name], after.methods[name])
+      end
+      for _, title in ipairs {
+        "SR", "MaskTune", "SelectiveNet", "SelectiveNet, SR", "Deep Gamblers", "Deep Gamblers, SR", "SAT", "SAT, SR",
+        "One-sided prediction", "One-sided prediction, SR", "MC dropout", "Deep ensemble",
+      } do
+        assert.truthy(output:find("\n" .. title:gsub("%p", "%%%0") .. (" +%d+%.%d+"):rep(4) .. "\n"), output)
+      end
+      assert.falsy(output:find("MC dropout, SR", 1, true)) -- SR's own row
+      assert.falsy(output:find("Deep ensemble, SR", 1, true))
+      assert.truthy(output:find("error at 100%% +error at 50%% +AURC +E%-AURC\n"), output)
+      assert.truthy(output:find("\nSelectiveNet is trained for coverage 0.7\n", 1, true), output)
+      -- SR on the logits answers as the method does: only the order differs
+      local own, logits = after.methods.sat, after.methods.sat_on_logits
+      assert.same(own.error["100"], logits.error["100"])
+      assert.near(own.aurc[1] - own.e_aurc[1], logits.aurc[1] - logits.e_aurc[1], 1e-12)
+
+      run(folder, data, "--coverage 100 --methods sr", "sr")
+      assert.is_nil(result_of(folder, "sr").masked_share)
+      assert.truthy(refused(folder, data, "--methods sr --export " .. folder .. "/png", "none"):find(
+        "--export: the masks are MaskTune's", 1, true))
     end)
   end)
 
