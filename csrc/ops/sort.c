@@ -15,23 +15,30 @@
 
 /* ---- items ---- */
 
+#define TOP_BIT ((uint32_t)1 << 31)
+
 static uint32_t float_key(float x) {
   uint32_t bits;
-  if (x != x) return UINT32_MAX;
-  x = x == 0.0f ? 0.0f : x; /* -0 equals 0 */
-  memcpy(&bits, &x, sizeof bits);
-  return bits >> 31 ? ~bits : bits | (uint32_t)1 << 31;
+  const float value = x + 0.0f; /* -0 equals 0 */
+  memcpy(&bits, &value, sizeof bits);
+  return x != x ? UINT32_MAX : bits ^ (bits >> 31 ? UINT32_MAX : TOP_BIT);
 }
 
-static uint32_t key_of(const mt_tensor *t, int64_t at) {
-  switch (t->dtype) {
-    case MT_FLOAT32:
-      return float_key(mt_f32(t)[at]);
-    case MT_UINT8:
-      return mt_u8(t)[at];
-    default:
-      return (uint32_t)mt_i32(t)[at] ^ (uint32_t)1 << 31;
-  }
+typedef struct {
+  const void *values;
+  mt_dtype dtype;
+  bool descending;
+  int64_t first, step; /* element i of the group lies at first + i * step */
+} group;
+
+/* Inlined where the type and the direction are constants. */
+static inline __attribute__((always_inline)) uint64_t item_of(const group *g, mt_dtype dtype, bool descending,
+                                                              int64_t i) {
+  const int64_t at = g->first + i * g->step;
+  const uint32_t key = dtype == MT_FLOAT32 ? float_key(((const float *)g->values)[at])
+                       : dtype == MT_UINT8 ? ((const uint8_t *)g->values)[at]
+                                           : (uint32_t)((const int32_t *)g->values)[at] ^ TOP_BIT;
+  return (uint64_t)(descending ? ~key : key) << 32 | (uint64_t)i;
 }
 
 static void sort_run(uint64_t *items, int64_t n) {
@@ -81,14 +88,33 @@ static void sift_down(uint64_t *items, int64_t k, int64_t at) {
   items[at] = item;
 }
 
-/* Brings the k smallest of n items to the front, in any order. */
-static void keep_smallest(uint64_t *items, int64_t n, int64_t k) {
+/* The k smallest items of n, in any order; all of them where k is n. */
+static inline __attribute__((always_inline)) void take_items(const group *g, mt_dtype dtype, bool descending, int64_t n,
+                                                             int64_t k, uint64_t *items) {
+  for (int64_t i = 0; i < k; i++) items[i] = item_of(g, dtype, descending, i);
+  if (k == n || k == 0) return;
   for (int64_t at = k / 2 - 1; at >= 0; at--) sift_down(items, k, at);
   for (int64_t i = k; i < n; i++) {
-    if (items[i] >= items[0]) continue;
-    items[0] = items[i];
+    const uint64_t item = item_of(g, dtype, descending, i);
+    if (item >= items[0]) continue;
+    items[0] = item;
     sift_down(items, k, 0);
   }
+}
+
+static void take(const group *g, int64_t n, int64_t k, uint64_t *items) {
+#define TAKE(dtype) g->descending ? take_items(g, dtype, true, n, k, items) : take_items(g, dtype, false, n, k, items)
+  switch (g->dtype) {
+    case MT_FLOAT32:
+      TAKE(MT_FLOAT32);
+      break;
+    case MT_UINT8:
+      TAKE(MT_UINT8);
+      break;
+    default:
+      TAKE(MT_INT32);
+  }
+#undef TAKE
 }
 
 /* ---- along an axis ---- */
@@ -103,14 +129,10 @@ typedef struct {
   uint64_t *items; /* 2 n of each worker */
 } sorting;
 
-static void sort_group(const sorting *s, int64_t group, uint64_t *items) {
-  const int64_t n = s->view.n, inner = s->view.inner, o = group / inner, column = group % inner;
+static void sort_group(const sorting *s, int64_t number, uint64_t *items) {
+  const int64_t n = s->view.n, inner = s->view.inner, o = number / inner, column = number % inner;
   const size_t size = mt_dtype_size(s->t->dtype);
-  for (int64_t i = 0; i < n; i++) {
-    const uint32_t key = key_of(s->t, (o * n + i) * inner + column);
-    items[i] = (uint64_t)(s->descending ? ~key : key) << 32 | (uint64_t)i;
-  }
-  if (s->k < n && s->k > 0) keep_smallest(items, n, s->k);
+  take(&(group){s->t->data, s->t->dtype, s->descending, o * n * inner + column, inner}, n, s->k, items);
   const uint64_t *sorted = sort_items(items, items + n, s->k);
   for (int64_t i = 0; i < s->k; i++) {
     const int64_t place = (int64_t)(sorted[i] & UINT32_MAX), to = (o * s->k + i) * inner + column;
@@ -123,7 +145,7 @@ static void sort_group(const sorting *s, int64_t group, uint64_t *items) {
 
 static void sort_range(const void *context, int64_t begin, int64_t end) {
   const sorting *s = context;
-  for (int64_t group = begin; group < end; group++) sort_group(s, group, s->items + 2 * s->view.n * mt_worker());
+  for (int64_t number = begin; number < end; number++) sort_group(s, number, s->items + 2 * s->view.n * mt_worker());
 }
 
 static int sort_groups(sorting *s) {
