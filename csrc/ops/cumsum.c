@@ -7,10 +7,14 @@
 
 #define PARALLEL_FROM 32768
 
-/* n elements `step` apart (backwards where negative), summed in double precision. */
-static void group_cumsum(float *y, const float *x, int64_t n, int64_t step) {
-  double sum = 0.0;
-  for (int64_t i = 0; i < n; i++) y[i * step] = (float)(sum += (double)x[i * step]);
+#define TOGETHER 8 /* groups that are summed side by side: one addition waits for the one before it */
+
+/* Of each group n elements `step` apart (backwards where negative), summed in double precision; groups lie `apart`. */
+static inline __attribute__((always_inline)) void sum_groups(float *y, const float *x, int64_t n, int64_t step,
+                                                             int64_t apart, int groups) {
+  double sums[TOGETHER] = {0.0};
+  for (int64_t i = 0; i < n; i++, x += step, y += step)
+    for (int g = 0; g < groups; g++) y[g * apart] = (float)(sums[g] += (double)x[g * apart]);
 }
 
 typedef struct {
@@ -23,10 +27,18 @@ typedef struct {
 static void cumsum_range(const void *context, int64_t begin, int64_t end) {
   const summing *s = context;
   const mt_axis_view *v = &s->view;
-  for (int64_t group = begin; group < end; group++) {
-    const int64_t first = group / v->inner * v->n * v->inner + group % v->inner;
+  const int64_t step = s->back ? -v->inner : v->inner;
+  for (int64_t group = begin; v->n > 0 && group < end;) {
+    const int64_t column = group % v->inner, first = (group - column) * v->n + column;
     const int64_t at = s->back ? first + (v->n - 1) * v->inner : first;
-    if (v->n > 0) group_cumsum(s->y + at, s->x + at, v->n, s->back ? -v->inner : v->inner);
+    const bool fit = end - group >= TOGETHER && (v->inner == 1 || v->inner - column >= TOGETHER);
+    if (!fit)
+      sum_groups(s->y + at, s->x + at, v->n, step, 0, 1);
+    else if (v->inner == 1)
+      sum_groups(s->y + at, s->x + at, v->n, step, v->n, TOGETHER);
+    else
+      sum_groups(s->y + at, s->x + at, v->n, step, 1, TOGETHER);
+    group += fit ? TOGETHER : 1;
   }
 }
 
