@@ -14,7 +14,9 @@
 #define PIXELS_2 6
 #endif
 
-#define GROUP 5 /* pixels reached from one pointer: an address is pointer + {0, 1, 2, 4} x step or + 3 x step */
+#define LINE 64
+#define SHORT_RUN 128 /* taps: a tile is over before the processor has noticed in which order it reads its pixels */
+#define GROUP 5       /* pixels reached from one pointer: an address is pointer + {0, 1, 2, 4} x step or + 3 x step */
 #define MAX_GROUPS ((PIXELS_1 + GROUP - 1) / GROUP)
 
 MT_INLINE float at(const char *pointer, int offset, int64_t step, int64_t step3) {
@@ -27,6 +29,8 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
                     const int vectors) {
   const int groups = (pixels + GROUP - 1) / GROUP;
   const int64_t step = b->in_pixel * (int64_t)sizeof(float), step3 = 3 * step;
+  /* The next pixels are called for, a line for each tap; a longer run would call for far more than those. */
+  const int64_t ahead_step = kernel_rows == 1 && b->run <= SHORT_RUN ? LINE : 0;
   mt_vf sum[PIXELS_1];
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; v++) {
@@ -38,8 +42,10 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
     const char *pointer[MAX_GROUPS];
 #pragma GCC unroll 8
     for (int g = 0; g < groups; g++) pointer[g] = (const char *)(in + kernel_row * b->in_kernel_row) + g * GROUP * step;
-    for (int64_t r = b->run; r > 0; r--) {
+    const char *ahead = pointer[0] + pixels * step;
+    for (int64_t r = b->run; r > 0; r--, ahead += ahead_step) {
       mt_vf w[2];
+      __builtin_prefetch(ahead, 0, 3);
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) w[v] = *(const mt_vf *)(weights + v * MT_VF);
       weights += vectors * MT_VF;
