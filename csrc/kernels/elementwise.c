@@ -38,7 +38,7 @@ ARITHMETIC(maximum, LARGER)
 ARITHMETIC(minimum, SMALLER)
 
 /* The quotient, as PyTorch's ToTensor has it: the product with 1/255 differs in the last bit. With what that is off by,
- * in one rounding, it does not (spec/image/values_spec.lua looks at all 256), and division is the slower way. */
+ * in one rounding, it does not (spec/image/resize_spec.lua looks at all 256), and division is the slower way. */
 void MT_KERNEL(bytes_to_unit)(float *to, const uint8_t *from, int64_t n) {
 #ifdef __FMA__
   const float inverse = 1.0f / 255.0f;
