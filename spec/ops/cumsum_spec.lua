@@ -7,7 +7,7 @@ local nan = 0 / 0
 
 describe("cumsum", function()
   for _, case in ipairs{ { { 5 }, 1 }, { { 3, 4 }, 1 }, { { 3, 4 }, -1 }, { { 2, 3, 4 }, 2 }, { { 2, 0, 3 }, 2 },
-    { { 19, 3 }, 2 }, { { 2, 3, 21 }, 2 }, { { 8, 2 }, 2 }, { { 3, 8 }, 1 } } do -- groups side by side, and what is left
+    { { 19, 3 }, 2 }, { { 2, 3, 21 }, 2 }, { { 8, 2 }, 2 }, { { 3, 8 }, 1 } } do -- groups side by side, and the rest
     local shape, axis = case[1], case[2]
     local text = ("of {%s} along %d matches the reference, values and gradients"):format(table.concat(shape, ","), axis)
     it(text, function()
