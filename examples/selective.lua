@@ -198,15 +198,6 @@ local function tuned_options(o, name)
   return with(mt.tables.picked(all, mt.methods[tuned.method].schema), { method = tuned.method })
 end
 
---- The chosen methods that fine-tune, and those that are trained to abstain.
-local function chosen(o, tuned)
-  local list = {}
-  for _, name in ipairs(ALL_METHODS) do
-    if o.chosen[name] and name ~= "sr" and (TUNED[name] ~= nil) == tuned then list[#list + 1] = name end
-  end
-  return list
-end
-
 --- The ERM model's result: trained, or the given weights.
 local function train_erm(o, model, shared, seed, write_rows)
   if not o.initial_weights then
@@ -244,16 +235,17 @@ local function train_seed(o, data, seed, write_rows)
   end
   if erm.last then model:load_state_dict(erm.last.model) end
   keep("erm", model)
-  for _, name in ipairs(chosen(o, true)) do
-    local result = mt.masktune(model:clone(), with(shared, tuned_options(o, name), { initial = erm }))
-    local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
-    write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
-    keep(name, result.final)
-    trained.tuned[name] = result
-  end
-  for _, name in ipairs(chosen(o, false)) do
-    trained.abstaining[name] = run_abstaining(o, data, name, shared, erm)
-    keep(name, trained.abstaining[name].final)
+  for _, name in ipairs(ALL_METHODS) do
+    if o.chosen[name] and TUNED[name] then
+      local result = mt.masktune(model:clone(), with(shared, tuned_options(o, name), { initial = erm }))
+      local tuned = mt.report.epoch_rows(seed, name, result.finetune.candidates)
+      write_rows(table.move(tuned, 1, #tuned, #rows + 1, rows))
+      keep(name, result.final)
+      trained.tuned[name] = result
+    elseif o.chosen[name] and name ~= "sr" then
+      trained.abstaining[name] = run_abstaining(o, data, name, shared, erm)
+      keep(name, trained.abstaining[name].final)
+    end
   end
   if o.export then
     mt.masktune.export(shared.train, ("%s/seed-%d"):format(o.export, seed), {
@@ -507,35 +499,26 @@ local function threshold_marks(o, collected, method)
   return #marks.x > 0 and marks or nil
 end
 
---- Okabe and Ito's colours; SR is dashed, MaskTune the most conspicuous.
-local COLORS = { sr = { 0, 114, 178 }, masktune = { 213, 94, 0 } }
-local OTHER_COLORS = {
-  { 0, 158, 115 }, { 204, 121, 167 }, { 230, 159, 0 }, { 86, 180, 233 }, { 110, 110, 110 }, { 150, 120, 60 },
-}
-
---- What the plot shows: of a classifier trained to abstain its own scores, and no controls.
+--- What the plot shows, in its order: of a classifier trained to abstain its own scores, and no controls.
 local function plotted(names)
-  local list, others = {}, 0
+  local list = {}
   for _, name in ipairs(names) do
-    if name == "sr" or name == "masktune" or abstaining[name] then
-      if not COLORS[name] then others = others + 1 end
-      list[#list + 1] = { name = name, color = COLORS[name] or OTHER_COLORS[(others - 1) % #OTHER_COLORS + 1] }
-    end
+    if name == "masktune" or name == "sr" or abstaining[name] then list[#list + 1] = name end
   end
   return list
 end
 
 local function write_plot(path, o, data, runs, collected)
   local series, shown_methods = {}, plotted(runs[1].names)
-  for _, shown_method in ipairs(shown_methods) do
-    local name = shown_method.name
-    local curve = with(curve_series(runs, name), { color = shown_method.color, dashed = name == "sr" })
-    -- more bands than two would hide each other
-    series[#series + 1] = COLORS[name] and curve or mt.tables.without(curve, { "low", "high" })
+  local function color(i) return mt.plot.palette[(i - 1) % #mt.plot.palette + 1] end
+  for i, name in ipairs(shown_methods) do
+    local curve = with(curve_series(runs, name), { color = color(i), dashed = name == "sr" })
+    local has_band = name == "sr" or name == "masktune" -- more would hide each other
+    series[i] = has_band and curve or mt.tables.without(curve, { "low", "high" })
   end
-  for _, shown_method in ipairs(shown_methods) do
-    local marks = threshold_marks(o, collected, shown_method.name)
-    if marks then series[#series + 1] = with(marks, { color = shown_method.color }) end
+  for i, name in ipairs(shown_methods) do
+    local marks = threshold_marks(o, collected, name)
+    if marks then series[#series + 1] = with(marks, { color = color(i) }) end
   end
   local last = series[#series]
   if last.marks then -- one entry in the legend for the marks of all

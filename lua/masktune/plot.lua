@@ -13,9 +13,11 @@ local TITLE, SUBTITLE, LABEL, TICK = 30, 22, 24, 21 -- font sizes
 local MARGIN, TICK_LENGTH, LINE = 24, 8, 3.2
 local BAND_ALPHA = 0.18
 
--- Told apart in print and by colour-blind readers (Okabe and Ito).
-local palette = {
+--- The colours of series that name none, in their order: told apart in print and by colour-blind readers (Okabe and
+-- Ito, then a grey and a brown).
+plot.palette = {
   { 0, 114, 178 }, { 213, 94, 0 }, { 0, 158, 115 }, { 204, 121, 167 }, { 86, 180, 233 }, { 230, 159, 0 },
+  { 110, 110, 110 }, { 150, 120, 60 },
 }
 
 -- ---- axes ----
@@ -220,7 +222,7 @@ local function checked_series(list)
     for n = 2, o.low and #o.x or 0 do
       if o.x[n] <= o.x[n - 1] then check.fail(where .. ": option 'x': rising numbers expected (for a band)") end
     end
-    o.color = o.color or palette[(i - 1) % #palette + 1]
+    o.color = o.color or plot.palette[(i - 1) % #plot.palette + 1]
     o.legend_color = o.legend_color or o.color
     series[i] = o
   end
