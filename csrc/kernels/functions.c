@@ -62,12 +62,19 @@ FUNCTION(erf, mt_erf(x))
 GRADIENT(erf, TWO_OVER_SQRT_PI *mt_exp(-saved *saved) * dy)
 
 #define INVERSE_SQRT_TWO_PI 0.39894228040143267794f
-MT_INLINE mt_vf gelu_derivative(mt_vf x) {
-  const mt_vf bell = mt_normal_bell(x);
-  return mt_normal_below(x, bell) + x * (INVERSE_SQRT_TWO_PI * bell);
+/* What gelu keeps of x: all but |x| times the normal distribution's share beyond |x| of what is above 0, and that of
+ * what is below. */
+MT_INLINE mt_vf gelu_value(mt_vf x) {
+  const mt_vf t = mt_at_most(mt_abs(x), 16.0f);
+  return mt_at_least(x, 0.0f) - t * mt_normal_beyond(t, mt_normal_bell(t));
 }
 
-FUNCTION(gelu, x *mt_normal_below(x, mt_normal_bell(x)))
+MT_INLINE mt_vf gelu_derivative(mt_vf x) {
+  const mt_vf t = mt_at_most(mt_abs(x), 16.0f), bell = mt_normal_bell(t), beyond = mt_normal_beyond(t, bell);
+  return mt_select(x < 0.0f, beyond, 1.0f - beyond) + x * (INVERSE_SQRT_TWO_PI * bell);
+}
+
+FUNCTION(gelu, gelu_value(x))
 GRADIENT(gelu, gelu_derivative(saved) * dy)
 
 /* 1/2 (1 + tanh(u / 2)) is sigmoid(u). Beyond 20 it is 0 or 1, and u needs not grow. */

@@ -3,7 +3,7 @@
  * A value's result is the same in whichever lane it stands, so the same bits come out wherever a tensor is cut. The
  * largest errors over all floats, denormals included, in units in the last place (spec/ops/ulp_spec.lua measures them
  * against double precision): power 0.6, exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3,
- * and the normal distribution's share below x 4. NaN, infinities, signed zeros and overflow are as C's math library has
+ * and gelu 5.5 (4.8 where the processor fuses). NaN, infinities, signed zeros and overflow are as C's math library has
  * them.
  *
  * Polynomials are minimax fits with single-precision coefficients (Lawson's iteration). */
@@ -137,11 +137,18 @@ MT_INLINE float mt_lane_largest(mt_vf x) {
   return largest;
 }
 
-MT_INLINE bool mt_any(mt_vi mask) {
-  int32_t any = 0;
-  for (int i = 0; i < MT_VF; i++) any |= mask[i];
-  return any != 0;
+/* Of a comparison's result. */
+MT_INLINE bool mt_all(mt_vi mask) {
+#if MT_VECTOR_BYTES == 32
+  return _mm256_movemask_ps((__m256)mask) == 255;
+#else
+  int32_t all = -1;
+  for (int i = 0; i < MT_VF; i++) all &= mask[i];
+  return all != 0;
+#endif
 }
+
+MT_INLINE bool mt_any(mt_vi mask) { return !mt_all(~mask); }
 
 /* ---- polynomials ---- */
 
@@ -161,34 +168,38 @@ MT_INLINE bool mt_any(mt_vi mask) {
 /* 2^n, -126 <= n <= 127 */
 MT_INLINE mt_vf mt_power_of_two(mt_vi n) { return (mt_vf)(((mt_vu)n + 127) << 23); }
 
-/* x = n ln 2 + r with |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds to whole numbers; ln 2 comes in two parts, of which the
- * first times n is exact. */
-MT_INLINE mt_vf mt_reduce_exponent(mt_vf x, mt_vi *n) {
-  const mt_vf shifted = x * 1.44269504f + 12582912.0f, whole = shifted - 12582912.0f;
-  *n = mt_minus((mt_vi)shifted, (mt_vi)mt_splat(12582912.0f));
+/* x = n ln 2 + r with |r| <= ln 2 / 2: adding 1.5 * 2^23 rounds to whole numbers, and leaves n in the lowest bits; ln 2
+ * comes in two parts, of which the first times n is exact. */
+#define MT_ROUNDING 12582912.0f
+MT_INLINE mt_vf mt_reduce_exponent(mt_vf x, mt_vf *shifted) {
+  *shifted = x * 1.44269504f + MT_ROUNDING;
+  const mt_vf whole = *shifted - MT_ROUNDING;
   return (x - whole * 0.693359375f) - whole * -2.12194440e-4f;
 }
 
-/* x 2^n for |n| <= 252, rounded once. Elsewhere than on AVX-512 it is scaled twice by half the power, so that neither
- * overflows. */
+/* x 2^n for 1/2 <= x < 2 and |n| <= 252, rounded once. Elsewhere than on AVX-512 n is added to the exponent's bits,
+ * and where that could leave the range of normal numbers x is scaled twice by half the power. */
 #if MT_VECTOR_BYTES == 64
-MT_INLINE mt_vf mt_scaled(mt_vf x, mt_vi n) {
-  return (mt_vf)_mm512_scalef_ps((__m512)x, _mm512_cvtepi32_ps((__m512i)n));
+MT_INLINE mt_vf mt_scaled(mt_vf x, mt_vf shifted) {
+  return (mt_vf)_mm512_scalef_ps((__m512)x, (__m512)(shifted - MT_ROUNDING));
 }
 #else
-MT_INLINE mt_vf mt_scaled(mt_vf x, mt_vi n) {
-  const mt_vi half = n >> 1;
-  return x * mt_power_of_two(half) * mt_power_of_two(mt_minus(n, half));
+MT_INLINE mt_vf mt_scaled(mt_vf x, mt_vf shifted) {
+  if (__builtin_expect(!mt_all(mt_abs(shifted - MT_ROUNDING) <= 125.0f), 0)) { /* or NaN */
+    const mt_vi n = mt_minus((mt_vi)shifted, (mt_vi)mt_splat(MT_ROUNDING)), half = n >> 1;
+    return x * mt_power_of_two(half) * mt_power_of_two(mt_minus(n, half));
+  }
+  return (mt_vf)((mt_vu)x + ((mt_vu)shifted << 23)); /* 1.5 * 2^23 has no bit that would stay */
 }
 #endif
 
 /* exp for -128 <= x <= 89; beyond are 0 and infinity. */
 MT_INLINE mt_vf mt_exp_within(mt_vf x) {
-  mt_vi n;
-  const mt_vf r = mt_reduce_exponent(x, &n);
+  mt_vf shifted;
+  const mt_vf r = mt_reduce_exponent(x, &shifted);
   const mt_vf tail =
       MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664556f, 0.0083338879f, 0.00139357802f, 0.000195773391f);
-  return mt_scaled((tail * (r * r) + r) + 1.0f, n);
+  return mt_scaled((tail * (r * r) + r) + 1.0f, shifted);
 }
 
 MT_INLINE mt_vf mt_exp(mt_vf x) { return mt_exp_within(mt_at_most(mt_at_least(x, -104.0f), 89.0f)); }
@@ -198,12 +209,12 @@ MT_INLINE mt_vf mt_exp_below_1(mt_vf x) { return mt_exp_within(mt_at_least(x, -1
 
 /* With s = 2^(n - 1): 2 (s (exp(r) - 1) + (s - 1/2)). */
 MT_INLINE mt_vf mt_expm1(mt_vf x) {
-  mt_vi n;
-  const mt_vf bounded = mt_at_most(mt_at_least(x, -18.0f), 89.0f), r = mt_reduce_exponent(bounded, &n);
+  mt_vf shifted;
+  const mt_vf bounded = mt_at_most(mt_at_least(x, -18.0f), 89.0f), r = mt_reduce_exponent(bounded, &shifted);
   const mt_vf tail =
       MT_POLYNOMIAL(r, 0.5f, 0.166666642f, 0.0416664742f, 0.00833391212f, 0.00139340607f, 0.000195551314f);
-  const mt_vf s = mt_power_of_two(mt_minus(n, mt_splat_int(1))), small = tail * (r * r) + r,
-              y = 2.0f * (s * small + (s - 0.5f));
+  const mt_vf s = mt_power_of_two(mt_minus((mt_vi)shifted, (mt_vi)mt_splat(MT_ROUNDING + 1.0f))),
+              small = tail * (r * r) + r, y = 2.0f * (s * small + (s - 0.5f));
   return mt_select(x == 0.0f, x, mt_select(x > mt_splat(88.8f), mt_splat(INFINITY), y));
 }
 
@@ -354,36 +365,35 @@ MT_INLINE mt_vf mt_erf(mt_vf x) {
   return mt_select(t < 0.93f, x + x * small, mt_with_sign(1.0f - mt_exp_within(t * power), x));
 }
 
-/* What rounding took from square = x^2; |x| <= 16. */
+/* x^2 - c, rounded once; |x| <= 16. */
 #if MT_VECTOR_BYTES == 64
-MT_INLINE mt_vf mt_lost_of_square(mt_vf x, mt_vf square) {
-  return (mt_vf)_mm512_fmsub_ps((__m512)x, (__m512)x, (__m512)square);
-}
+MT_INLINE mt_vf mt_square_minus(mt_vf x, mt_vf c) { return (mt_vf)_mm512_fmsub_ps((__m512)x, (__m512)x, (__m512)c); }
 #elif MT_VECTOR_BYTES == 32
-MT_INLINE mt_vf mt_lost_of_square(mt_vf x, mt_vf square) {
-  return (mt_vf)_mm256_fmsub_ps((__m256)x, (__m256)x, (__m256)square);
-}
+MT_INLINE mt_vf mt_square_minus(mt_vf x, mt_vf c) { return (mt_vf)_mm256_fmsub_ps((__m256)x, (__m256)x, (__m256)c); }
 #else
-MT_INLINE mt_vf mt_lost_of_square(mt_vf x, mt_vf square) {
+MT_INLINE mt_vf mt_square_minus(mt_vf x, mt_vf c) {
   const mt_vf head = (mt_vf)((mt_vi)x & mt_splat_int(-4096)), tail = x - head;
-  return ((head * head - square) + 2.0f * head * tail) + tail * tail;
+  return ((head * head - c) + 2.0f * head * tail) + tail * tail;
 }
 #endif
 
-/* exp(-x^2 / 2), whose relative error is the absolute one of x^2 / 2: the square's rounding is made good. */
-MT_INLINE mt_vf mt_normal_bell(mt_vf any) {
-  const mt_vf x = mt_at_most(mt_abs(any), 16.0f), square = x * x, half = -0.5f * square;
-  const mt_vf bell = mt_exp_within(half);
-  return bell - bell * (0.5f * mt_lost_of_square(x, square));
+/* exp(-t^2 / 2) for 0 <= t <= 16: 2^n exp(-w / 2) with w = t^2 + 2 n ln 2. The relative error is the absolute one of
+ * t^2, which is therefore never rounded, w is. */
+MT_INLINE mt_vf mt_normal_bell(mt_vf t) {
+  const mt_vf shifted = t * t * -0.72134752f + MT_ROUNDING, n = shifted - MT_ROUNDING;
+  const mt_vf w = mt_square_minus(t, n * -1.38671875f) + n * -4.2438888e-4f;
+  const mt_vf power =
+      MT_POLYNOMIAL(w, 1.0f, -0.5f, 0.124999985f, -0.0208331514f, 0.00260426709f, -0.000261521345f, 2.15938308e-05f);
+  return mt_scaled(power, shifted);
 }
 
-/* The normal distribution's share below x: with t = |x| and i = 1 / (t + 4), bell(t) i P((t - 4) i) below -t. */
-MT_INLINE mt_vf mt_normal_below(mt_vf x, mt_vf bell) {
-  const mt_vf t = mt_at_most(mt_abs(x), 16.0f), i = 1.0f / (t + 4.0f), s = (t - 4.0f) * i;
-  const mt_vf p = MT_POLYNOMIAL(s, 0.755285144f, -0.607896626f, 0.387136638f, -0.186522841f, 0.0604062267f,
-                                -0.00752755627f, -0.00352141378f, 0.00157035596f, 0.000190970954f, -0.000125781327f);
-  const mt_vf below = bell * (i * p);
-  return mt_select(x < 0.0f, below, 1.0f - below);
+/* The normal distribution's share beyond t, for 0 <= t <= 16: with c = 0.265 and i = 1 / (1 + c t), it is
+ * bell(t) i P(1 - 2 i); exactly 1/2 where t is tiny. */
+MT_INLINE mt_vf mt_normal_beyond(mt_vf t, mt_vf bell) {
+  const mt_vf i = 1.0f / (1.0f + 0.265f * t), s = (1.0f - i) - i, s2 = s * s;
+  const mt_vf even = MT_POLYNOMIAL(s2, 0.198961973f, 0.0944207013f, 0.0104806516f, -0.00111302629f, 0.000121228113f);
+  const mt_vf odd = MT_POLYNOMIAL(s2, -0.156393662f, -0.0410356782f, 0.000135800816f, 0.000165061923f);
+  return bell * (i * (even + odd * s));
 }
 
 #endif

@@ -97,6 +97,26 @@ describe("functions of one tensor", function()
     assert(worst_error("erf", reference.erf, near) <= 1.1)
   end)
 
+  it("gelu is within 5.5 units in the last place until less than a normal number is left", function()
+    --- The normal distribution's share below x, far out by the continued fraction of its tail.
+    local function below(value)
+      if value > -2 then return 0.5 * (1 + reference.erf(value / math.sqrt(2))) end
+      local t, tail = -value, 0
+      for n = 300, 1, -1 do
+        tail = n / (t + tail)
+      end
+      return math.exp(-t * t / 2) / math.sqrt(2 * math.pi) / (t + tail)
+    end
+    local function exact(value) return value * below(value) end
+    for _, range in ipairs{ { -12.8, -4, 1 / 1999 }, { -4, 4, 1 / 1999 }, { -1e-3, 1e-3, 1e-6 } } do
+      local worst = worst_error("gelu", exact, mt.arange(table.unpack(range)))
+      assert(worst <= 5.5, ("the largest error from %g to %g is %.3f"):format(range[1], range[2], worst))
+    end
+    local ends = mt.tensor{ inf, 100, -100, -0.0 }:gelu():totable()
+    assert.same({ inf, 100, 0, 0 }, ends)
+    assert.equal("-0.0", ("%.1f"):format(ends[4]))
+  end)
+
   it("sin and cos are within 1.5 units in the last place, also of large angles", function()
     for _, name in ipairs{ "sin", "cos" } do
       for _, scale in ipairs{ 1, 1e3, 9.9e5, 3e7 } do
