@@ -55,16 +55,31 @@ double MT_KERNEL(sum_row)(const float *x, int64_t n) {
 
 static inline double square(double x) { return x * x; }
 
+MT_INLINE mt_wide wide_sum(mt_wide a, mt_wide b) { return (mt_wide){a.low + b.low, a.high + b.high}; }
+
+/* The sums of a vector of columns stay in registers; the processor reads ahead in a few rows as well as in one. */
+MT_INLINE void sum_few_rows(const float *x, int64_t n, int64_t step, double *sums) {
+  mt_wide sum = {{0}, {0}};
+  for (; n >= 4; n -= 4, x += 4 * step) sum = wide_sum(sum, mt_widen(four_vectors(x, step)));
+  for (; n > 0; n--, x += step) sum = wide_sum(sum, mt_widen(mt_load(x)));
+  *(mt_vdu *)sums = sum.low;
+  *(mt_vdu *)(sums + MT_VF / 2) = sum.high;
+}
+
+#define FEW_ROWS 16
+
 /* Four rows at a time, so that sums are read and written less often. */
 void MT_KERNEL(sum_columns)(const float *x, int64_t n, int64_t step, int width, double *restrict sums) {
-  for (int c = 0; c < width; c++) sums[c] = 0.0;
+  int done = 0;
+  for (; n <= FEW_ROWS && done + MT_VF <= width; done += MT_VF) sum_few_rows(x + done, n, step, sums + done);
+  for (int c = done; c < width; c++) sums[c] = 0.0;
   for (; n >= 4; n -= 4, x += 4 * step) {
-    int c = 0;
+    int c = done;
     for (; c + MT_VF <= width; c += MT_VF) mt_add_to(sums + c, four_vectors(x + c, step));
     for (; c < width; c++) sums[c] += (double)((x[c] + x[step + c]) + (x[2 * step + c] + x[3 * step + c]));
   }
   for (; n > 0; n--, x += step)
-    for (int c = 0; c < width; c++) sums[c] += (double)x[c];
+    for (int c = done; c < width; c++) sums[c] += (double)x[c];
 }
 
 void MT_KERNEL(squares_columns)(const float *x, int64_t n, int64_t step, int width, const double *centre,
