@@ -71,10 +71,8 @@ local cases = {
   deep_gamblers = { pretrain = 1 },
   sat = { pretrain = 0, entropy = 0.01 },
   one_sided = { multiplier_lr = 0.3 },
-  selectivenet = { coverage = 0.8, alpha = 0.4, lambda = 5, hidden = 4 },
-  selectivenet_undivided = {
-    method = "selectivenet", coverage = 0.8, alpha = 0.4, lambda = 5, hidden = 4, divide = false,
-  },
+  selectivenet = { coverage = 0.8, alpha = 0.4, lambda = 5, hidden = 4, divide = true },
+  selectivenet_undivided = { method = "selectivenet", coverage = 0.8, alpha = 0.4, lambda = 5, hidden = 4 },
 }
 
 --- The first images of a set, in order, in every step.

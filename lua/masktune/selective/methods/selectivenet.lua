@@ -1,8 +1,9 @@
 --- SelectiveNet (Geifman and El-Yaniv 2019): beside the head f, a head g that says how far to answer, and an auxiliary
--- head h that sees all images: alpha (risk + lambda max(0, coverage - mean g)^2) + (1 - alpha) CE_h, where the risk is
--- mean(g CE_f) / mean g. One model for each coverage.
--- The published code leaves out the division (`divide` = false), takes the threshold from the test set, and inverts its
--- switch for MC dropout in the risk of SR; here thresholds are the caller's, from validation data.
+-- head h that sees all images: alpha (risk + lambda max(0, coverage - mean g)^2) + (1 - alpha) CE_h. One model for each
+-- coverage. The risk is mean(g CE_f), as in the published code and so in the published numbers. The paper divides it by
+-- mean g (`divide` = true): then nothing draws g down again where the first steps drove it to 1 for all images.
+-- The published code takes the threshold from the test set, and inverts its switch for MC dropout in the risk of SR;
+-- here thresholds are the caller's, from validation data.
 local abstention = require "masktune.selective.abstention"
 local core = require "masktune.core"
 
@@ -28,7 +29,7 @@ return abstention.method {
     alpha = { type = "number", min = 0, max = 1, default = 0.5 },
     lambda = { type = "number", min = 0, default = 32 },
     hidden = { type = "integer", min = 1, default = 512 },
-    divide = { type = "boolean", default = true },
+    divide = { type = "boolean", default = false },
   },
   part = part,
   loss = function(o, _, selection)
