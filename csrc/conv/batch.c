@@ -93,9 +93,8 @@ static batch_cut cut_batch(const mt_conv_batch *b, int64_t lot, int64_t target) 
     const int64_t worth = (int64_t)(multiply_adds(b) / (double)b->images / STRIP_FROM);
     const int64_t shared = mt_min64((cut.threads + b->images - 1) / b->images, worth);
     const int64_t wanted = mt_max64(mt_max64((image_bytes(c) + target - 1) / target, shared), 1);
-    const int64_t whole = c->winograd ? MT_WINOGRAD_TILE : 1;
     cut.rows = (c->out_h + wanted - 1) / wanted;
-    cut.rows = (cut.rows + whole - 1) / whole * whole;
+    cut.rows = (cut.rows + c->tile - 1) / c->tile * c->tile;
     cut.strips = (c->out_h + cut.rows - 1) / cut.rows;
   }
   cut.units = (b->images + cut.lot - 1) / cut.lot * cut.strips;

@@ -165,7 +165,7 @@ static stage_cut cut_stage(const mt_conv *c, int64_t images, int sharers) {
     cut.slices = (c->out_c + cut.channels - 1) / cut.channels;
   } else {
     const int64_t strips = mt_max64(wanted, strips_in_cache(c, images));
-    cut.rows = round_up((c->out_h + strips - 1) / strips, c->winograd ? MT_WINOGRAD_TILE : 1);
+    cut.rows = round_up((c->out_h + strips - 1) / strips, c->tile);
     cut.strips = (c->out_h + cut.rows - 1) / cut.rows;
   }
   return cut;

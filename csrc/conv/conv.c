@@ -8,13 +8,18 @@
 #include "core/minmax.h"
 #include "kernels/kernels.h"
 
-/* Below this many channels the transforms of Winograd's tiles cost more than the products they save. */
+/* Below this many channels the transforms of Winograd's tiles cost more than the products they save. Tiles of 2 x 2
+ * outputs have four times as many transforms, which pay from so many pairs of channels on. */
 #define WINOGRAD_MIN_CHANNELS 8
-/* With fewer tiles in all, the matrix products are too narrow to be faster. */
+#define WINOGRAD_SMALL_MIN_PAIRS 256
+/* With fewer tiles in all, the matrix products are too narrow to be faster, and for small tiles the weights' transform
+ * is not worth it. */
 #define WINOGRAD_MIN_TOTAL_TILES 4
+#define WINOGRAD_SMALL_MIN_TOTAL_TILES 48
 /* And with few, transformed weights that come from main memory, four times as many as the others, take longer to read
  * than they save. */
 #define WINOGRAD_FEW_TILES 9
+#define WINOGRAD_SMALL_FEW_TILES 128
 #define WINOGRAD_FEW_TILES_MAX_BYTES ((int64_t)4 << 20)
 /* Transformed tiles in flight: many enough for the matrix products, few enough to stay in the second-level cache. */
 #define WINOGRAD_MIN_TILES 14
@@ -25,16 +30,19 @@
 
 /* ---- the plan ---- */
 
-static int64_t tiles_along(int64_t pixels) { return (pixels + MT_WINOGRAD_TILE - 1) / MT_WINOGRAD_TILE; }
+static int64_t tiles_along(const mt_conv *c, int64_t pixels) { return (pixels + c->tile - 1) / c->tile; }
 
 static bool winograd_pays(const mt_conv *c, int64_t images) {
-  if (c->kernel[0] != 3 || c->kernel[1] != 3 || c->stride[0] != 1 || c->stride[1] != 1) return false;
+  if (c->tile == 0 || c->kernel[0] != c->kernel[1] || c->stride[0] != 1 || c->stride[1] != 1) return false;
   if (c->in_c < WINOGRAD_MIN_CHANNELS || c->out_c < WINOGRAD_MIN_CHANNELS) return false;
-  const int64_t tiles = tiles_along(c->out_h) * tiles_along(c->out_w);
-  if (images * tiles < WINOGRAD_MIN_TOTAL_TILES) return false;
+  const int64_t tiles = tiles_along(c, c->out_h) * tiles_along(c, c->out_w);
+  const bool small = c->tile == 2;
+  if (small && c->in_c * c->out_c < WINOGRAD_SMALL_MIN_PAIRS) return false;
+  if (images * tiles < (small ? WINOGRAD_SMALL_MIN_TOTAL_TILES : WINOGRAD_MIN_TOTAL_TILES)) return false;
   const int64_t bytes = mt_winograd_floats(c->in_c, c->out_c) * (int64_t)sizeof(float);
-  if (images * tiles < WINOGRAD_FEW_TILES && bytes > WINOGRAD_FEW_TILES_MAX_BYTES) return false;
-  return tiles * MT_WINOGRAD_TILE * MT_WINOGRAD_TILE <= 2 * c->out_h * c->out_w;
+  const bool few = images * tiles < (small ? WINOGRAD_SMALL_FEW_TILES : WINOGRAD_FEW_TILES);
+  if (few && bytes > WINOGRAD_FEW_TILES_MAX_BYTES) return false;
+  return tiles * c->tile * c->tile <= 2 * c->out_h * c->out_w;
 }
 
 static int64_t tiles_at_a_time(const mt_conv *c) {
@@ -53,16 +61,19 @@ mt_conv mt_conv_plan(int64_t images, const int64_t kernel[2], const int64_t stri
                .out_h = out_size[0],
                .out_w = out_size[1],
                .out_c = out_c,
+               .tile = mt_winograd_tile(kernel[0]),
                .lot = 1};
   c.winograd = winograd_pays(&c, images);
   if (c.winograd) {
     const int64_t sum_bytes = mt_winograd_floats(in_c, out_c) * (int64_t)sizeof(float);
-    c.tiles = tiles_along(c.out_h) * tiles_along(c.out_w);
+    c.tiles = tiles_along(&c, c.out_h) * tiles_along(&c, c.out_w);
     c.in_h = mt_max64(c.in_h, mt_conv_reach(&c, 0, c.out_h));
     c.in_w = mt_max64(c.in_w, mt_conv_reach(&c, 1, c.out_w));
     c.lot = (WINOGRAD_MIN_TILES + c.tiles - 1) / c.tiles;
     c.winograd_grad = sum_bytes <= WINOGRAD_MAX_SUMS_BYTES;
     c.chunk = mt_min64(tiles_at_a_time(&c), c.lot * c.tiles);
+  } else {
+    c.tile = 1;
   }
   return c;
 }
@@ -78,6 +89,7 @@ mt_conv mt_conv_plan_depthwise(const int64_t kernel[2], const int64_t stride[2],
                    .out_w = out_size[1],
                    .out_c = channels,
                    .depthwise = true,
+                   .tile = 1,
                    .lot = 1};
 }
 
@@ -88,12 +100,12 @@ void mt_conv_pad_same(int64_t size, int64_t kernel, int64_t stride, int64_t *pad
 }
 
 int64_t mt_conv_reach(const mt_conv *c, int axis, int64_t outputs) {
-  if (c->winograd) return tiles_along(outputs) * MT_WINOGRAD_TILE + 2;
+  if (c->winograd) return tiles_along(c, outputs) * c->tile + c->kernel[axis] - 1;
   return (outputs - 1) * c->stride[axis] + c->kernel[axis];
 }
 
 int64_t mt_conv_grad_reach(const mt_conv *c, int64_t outputs) {
-  return c->winograd_grad ? tiles_along(outputs) * MT_WINOGRAD_TILE : outputs;
+  return c->winograd_grad ? tiles_along(c, outputs) * c->tile : outputs;
 }
 
 int64_t mt_conv_scratch_floats(const mt_conv *c) {
@@ -103,7 +115,8 @@ int64_t mt_conv_scratch_floats(const mt_conv *c) {
 /* ---- forward ---- */
 
 static void run_winograd(const mt_conv *c, const mt_conv_call *call) {
-  const mt_winograd_block block = {.in = call->in,
+  const mt_winograd_block block = {.tile = (int)c->tile,
+                                   .in = call->in,
                                    .in_row = call->in_row,
                                    .in_image = call->in_image,
                                    .in_channels = c->in_c,
@@ -197,7 +210,8 @@ void mt_conv_run(const mt_conv *c, const mt_conv_call *call) {
 /* ---- the weights' gradient ---- */
 
 static void grad_winograd(const mt_conv *c, const mt_conv_grad_call *call) {
-  const mt_winograd_grad_block block = {.in = call->in,
+  const mt_winograd_grad_block block = {.tile = (int)c->tile,
+                                        .in = call->in,
                                         .in_row = call->in_row,
                                         .in_image = call->in_image,
                                         .in_channels = c->in_c,

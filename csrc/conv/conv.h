@@ -10,7 +10,7 @@
  *   strip          some of an image's output rows, where a whole image is too much at a time
  *   slice          some of the output channels, whole panels
  *   part           a strip or slice of one stage, where threads share an image
- *   tile           Winograd's 4 x 4 outputs
+ *   tile           Winograd's 4 x 4 or 2 x 2 outputs
  *   panel          the output channels whose weights lie together (kernels/conv2d.h)
  *   block          what one call of a kernel works on
  *   stage          a convolution with what follows it: normalisation, ReLU, max pooling
@@ -32,6 +32,7 @@ typedef struct {
   bool depthwise; /* every output channel sees the input channel of its own number alone */
   bool winograd;
   bool winograd_grad; /* the weights' gradient too */
+  int64_t tile;       /* outputs along an axis that come together: more than one of Winograd's */
   int64_t lot;        /* how many images at a time give the kernels enough to do */
   int64_t tiles;      /* Winograd: of an image, */
   int64_t chunk;      /* and how many at a time */

@@ -76,7 +76,7 @@ static void prepare_panels(const void *context, int64_t begin, int64_t end) {
   const mt_conv *c = p->conv;
   for (int64_t i = begin; i < end; i++) {
     pack_panel(c, p->taps, i * mt_conv_panel_channels(), p->packed);
-    if (c->winograd) mt_kernels->winograd_weights(p->packed, c->in_c, c->out_c, i, i + 1, p->prepared);
+    if (c->winograd) mt_kernels->winograd_weights((int)c->tile, p->packed, c->in_c, c->out_c, i, i + 1, p->prepared);
   }
 }
 
@@ -110,7 +110,8 @@ static void transform_back(const void *context, int64_t begin, int64_t end) {
   const collection *w = context;
   const mt_conv *c = w->conv;
   for (int64_t i = begin; i < end; i++)
-    mt_kernels->winograd_grad_back(w->sums, w->copies, mt_conv_sum_floats(c), c->in_c, c->out_c, i, i + 1, w->packed);
+    mt_kernels->winograd_grad_back((int)c->tile, w->sums, w->copies, mt_conv_sum_floats(c), c->in_c, c->out_c, i, i + 1,
+                                   w->packed);
 }
 
 static void unpack_taps(const void *context, int64_t begin, int64_t end) {

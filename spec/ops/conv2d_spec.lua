@@ -150,6 +150,12 @@ local cases = {
   { { 7, 5, 6, 16 }, { 3, 3, 16, 33 }, { padding = 2 } },
   { { 5, 4, 3, 19 }, { 3, 3, 19, 8 }, { padding = { 1, 0 } } },
   { { 1, 37, 45, 8 }, { 3, 3, 8, 8 }, { padding = 1 } },
+  -- by those of 2 x 2: likewise
+  { { 1, 14, 14, 16 }, { 5, 5, 16, 16 }, { padding = 2 } },
+  { { 3, 13, 12, 17 }, { 5, 5, 17, 19 }, {} },
+  { { 9, 6, 5, 9 }, { 5, 5, 9, 33 }, { padding = { 4, 2 } } },
+  { { 2, 9, 13, 16 }, { 5, 5, 16, 16 }, { padding = { bottom = 3, right = 1, left = 2 } } },
+  { { 1, 15, 15, 32 }, { 5, 5, 16, 32 }, { groups = 2, padding = 2 } },
   -- other padding on opposite sides
   { { 2, 9, 8, 16 }, { 3, 3, 16, 16 }, { padding = { bottom = 2, right = 1 } } },
   { { 2, 9, 8, 16 }, { 3, 3, 16, 16 }, { padding = { top = 2, left = 1, right = 1 } } },
