@@ -175,11 +175,12 @@ arm64: ## cross-compile for arm64 and run specs under qemu's user mode (installs
 	@.ci/setup build
 	@.ci/arm64 $(CURDIR)/.build-arm64 $(ARM64_ROOT) $(BUSTED_FLAGS) $(if $(filter spec,$(SPECS)),spec/ops spec/nn spec/explain,$(SPECS))
 
-lint: ## luacheck, clang-format, and a build with warnings as errors
+lint: ## luacheck, clang-format, and builds with warnings as errors, by GCC and clang
 	@.ci/setup lint
 	luacheck -q .luacheckrc lua lua/masktune/command/masktune examples spec rockspec/*.rockspec
 	clang-format --dry-run -Werror $(wildcard csrc/*/*.[ch] spec/fuzz/*.[ch])
 	@$(BUILD_ALL) BUILD=.build-werror CFLAGS="$(CFLAGS) -Werror"
+	@$(BUILD_ALL) BUILD=.build-clang CC=clang CFLAGS="$(CFLAGS) -Werror"
 
 bench: ## speed and memory, beside PyTorch's where python3 with torch is found (BENCH_FLAGS=--quick, --company)
 	@.ci/setup

@@ -117,7 +117,8 @@ static int open_partial(mt_row_file *f, const void *header, bool shared) {
 
 static int open_whole(mt_row_file *f, const void *header) {
   if (check_header(f, f->path, header) < 0) return -1;
-  f->was_whole = f->is_renamed = true;
+  f->was_whole = true;
+  f->is_renamed = true;
   f->present = f->count;
   return 0;
 }

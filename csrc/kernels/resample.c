@@ -7,8 +7,15 @@
 
 typedef float pixel __attribute__((vector_size(16), aligned(4), may_alias));
 typedef float pair __attribute__((vector_size(32)));
-typedef int32_t pair_index __attribute__((vector_size(32)));
 typedef float unaligned_pair __attribute__((vector_size(32), aligned(4), may_alias));
+
+/* The values in another order; clang has only the first of these, GCC has it from 12 on. */
+#if __has_builtin(__builtin_shufflevector)
+#define REORDERED(v, ...) __builtin_shufflevector(v, v, __VA_ARGS__)
+#else
+typedef int32_t pair_index __attribute__((vector_size(32)));
+#define REORDERED(v, ...) __builtin_shuffle(v, (pair_index){__VA_ARGS__})
+#endif
 
 MT_INLINE void blend_block(float *sum, const uint8_t *rows, int64_t stride, const float *weights, int64_t count,
                            int vectors) {
@@ -37,14 +44,13 @@ void MT_KERNEL(blend_rows)(float *sum, const uint8_t *rows, int64_t stride, cons
  * result's last value may be the next pixel's, written over by it. */
 MT_INLINE void sum_pairs(float *wide, const float *row, const int64_t *firsts, const float *weights, int64_t pairs,
                          int64_t width, int channels) {
-  const pair_index other = channels == 3 ? (pair_index){3, 4, 5, 6, 0, 1, 2, 7} : (pair_index){4, 5, 6, 7, 0, 1, 2, 3};
   for (int64_t x = 0; x < width; x++, wide += channels) {
     const float *from = row + firsts[x] * channels;
     pair sum = {0};
 #pragma GCC unroll 4
     for (int64_t k = 0; k < pairs; k++, weights += MT_RESAMPLE_PAIR)
       sum += *(const unaligned_pair *)weights * *(const unaligned_pair *)(from + 2 * channels * k);
-    sum += __builtin_shuffle(sum, other);
+    sum += channels == 3 ? REORDERED(sum, 3, 4, 5, 6, 0, 1, 2, 7) : REORDERED(sum, 4, 5, 6, 7, 0, 1, 2, 3);
     *(pixel *)wide = (pixel){sum[0], sum[1], sum[2], sum[3]};
   }
 }
