@@ -94,7 +94,7 @@ static batch_cut cut_batch(const mt_conv_batch *b, int64_t lot, int64_t target) 
     const int64_t shared = mt_min64((cut.threads + b->images - 1) / b->images, worth);
     const int64_t wanted = mt_max64(mt_max64((image_bytes(c) + target - 1) / target, shared), 1);
     cut.rows = (c->out_h + wanted - 1) / wanted;
-    cut.rows = (cut.rows + c->tile - 1) / c->tile * c->tile;
+    cut.rows = mt_round_up64(cut.rows, c->tile);
     cut.strips = (c->out_h + cut.rows - 1) / cut.rows;
   }
   cut.units = (b->images + cut.lot - 1) / cut.lot * cut.strips;

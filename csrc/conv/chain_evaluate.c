@@ -8,8 +8,6 @@
 #include "core/threads.h"
 #include "kernels/kernels.h"
 
-static int64_t round_up(int64_t count, int64_t whole) { return (count + whole - 1) / whole * whole; }
-
 /* Folded weights are kept where a call has at most so many images: with more, folding them anew costs little beside the
  * work, and they would only take memory. */
 #define MOST_IMAGES_KEPT_FOR 8
@@ -161,11 +159,11 @@ static stage_cut cut_stage(const mt_conv *c, int64_t images, int sharers) {
   const int64_t wanted = parts_to_share(c, images, sharers);
   stage_cut cut = {.rows = c->out_h, .strips = 1, .channels = c->out_c, .slices = 1};
   if (!c->winograd && !c->depthwise && mt_conv_weight_floats(c) > mt_conv_in_count(c)) {
-    cut.channels = round_up((c->out_c + wanted - 1) / wanted, mt_conv_panel_channels());
+    cut.channels = mt_round_up64((c->out_c + wanted - 1) / wanted, mt_conv_panel_channels());
     cut.slices = (c->out_c + cut.channels - 1) / cut.channels;
   } else {
     const int64_t strips = mt_max64(wanted, strips_in_cache(c, images));
-    cut.rows = round_up((c->out_h + strips - 1) / strips, c->tile);
+    cut.rows = mt_round_up64((c->out_h + strips - 1) / strips, c->tile);
     cut.strips = (c->out_h + cut.rows - 1) / cut.rows;
   }
   return cut;

@@ -8,19 +8,21 @@
 #include "core/minmax.h"
 #include "kernels/kernels.h"
 
-/* Below this many channels the transforms of Winograd's tiles cost more than the products they save. Tiles of 2 x 2
- * outputs have four times as many transforms, which pay from so many pairs of channels on. */
+/* Below this many channels the transforms of Winograd's tiles cost more than the products they save. */
 #define WINOGRAD_MIN_CHANNELS 8
-#define WINOGRAD_SMALL_MIN_PAIRS 256
-/* With fewer tiles in all, the matrix products are too narrow to be faster, and for small tiles the weights' transform
- * is not worth it. */
-#define WINOGRAD_MIN_TOTAL_TILES 4
-#define WINOGRAD_SMALL_MIN_TOTAL_TILES 48
-/* And with few, transformed weights that come from main memory, four times as many as the others, take longer to read
- * than they save. */
-#define WINOGRAD_FEW_TILES 9
-#define WINOGRAD_SMALL_FEW_TILES 128
 #define WINOGRAD_FEW_TILES_MAX_BYTES ((int64_t)4 << 20)
+
+/* From where on tiles pay. The small ones have four times as many transforms of inputs and outputs. */
+typedef struct {
+  int64_t pairs; /* of an input and an output channel */
+  int64_t tiles; /* in all: with fewer the matrix products are too narrow, or the weights' transform is not worth it */
+  /* With fewer than these, transformed weights that come from main memory, several times as many as the others, take
+   * longer to read than they save. */
+  int64_t few_tiles;
+} winograd_limits;
+static const winograd_limits large_tiles = {.pairs = 64, .tiles = 4, .few_tiles = 9};
+static const winograd_limits small_tiles = {.pairs = 256, .tiles = 48, .few_tiles = 128};
+
 /* Transformed tiles in flight: many enough for the matrix products, few enough to stay in the second-level cache. */
 #define WINOGRAD_MIN_TILES 14
 #define WINOGRAD_MAX_TILES 84
@@ -33,15 +35,13 @@
 static int64_t tiles_along(const mt_conv *c, int64_t pixels) { return (pixels + c->tile - 1) / c->tile; }
 
 static bool winograd_pays(const mt_conv *c, int64_t images) {
-  if (c->tile == 0 || c->kernel[0] != c->kernel[1] || c->stride[0] != 1 || c->stride[1] != 1) return false;
+  if (c->tile == 1 || c->kernel[0] != c->kernel[1] || c->stride[0] != 1 || c->stride[1] != 1) return false;
   if (c->in_c < WINOGRAD_MIN_CHANNELS || c->out_c < WINOGRAD_MIN_CHANNELS) return false;
+  const winograd_limits *from = c->tile == 2 ? &small_tiles : &large_tiles;
   const int64_t tiles = tiles_along(c, c->out_h) * tiles_along(c, c->out_w);
-  const bool small = c->tile == 2;
-  if (small && c->in_c * c->out_c < WINOGRAD_SMALL_MIN_PAIRS) return false;
-  if (images * tiles < (small ? WINOGRAD_SMALL_MIN_TOTAL_TILES : WINOGRAD_MIN_TOTAL_TILES)) return false;
+  if (c->in_c * c->out_c < from->pairs || images * tiles < from->tiles) return false;
   const int64_t bytes = mt_winograd_floats(c->in_c, c->out_c) * (int64_t)sizeof(float);
-  const bool few = images * tiles < (small ? WINOGRAD_SMALL_FEW_TILES : WINOGRAD_FEW_TILES);
-  if (few && bytes > WINOGRAD_FEW_TILES_MAX_BYTES) return false;
+  if (images * tiles < from->few_tiles && bytes > WINOGRAD_FEW_TILES_MAX_BYTES) return false;
   return tiles * c->tile * c->tile <= 2 * c->out_h * c->out_w;
 }
 

@@ -3,8 +3,8 @@
  * A value's result is the same in whichever lane it stands, so the same bits come out wherever a tensor is cut. The
  * largest errors over all floats, denormals included, in units in the last place (spec/ops/ulp_spec.lua measures them
  * against double precision): power 0.6, exp 1, log 0.8, erf 1.1, tanh 1.3, expm1, log1p, sin and cos 1.5, sigmoid 2.3,
- * and gelu 5.5 (4.8 where the processor fuses). NaN, infinities, signed zeros and overflow are as C's math library has
- * them.
+ * and gelu, while the result is a normal number, 5.5 (4.8 where the processor fuses). NaN, infinities, signed zeros and
+ * overflow are as C's math library has them.
  *
  * Polynomials are minimax fits with single-precision coefficients (Lawson's iteration). */
 #ifndef MT_KERNELS_MATH_H

@@ -6,6 +6,8 @@
 #define MOST_TILE 4
 #define MOST_TAPS 5
 #define TAPS(tile) (SPAN + 1 - (tile))
+/* Calls what takes a tile as its last argument. */
+#define BY_TILE(tile, name, ...) ((tile) == 2 ? name(__VA_ARGS__, 2) : name(__VA_ARGS__, 4))
 #define SPAN MT_WINOGRAD_SPAN
 #define PLACES MT_WINOGRAD_PLACES
 #define RUN 8 /* tiles beside each other that are transformed together */
@@ -103,7 +105,8 @@ static int64_t vectors_of(int64_t channels) { return (channels + MT_VF - 1) / MT
   } while (0)
 
 MT_INLINE void weights_of(const float *packed, int64_t in_channels, int64_t channels, int64_t first_panel,
-                          int64_t last_panel, float *transformed, const int taps) {
+                          int64_t last_panel, float *transformed, const int tile) {
+  const int taps = TAPS(tile);
   FOR_WEIGHT_VECTORS(taps, in_channels, channels, first_panel, last_panel, {
     mt_vf columns[MOST_TAPS][SPAN];
     for (int x = 0; x < taps; x++) {
@@ -122,14 +125,12 @@ MT_INLINE void weights_of(const float *packed, int64_t in_channels, int64_t chan
 
 void MT_KERNEL(winograd_weights)(int tile, const float *packed, int64_t in_channels, int64_t channels,
                                  int64_t first_panel, int64_t last_panel, float *transformed) {
-  if (tile == 2)
-    weights_of(packed, in_channels, channels, first_panel, last_panel, transformed, TAPS(2));
-  else
-    weights_of(packed, in_channels, channels, first_panel, last_panel, transformed, TAPS(4));
+  BY_TILE(tile, weights_of, packed, in_channels, channels, first_panel, last_panel, transformed);
 }
 
 MT_INLINE void grad_back(const float *sums, int64_t copies, int64_t copy_step, int64_t in_channels, int64_t channels,
-                         int64_t first_panel, int64_t last_panel, float *packed, const int taps) {
+                         int64_t first_panel, int64_t last_panel, float *packed, const int tile) {
+  const int taps = TAPS(tile);
   FOR_WEIGHT_VECTORS(taps, in_channels, channels, first_panel, last_panel, {
     mt_vf columns[SPAN][MOST_TAPS];
     for (int x = 0; x < SPAN; x++) {
@@ -152,10 +153,7 @@ MT_INLINE void grad_back(const float *sums, int64_t copies, int64_t copy_step, i
 
 void MT_KERNEL(winograd_grad_back)(int tile, const float *sums, int64_t copies, int64_t copy_step, int64_t in_channels,
                                    int64_t channels, int64_t first_panel, int64_t last_panel, float *packed) {
-  if (tile == 2)
-    grad_back(sums, copies, copy_step, in_channels, channels, first_panel, last_panel, packed, TAPS(2));
-  else
-    grad_back(sums, copies, copy_step, in_channels, channels, first_panel, last_panel, packed, TAPS(4));
+  BY_TILE(tile, grad_back, sums, copies, copy_step, in_channels, channels, first_panel, last_panel, packed);
 }
 
 /* ---- tiles ---- */
@@ -350,12 +348,7 @@ MT_INLINE void forward(const mt_winograd_block *b, const int tile) {
   }
 }
 
-void MT_KERNEL(winograd_forward)(const mt_winograd_block *b) {
-  if (b->tile == 2)
-    forward(b, 2);
-  else
-    forward(b, 4);
-}
+void MT_KERNEL(winograd_forward)(const mt_winograd_block *b) { BY_TILE(b->tile, forward, b); }
 
 MT_INLINE void grad_weight(const mt_winograd_grad_block *b, const int tile) {
   const int64_t tiles = tiles_of(b->images, b->rows, b->width, tile), vectors = vectors_of(b->channels);
@@ -385,9 +378,4 @@ MT_INLINE void grad_weight(const mt_winograd_grad_block *b, const int tile) {
   }
 }
 
-void MT_KERNEL(winograd_grad_weight)(const mt_winograd_grad_block *b) {
-  if (b->tile == 2)
-    grad_weight(b, 2);
-  else
-    grad_weight(b, 4);
-}
+void MT_KERNEL(winograd_grad_weight)(const mt_winograd_grad_block *b) { BY_TILE(b->tile, grad_weight, b); }

@@ -19,8 +19,8 @@
 #define MT_WINOGRAD_SPAN 6 /* inputs under a tile, along an axis */
 #define MT_WINOGRAD_PLACES (MT_WINOGRAD_SPAN * MT_WINOGRAD_SPAN)
 
-/* A tile's outputs along an axis, for a square kernel of so many taps along it; 0: not by Winograd. */
-static inline int mt_winograd_tile(int64_t taps) { return taps == 3 ? 4 : taps == 5 ? 2 : 0; }
+/* A tile's outputs along an axis, for a square kernel of so many taps along it; 1: not by Winograd. */
+static inline int mt_winograd_tile(int64_t taps) { return taps == 3 ? 4 : taps == 5 ? 2 : 1; }
 
 /* From one place's matrix of tiles x channels to the next: an odd number of cache lines, because at a power of two all
  * 36 places of a tile would meet in the same set of the first-level cache. */
