@@ -154,6 +154,31 @@ int mt_machine_cores(void) {
   return n;
 }
 
+/* ---- cache ---- */
+
+/* The third level, else the second. */
+int64_t mt_machine_cache_under(const char *root) {
+  static const char *const files[] = {"sys/devices/system/cpu/cpu0/cache/index3/size",
+                                      "sys/devices/system/cpu/cpu0/cache/index2/size"};
+  double kib[2];
+  for (int i = 0; i < 2; i++)
+    if (read_numbers(root, files[i], kib) > 0 && kib[0] > 0) return (int64_t)(1024 * kib[0]);
+  return 0;
+}
+
+int64_t mt_machine_cache(void) {
+  static _Atomic int64_t bytes = -1;
+  int64_t n = atomic_load_explicit(&bytes, memory_order_relaxed);
+  if (n >= 0) return n;
+  const char *said = getenv("MASKTUNE_CACHE");
+  n = said ? atoll(said) : 0;
+  if (said && *said && n <= 0)
+    fprintf(stderr, "masktune: MASKTUNE_CACHE ignored: it is '%s', expected a number of bytes\n", said);
+  if (n <= 0) n = mt_machine_cache_under("");
+  atomic_store_explicit(&bytes, n, memory_order_relaxed);
+  return n;
+}
+
 /* ---- memory ---- */
 
 /* What the group's files hold in the page cache can be had as well. */

@@ -28,6 +28,7 @@
 /* A collection of a small heap takes microseconds, and what it frees is still in the processor's cache. */
 #define COLLECT_GROWTH_LEAST ((size_t)1 << 20)
 #define COLLECT_GROWTH_PER_HEAP 32
+#define COLLECT_GROWTH_YOUNG ((size_t)64 << 10)
 #define COLLECT_BUFFERS ((size_t)512)
 /* What the machine has left is looked up when so much more is wanted, or a large buffer after so many seconds. */
 #define ROOM_STEP ((double)((size_t)1 << 30))
@@ -48,10 +49,16 @@ typedef struct header {
 
 _Static_assert(sizeof(header) <= ALIGNMENT, "the header fits in front of the buffer");
 
+typedef struct {
+  size_t live, buffers;
+} usage;
+
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static header *free_lists[CLASS_COUNT];
 static mt_memory_stats stats; /* cached: without the arena's */
-static size_t live_at_collection, buffers_at_collection;
+/* The least since Lua's last collection of everything, and of any kind. Not what the collection left: that falls when a
+ * graph lets go of its values, and garbage must not hide below what was held before. */
+static usage lowest, lowest_young;
 static double granted; /* so much may be held: the machine had room for it when it was looked up */
 static time_t granted_at;
 static double machine_left; /* what it had then */
@@ -205,12 +212,19 @@ void *mt_alloc(size_t bytes) {
   return fits ? refuse(bytes, live) : refuse_for_machine(bytes, live, left);
 }
 
+static void lower(usage *least) {
+  if (stats.live < least->live) least->live = stats.live;
+  if (stats.buffers < least->buffers) least->buffers = stats.buffers;
+}
+
 void mt_free(void *buffer) {
   if (!buffer) return;
   header *block = (header *)((char *)buffer - ALIGNMENT);
   pthread_mutex_lock(&lock);
   stats.live -= block->capacity;
   stats.buffers--;
+  lower(&lowest);
+  lower(&lowest_young);
   if (block->size_class == IN_ARENA) {
     mt_arena_give(block);
   } else {
@@ -236,20 +250,38 @@ void mt_memory_trim(void) {
   pthread_mutex_unlock(&lock);
 }
 
+static size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+
+static bool has_grown(usage since, size_t growth, size_t buffers) {
+  return stats.live > since.live + growth || stats.buffers > since.buffers + buffers;
+}
+
 bool mt_memory_wants_collection(size_t heap) {
   pthread_mutex_lock(&lock);
-  const size_t live = stats.live, count = stats.buffers;
+  const size_t most = larger(larger(lowest.live / 4, heap / 2), COLLECT_GROWTH);
+  const size_t least = COLLECT_GROWTH_LEAST + COLLECT_GROWTH_PER_HEAP * heap;
+  const size_t buffers = COLLECT_BUFFERS + lowest.buffers / 4 + heap / 2048;
+  const bool wants = has_grown(lowest, least < most ? least : most, buffers);
   pthread_mutex_unlock(&lock);
-  const size_t quarter = live_at_collection / 4, most = quarter > COLLECT_GROWTH ? quarter : COLLECT_GROWTH;
-  const size_t least = COLLECT_GROWTH_LEAST + COLLECT_GROWTH_PER_HEAP * heap, growth = least < most ? least : most;
-  const size_t buffers = COLLECT_BUFFERS + buffers_at_collection / 4 + heap / 2048;
-  return live > live_at_collection + growth || count > buffers_at_collection + buffers;
+  return wants;
 }
 
 void mt_memory_collected(void) {
   pthread_mutex_lock(&lock);
-  live_at_collection = stats.live;
-  buffers_at_collection = stats.buffers;
+  lowest = lowest_young = (usage){stats.live, stats.buffers};
+  pthread_mutex_unlock(&lock);
+}
+
+bool mt_memory_wants_young_collection(void) {
+  pthread_mutex_lock(&lock);
+  const bool wants = has_grown(lowest_young, COLLECT_GROWTH_YOUNG, COLLECT_BUFFERS);
+  pthread_mutex_unlock(&lock);
+  return wants;
+}
+
+void mt_memory_collected_young(void) {
+  pthread_mutex_lock(&lock);
+  lowest_young = (usage){stats.live, stats.buffers};
   pthread_mutex_unlock(&lock);
 }
 

@@ -30,11 +30,18 @@ mt_memory_stats mt_memory_usage(void);
 /* Gives every cached buffer back to the system. */
 void mt_memory_trim(void);
 
-/* True when some of what is live may be garbage that only Lua's collector can find: since the last collection live
- * memory has grown by 1 MiB and 32 times `heap`, the bytes that a collection has to walk, or else by a quarter and by
- * at least 32 MiB; or the number of buffers by a quarter, and by at least 512 and one for every 2 KiB of heap. (Left
- * to itself the collector waits longer and longer: it counts what has a finaliser as in use for one more round.) */
+/* True when some of what is live may be garbage that only Lua's collector can find: live memory has grown, from the
+ * least since the last collection, by 1 MiB and 32 times `heap`, the bytes that a collection has to walk; or else by a
+ * quarter, by half the heap and by at least 32 MiB; or the number of buffers by a quarter, and by at least 512 and
+ * one for every 2 KiB of heap. (Left to itself the collector waits longer and longer: it counts what has a finaliser as
+ * in use for one more round.) */
 bool mt_memory_wants_collection(size_t heap);
 void mt_memory_collected(void);
+
+/* The same where Lua's collector is generational, as it is in the stand-alone interpreter: to collect what is young
+ * costs next to nothing, so it is worth while for one dropped result, whose buffer the next one takes over while it is
+ * in the processor's cache. What grew old before it was dropped is left to the collections above. */
+bool mt_memory_wants_young_collection(void);
+void mt_memory_collected_young(void);
 
 #endif

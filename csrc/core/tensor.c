@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/memory.h"
+#include "core/stream.h"
 #include "core/threads.h"
 
 static const struct {
@@ -18,6 +19,8 @@ static const struct {
 };
 
 size_t mt_dtype_size(mt_dtype dtype) { return dtypes[dtype].size; }
+
+int64_t mt_tensor_bytes(const mt_tensor *t) { return t->count * (int64_t)mt_dtype_size(t->dtype); }
 
 const char *mt_dtype_name(mt_dtype dtype) { return dtypes[dtype].name; }
 
@@ -65,6 +68,7 @@ static mt_storage *storage_new(size_t bytes) {
     return NULL;
   }
   s->refs = 1;
+  s->bytes = (int64_t)bytes;
   s->version = new_version();
   s->copied_by = NULL;
   return s;
@@ -106,24 +110,25 @@ mt_tensor *mt_tensor_new(mt_dtype dtype, int ndim, const int64_t *shape) {
 typedef struct {
   char *to;
   const char *from; /* NULL: zeros */
+  bool streams;
 } filling;
 
 static void fill_range(const void *context, int64_t begin, int64_t end) {
   const filling *f = context;
   if (f->from)
-    memcpy(f->to + begin, f->from + begin, (size_t)(end - begin));
+    mt_copy_out(f->streams, f->to + begin, f->from + begin, end - begin);
   else
     memset(f->to + begin, 0, (size_t)(end - begin));
 }
 
-/* With `from`, values of the same type and number, or with zeros. */
-static void fill(mt_tensor *t, const void *from) {
-  mt_parallel(t->count * (int64_t)mt_dtype_size(t->dtype), CHUNK, fill_range, &(filling){t->data, from});
+static void fill(mt_tensor *t, filling with) {
+  with.to = t->data;
+  mt_parallel(mt_tensor_bytes(t), CHUNK, fill_range, &with);
 }
 
 mt_tensor *mt_tensor_zeros(mt_dtype dtype, int ndim, const int64_t *shape) {
   mt_tensor *t = mt_tensor_new(dtype, ndim, shape);
-  if (t) fill(t, NULL);
+  if (t) fill(t, (filling){.from = NULL});
   return t;
 }
 
@@ -149,7 +154,7 @@ mt_tensor *mt_tensor_like(const mt_tensor *t) { return mt_tensor_new(t->dtype, t
 
 mt_tensor *mt_tensor_copy(const mt_tensor *t) {
   mt_tensor *copy = mt_tensor_like(t);
-  if (copy) fill(copy, t->data);
+  if (copy) fill(copy, (filling){.from = t->data, .streams = mt_streams(mt_tensor_bytes(t), t->storage->bytes)});
   return copy;
 }
 

@@ -5,8 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/error.h"
-
 extern const mt_kernel_table mt_table_plain;
 #if defined(__x86_64__)
 extern const mt_kernel_table mt_table_avx2, mt_table_avx512;
@@ -36,15 +34,14 @@ enum { CHOICE_COUNT = sizeof choices / sizeof choices[0] };
 
 const mt_kernel_table *mt_kernels;
 
-int mt_select_isa(const char *name) {
+const char *mt_select_isa(const char *name) {
   for (int i = 0; i < CHOICE_COUNT; i++) {
     if (strcmp(choices[i].table->isa, name) != 0) continue;
-    if (!choices[i].supported())
-      return mt_fail(MT_ERROR_ARGUMENT, "instruction set %s is not supported by this processor", name);
+    if (!choices[i].supported()) return "is not supported by this processor";
     mt_kernels = choices[i].table;
-    return 0;
+    return NULL;
   }
-  return mt_fail(MT_ERROR_ARGUMENT, "unknown instruction set '%s', expected avx512, avx2 or plain", name);
+  return "is unknown, expected avx512, avx2 or plain";
 }
 
 __attribute__((constructor)) static void choose_at_start(void) {
@@ -54,6 +51,6 @@ __attribute__((constructor)) static void choose_at_start(void) {
   for (int i = CHOICE_COUNT - 1; i >= 0; i--)
     if (choices[i].supported()) mt_kernels = choices[i].table;
   const char *wanted = getenv("MASKTUNE_ISA");
-  if (wanted && *wanted && mt_select_isa(wanted) < 0)
-    fprintf(stderr, "masktune: MASKTUNE_ISA ignored: %s\n", mt_error_message());
+  const char *fault = wanted && *wanted ? mt_select_isa(wanted) : NULL;
+  if (fault) fprintf(stderr, "masktune: MASKTUNE_ISA ignored: '%s' %s\n", wanted, fault);
 }

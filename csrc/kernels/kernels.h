@@ -24,6 +24,7 @@
 #include "kernels/reduce.h"
 #include "kernels/resample.h"
 #include "kernels/softmax.h"
+#include "kernels/stream.h"
 #include "kernels/transpose.h"
 #include "kernels/winograd.h"
 
@@ -38,6 +39,7 @@
   MT_SOFTMAX_KERNELS(K)     \
   MT_CONV2D_KERNELS(K)      \
   MT_WINOGRAD_KERNELS(K)    \
+  MT_STREAM_KERNELS(K)      \
   MT_DEPTHWISE_KERNELS(K) MT_NORM_KERNELS(K) MT_POOL_KERNELS(K) MT_RESAMPLE_KERNELS(K)
 
 #define MT_KERNEL_MEMBER(result, name, parameters) result(*name) parameters;
@@ -50,8 +52,8 @@ typedef struct {
 /* The table in use: set before main by dispatch.c, or by mt_select_isa. */
 extern const mt_kernel_table *mt_kernels;
 
-/* "avx512", "avx2", "plain"; -1 with an error when unknown or when this processor lacks it. */
-int mt_select_isa(const char *name);
+/* "avx512", "avx2", "plain"; NULL, or what is wrong with the name, to be said behind it. */
+const char *mt_select_isa(const char *name);
 
 #ifdef MT_ISA /* inside a kernel file */
 #define MT_PASTE_(a, b) a##_##b

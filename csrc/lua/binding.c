@@ -6,13 +6,36 @@
 
 #include "core/memory.h"
 
+#define COLLECTIONS_PER_LOOK 32
+
 /* ---- errors ---- */
 
 int mtl_raise(lua_State *L) { return luaL_error(L, "%s", mt_error_message()); }
 
+/* Lua's collector as the host has set it. */
+static _Thread_local struct {
+  bool is_generational;
+  int unchecked; /* collections since it was looked at */
+} collector;
+
+/* Lua tells its collector's mode only as the one before that it is given. To give the same again costs nothing; to turn
+ * an incremental one to and fro is a collection, so that is not done every time. */
+static void look_at_mode(lua_State *L) {
+  if (!collector.is_generational && collector.unchecked++ % COLLECTIONS_PER_LOOK != 0) return;
+  collector.is_generational = lua_gc(L, LUA_GCGEN, 0, 0) == LUA_GCGEN;
+  if (!collector.is_generational) lua_gc(L, LUA_GCINC, 0, 0, 0);
+}
+
 static void collect(lua_State *L) {
+  look_at_mode(L);
   lua_gc(L, LUA_GCCOLLECT);
   mt_memory_collected();
+}
+
+static void collect_young(lua_State *L) {
+  look_at_mode(L);
+  lua_gc(L, LUA_GCSTEP, 0);
+  mt_memory_collected_young();
 }
 
 bool mtl_collect_for_memory(lua_State *L) {
@@ -27,7 +50,8 @@ static void collect_if_wanted(lua_State *L) {
 
 /* Collecting waits for the next operation's first tensor, before it allocates its result: what was pushed here may be
  * garbage by then, and the result takes over its buffer, which is still in the processor's cache. Operations without
- * tensors collect as they push theirs. */
+ * tensors collect as they push theirs; but not what is young, because to the collector a result that it meets twice is
+ * old. */
 static _Thread_local bool pushed;
 
 void mtl_pushed_memory(lua_State *L) {
@@ -38,6 +62,7 @@ void mtl_pushed_memory(lua_State *L) {
 static void collect_before_result(lua_State *L) {
   if (!pushed) return;
   pushed = false;
+  if (collector.is_generational && mt_memory_wants_young_collection()) collect_young(L);
   collect_if_wanted(L);
 }
 

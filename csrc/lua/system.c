@@ -51,15 +51,17 @@ static int memory(lua_State *L) {
 }
 
 /*** What this process may use of the machine, where affinity, control groups and other processes leave it less than
-there is: `cores`, and `memory`, the bytes that it could still get.
+there is: `cores`; `memory`, the bytes that it could still get; `cache`, those of the last cache before memory (0 where
+the system does not say).
 @function machine
 @tparam[opt=""] string root folder below which the system's /proc and /sys are found (for tests)
 @treturn table */
 static int machine(lua_State *L) {
   const char *root = luaL_optstring(L, 1, "");
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, 0, 3);
   set_bytes(L, "cores", mt_machine_cores_under(root));
   set_bytes(L, "memory", mt_machine_memory_under(root));
+  set_bytes(L, "cache", (double)(*root ? mt_machine_cache_under(root) : mt_machine_cache()));
   return 1;
 }
 
@@ -76,7 +78,8 @@ static int empty_cache(lua_State *L) {
 @tparam[opt] string name
 @treturn string */
 static int isa(lua_State *L) {
-  if (!lua_isnoneornil(L, 1)) MTL_DO(L, mt_select_isa(luaL_checkstring(L, 1)));
+  const char *name = luaL_optstring(L, 1, NULL), *fault = name ? mt_select_isa(name) : NULL;
+  if (fault) luaL_error(L, "isa: instruction set '%s' %s", name, fault);
   lua_pushstring(L, mt_kernels->isa);
   return 1;
 }

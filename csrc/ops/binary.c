@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/stream.h"
 #include "kernels/kernels.h"
 #include "ops/cast.h"
 #include "ops/reduce.h"
@@ -45,11 +46,14 @@ typedef struct {
   float_row floats;
   int_row ints;
   mt_tensor *out, *a, *b;
+  bool streams;
 } forward_rows;
 
 static void forward_float_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
   const forward_rows *p = context;
-  p->floats(mt_f32(p->out) + offset[0], mt_f32(p->a) + offset[1], stride[1], mt_f32(p->b) + offset[2], stride[2], n);
+  const float *a = mt_f32(p->a) + offset[1], *b = mt_f32(p->b) + offset[2];
+  MT_WRITE(float, p->streams, mt_f32(p->out) + offset[0], n,
+           p->floats(out, a + at * stride[1], stride[1], b + at * stride[2], stride[2], count));
 }
 
 static void forward_int_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
@@ -69,6 +73,7 @@ static int compute(forward_rows *p, const binary_op *op, mt_tensor *a, mt_tensor
   p->b = mt_cast(b, dtype);
   if (p->a && p->b) p->out = mt_tensor_new(dtype, ndim, shape);
   if (!p->out) return -1;
+  p->streams = mt_streams(mt_tensor_bytes(p->out), mt_tensor_bytes(p->a) + mt_tensor_bytes(p->b));
   mt_walk walk = mt_walk_over(ndim, shape);
   mt_walk_add(&walk, p->out);
   mt_walk_add(&walk, p->a);
@@ -99,12 +104,14 @@ typedef struct {
   gradient_row gradient;
   int which;
   mt_tensor *out, *g, *a, *b;
+  bool streams;
 } backward_rows;
 
 static void backward_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
   const backward_rows *p = context;
-  p->gradient(p->which, mt_f32(p->out) + offset[0], mt_f32(p->g) + offset[0], mt_f32(p->a) + offset[1], stride[1],
-              mt_f32(p->b) + offset[2], stride[2], n);
+  const float *g = mt_f32(p->g) + offset[0], *a = mt_f32(p->a) + offset[1], *b = mt_f32(p->b) + offset[2];
+  MT_WRITE(float, p->streams, mt_f32(p->out) + offset[0], n,
+           p->gradient(p->which, out, g + at, a + at * stride[1], stride[1], b + at * stride[2], stride[2], count));
 }
 
 /* The gradient of one operand at the result's shape. */
@@ -113,7 +120,9 @@ static mt_tensor *gradient_before_sum(const binary_op *op, int which, mt_tensor 
   mt_tensor *out = mt_tensor_like(g);
   if (!out) return NULL;
   /* A value that was not saved is not looked at either: g stands in for it. */
-  const backward_rows p = {op->gradient, which, out, g, a ? a : g, b ? b : g};
+  const int64_t operands = mt_tensor_bytes(g) + (a ? mt_tensor_bytes(a) : 0) + (b ? mt_tensor_bytes(b) : 0);
+  const backward_rows p = {
+      op->gradient, which, out, g, a ? a : g, b ? b : g, mt_streams(mt_tensor_bytes(out), operands)};
   mt_walk walk = mt_walk_over(g->ndim, g->shape);
   mt_walk_add(&walk, out);
   mt_walk_add(&walk, p.a);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/stream.h"
 #include "ops/binary.h"
 #include "ops/cast.h"
 #include "ops/reduce.h"
@@ -85,6 +86,7 @@ mt_tensor *mt_compare(mt_comparison comparison, mt_tensor *a, mt_tensor *b) {
 
 typedef struct {
   mt_tensor *out, *mask, *a, *b;
+  bool streams;
 } choice_rows;
 
 /* Both values are read, whichever is wanted: so the compiler can make vector code of it. */
@@ -93,14 +95,19 @@ typedef struct {
     const type yes = x, no = y;   \
     out[i] = m ? yes : no;        \
   }
-#define CHOOSE(type)                                                                                      \
-  do {                                                                                                    \
-    type *out = (type *)p->out->data + offset[0];                                                         \
-    const type *a = (const type *)p->a->data + offset[2], *b = (const type *)p->b->data + offset[3];      \
-    if (stride[1] == 1)                                                                                   \
-      MT_FOR_STRIDES(n, stride[2], stride[3], CHOOSE_ONE(type, mask[i], a[i * A], b[i * B]));             \
-    else                                                                                                  \
-      MT_FOR_STRIDES(n, stride[2], stride[3], CHOOSE_ONE(type, mask[i * stride[1]], a[i * A], b[i * B])); \
+#define CHOOSE_COUNT(type)                                                                                 \
+  do {                                                                                                     \
+    const uint8_t *m = mask + at * stride[1];                                                              \
+    const type *x = a + at * stride[2], *y = b + at * stride[3];                                           \
+    if (stride[1] == 1)                                                                                    \
+      MT_FOR_STRIDES(count, stride[2], stride[3], CHOOSE_ONE(type, m[i], x[i * A], y[i * B]));             \
+    else                                                                                                   \
+      MT_FOR_STRIDES(count, stride[2], stride[3], CHOOSE_ONE(type, m[i * stride[1]], x[i * A], y[i * B])); \
+  } while (0)
+#define CHOOSE(type)                                                                                 \
+  do {                                                                                               \
+    const type *a = (const type *)p->a->data + offset[2], *b = (const type *)p->b->data + offset[3]; \
+    MT_WRITE(type, p->streams, (type *)p->out->data + offset[0], n, CHOOSE_COUNT(type));             \
   } while (0)
 
 static void choice_row(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) {
@@ -115,7 +122,9 @@ static void choice_row(const void *context, int64_t n, const int64_t *offset, co
 }
 
 /* Fills p->out, of the shape that everything broadcasts to. */
-static void choose(const choice_rows *p) {
+static void choose(choice_rows *p) {
+  p->streams =
+      mt_streams(mt_tensor_bytes(p->out), mt_tensor_bytes(p->mask) + mt_tensor_bytes(p->a) + mt_tensor_bytes(p->b));
   mt_walk walk = mt_walk_over(p->out->ndim, p->out->shape);
   mt_walk_add(&walk, p->out);
   mt_walk_add(&walk, p->mask);
@@ -135,10 +144,10 @@ static int where_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **gra
   int status = zero ? 0 : -1;
   for (int i = 0; i < 2 && status == 0; i++) {
     if (!node->needs[i]) continue;
-    const choice_rows p = {.out = mt_tensor_like(grad_output),
-                           .mask = node->saved[0],
-                           .a = i == 0 ? grad_output : zero,
-                           .b = i == 0 ? zero : grad_output};
+    choice_rows p = {.out = mt_tensor_like(grad_output),
+                     .mask = node->saved[0],
+                     .a = i == 0 ? grad_output : zero,
+                     .b = i == 0 ? zero : grad_output};
     if (p.out) {
       choose(&p);
       grads[i] = mt_sum_to_shape(p.out, shapes->ndim[i], shapes->shape[i]);

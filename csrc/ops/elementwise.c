@@ -4,6 +4,7 @@
 
 #include <math.h>
 
+#include "core/stream.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/cast.h"
@@ -18,16 +19,19 @@ typedef struct {
   const mt_scalars *scalars;
   float *to;
   const float *from, *grad; /* backward: `from` is what was saved */
+  bool streams;
 } whole;
 
 static void forward_chunk(const void *context, int64_t begin, int64_t end) {
   const whole *w = context;
-  w->op->forward(w->scalars, w->to + begin, w->from + begin, end - begin);
+  const float *x = w->from + begin;
+  MT_WRITE(float, w->streams, w->to + begin, end - begin, w->op->forward(w->scalars, out, x + at, count));
 }
 
 static void backward_chunk(const void *context, int64_t begin, int64_t end) {
   const whole *w = context;
-  w->op->backward(w->scalars, w->to + begin, w->from + begin, w->grad + begin, end - begin);
+  const float *saved = w->from + begin, *dy = w->grad + begin;
+  MT_WRITE(float, w->streams, w->to + begin, end - begin, w->op->backward(w->scalars, out, saved + at, dy + at, count));
 }
 
 int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **grads) {
@@ -36,7 +40,9 @@ int mt_elementwise_backward(mt_node *node, mt_tensor *grad_output, mt_tensor **g
   if (!dx) return -1;
   const float *dy = mt_f32(grad_output);
   const float *saved = node->saved[0] ? mt_f32(node->saved[0]) : dy; /* not looked at where nothing was saved */
-  mt_parallel(dx->count, CHUNK, backward_chunk, &(whole){op, node->context, mt_f32(dx), saved, dy});
+  mt_parallel(dx->count, CHUNK, backward_chunk,
+              &(whole){op, node->context, mt_f32(dx), saved, dy,
+                       mt_streams(mt_tensor_bytes(dx), (node->saved[0] ? 2 : 1) * mt_tensor_bytes(dx))});
   return 0;
 }
 
@@ -45,7 +51,12 @@ mt_tensor *mt_elementwise(const mt_elementwise_op *op, mt_tensor *t, double firs
   mt_tensor *x = mt_cast(t, MT_FLOAT32);
   mt_tensor *y = x ? mt_tensor_like(x) : NULL;
   if (y)
-    mt_parallel(y->count, CHUNK, forward_chunk, &(whole){.op = op, .scalars = &s, .to = mt_f32(y), .from = mt_f32(x)});
+    mt_parallel(y->count, CHUNK, forward_chunk,
+                &(whole){.op = op,
+                         .scalars = &s,
+                         .to = mt_f32(y),
+                         .from = mt_f32(x),
+                         .streams = mt_streams(mt_tensor_bytes(y), mt_tensor_bytes(x))});
   mt_tensor *saved = op->saves == MT_SAVES_OUTPUT ? y : op->saves == MT_SAVES_INPUT ? x : NULL;
   y = mt_recorded(y, &op->op, 1, &t, 1, &saved, &s, sizeof s);
   mt_release(x);

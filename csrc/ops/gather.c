@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "autograd/tape.h"
+#include "core/stream.h"
 #include "kernels/kernels.h"
 #include "ops/walk.h"
 
@@ -13,31 +14,43 @@ typedef struct {
   const int32_t *index;
   void *table;
   int64_t step; /* of the axis in the table */
+  bool streams; /* to the partner */
 } gather_rows;
 
-/* element(o, p): o in the partner, p in the table. */
-#define GATHER_ROW(name, type, element)                                                            \
+/* Of the walk's n elements `count` from `at` on; element: o in the partner, p in the table. */
+#define GATHER_COUNT(type, element)                                                    \
+  do {                                                                                 \
+    const int32_t *place = index + at;                                                 \
+    if (stride[2] == 0 && rows->step == 1) {                                           \
+      for (int64_t i = 0; i < count; i++) {                                            \
+        type *p = table + (place[i] - 1);                                              \
+        element;                                                                       \
+      }                                                                                \
+    } else {                                                                           \
+      for (int64_t i = 0; i < count; i++) {                                            \
+        type *p = table + (at + i) * stride[2] + (int64_t)(place[i] - 1) * rows->step; \
+        element;                                                                       \
+      }                                                                                \
+    }                                                                                  \
+  } while (0)
+#define GATHER_ROW(name, type, ...)                                                                \
   static void name(const void *context, int64_t n, const int64_t *offset, const int64_t *stride) { \
     const gather_rows *rows = context;                                                             \
     type *o = (type *)rows->partner + offset[0], *table = (type *)rows->table + offset[2];         \
     const int32_t *index = rows->index + offset[1];                                                \
-    if (stride[2] == 0 && rows->step == 1) {                                                       \
-      for (int64_t i = 0; i < n; i++) {                                                            \
-        type *p = table + (index[i] - 1);                                                          \
-        element;                                                                                   \
-      }                                                                                            \
-      return;                                                                                      \
-    }                                                                                              \
-    for (int64_t i = 0; i < n; i++) {                                                              \
-      type *p = table + i * stride[2] + (int64_t)(index[i] - 1) * rows->step;                      \
-      element;                                                                                     \
-    }                                                                                              \
+    __VA_ARGS__;                                                                                   \
   }
+#define GATHER(name, type) GATHER_ROW(name, type, MT_WRITE(type, rows->streams, o, n, GATHER_COUNT(type, out[i] = *p)))
+#define GATHER_SUM(name, type)       \
+  GATHER_ROW(name, type, {           \
+    const int64_t at = 0, count = n; \
+    GATHER_COUNT(type, *p += o[i]);  \
+  })
 
-GATHER_ROW(gather_bytes, uint8_t, o[i] = *p)
-GATHER_ROW(gather_words, uint32_t, o[i] = *p)
-GATHER_ROW(add_floats, float, *p += o[i])
-GATHER_ROW(add_words, uint32_t, *p += o[i])
+GATHER(gather_bytes, uint8_t)
+GATHER(gather_words, uint32_t)
+GATHER_SUM(add_floats, float)
+GATHER_SUM(add_words, uint32_t)
 
 /* adds: elements of the index that name the same place add up there, in the index's order. Along the last axis they are
  * of one row. */
@@ -46,7 +59,11 @@ static void walk_gather(mt_row row, bool adds, const mt_tensor *table, int axis,
   int64_t strides[MT_MAX_DIMS];
   mt_strides(table->ndim, table->shape, strides);
   const gather_rows rows = {
-      .partner = partner->data, .index = mt_i32(index), .table = table->data, .step = strides[axis]};
+      .partner = partner->data,
+      .index = mt_i32(index),
+      .table = table->data,
+      .step = strides[axis],
+      .streams = !adds && mt_streams(mt_tensor_bytes(partner), mt_tensor_bytes(index) + mt_tensor_bytes(table))};
   strides[axis] = 0;
   mt_walk walk = mt_walk_over(index->ndim, index->shape);
   mt_walk_add(&walk, partner);

@@ -7,6 +7,7 @@
 
 #include "autograd/tape.h"
 #include "core/minmax.h"
+#include "core/stream.h"
 #include "core/threads.h"
 #include "ops/part.h"
 #include "ops/shape.h"
@@ -63,6 +64,7 @@ typedef struct {
   const cat_context *context;
   int64_t unit, step; /* bytes of one of the axis's lengths, and from one outer place to the next in the result */
   int64_t pieces;     /* of an outer place */
+  bool streams;
 } joining;
 
 /* Bytes [from, end) of an outer place: of all inputs' blocks what lies there, so that the result is written from its
@@ -74,7 +76,8 @@ static void join_piece(const joining *j, int64_t outer, int64_t from, int64_t en
     const int64_t bytes = j->context->lengths[i] * j->unit;
     const int64_t first = mt_max64(from, start), last = mt_min64(end, start + bytes);
     if (first < last)
-      memcpy(to + first, (const char *)j->tensors[i]->data + outer * bytes + (first - start), (size_t)(last - first));
+      mt_copy_out(j->streams, to + first, (const char *)j->tensors[i]->data + outer * bytes + (first - start),
+                  last - first);
     start += bytes;
   }
 }
@@ -93,7 +96,8 @@ static void join_blocks(mt_tensor *result, mt_tensor *const *tensors, const cat_
   const int64_t unit = v.inner * (int64_t)mt_dtype_size(result->dtype), step = v.n * unit;
   const int64_t pieces = mt_max64((step + PIECE - 1) / PIECE, 1), units = v.outer * pieces;
   mt_parallel(units, mt_chunk(units, mt_min64(step, PIECE), PARALLEL_FROM), join_range,
-              &(joining){result->data, tensors, c, unit, step, pieces});
+              &(joining){result->data, tensors, c, unit, step, pieces,
+                         mt_streams(mt_tensor_bytes(result), mt_tensor_bytes(result))});
 }
 
 static mt_tensor *join(mt_tensor *const *tensors, const mt_op *op, cat_context *c, int ndim, const int64_t *shape) {

@@ -3,11 +3,13 @@
 #include "ops/softmax.h"
 
 #include "autograd/tape.h"
+#include "core/stream.h"
 #include "core/threads.h"
 #include "kernels/kernels.h"
 #include "ops/shape.h"
 
 #define PARALLEL_FROM 8192 /* elements */
+#define STREAMED_ROW 2048  /* elements of a row that goes by way of the nearest cache, at most */
 
 typedef struct {
   mt_op op; /* first: a node's op pointer is a pointer to the whole */
@@ -20,15 +22,25 @@ typedef struct {
   int64_t blocks;           /* of columns, for each of view.outer */
   const float *from, *grad; /* backward: `from` is the output; forward: no grad */
   float *to;
+  bool streams; /* whole rows */
 } block_work;
 
-static void row_block(const block_work *w, int64_t at) {
+static void row_to(const block_work *w, float *to, int64_t at) {
   const int64_t n = w->view.n;
   if (w->grad)
-    (w->log ? mt_kernels->log_softmax_backward : mt_kernels->softmax_backward)(w->to + at, w->from + at, w->grad + at,
-                                                                               n);
+    (w->log ? mt_kernels->log_softmax_backward : mt_kernels->softmax_backward)(to, w->from + at, w->grad + at, n);
   else
-    (w->log ? mt_kernels->log_softmax : mt_kernels->softmax)(w->to + at, w->from + at, n);
+    (w->log ? mt_kernels->log_softmax : mt_kernels->softmax)(to, w->from + at, n);
+}
+
+static void row_block(const block_work *w, int64_t at) {
+  _Alignas(64) float row[STREAMED_ROW];
+  if (!w->streams) {
+    row_to(w, w->to + at, at);
+    return;
+  }
+  row_to(w, row, at);
+  mt_kernels->stream(w->to + at, row, w->view.n * (int64_t)sizeof *row);
 }
 
 static void column_block(const block_work *w, int64_t at, int width) {
@@ -51,11 +63,14 @@ static void run_range(const void *context, int64_t begin, int64_t end) {
     else
       column_block(w, at, left < MT_SOFTMAX_COLUMNS ? (int)left : MT_SOFTMAX_COLUMNS);
   }
+  if (w->streams) mt_kernels->stream_done();
 }
 
 static void run_blocks(block_work w) {
   w.blocks = (w.view.inner + MT_SOFTMAX_COLUMNS - 1) / MT_SOFTMAX_COLUMNS;
   const int64_t count = w.view.outer * w.blocks, width = w.view.inner / w.blocks;
+  const int64_t bytes = w.view.outer * w.view.n * w.view.inner * (int64_t)sizeof *w.to;
+  w.streams = w.view.inner == 1 && w.view.n <= STREAMED_ROW && mt_streams(bytes, (w.grad ? 2 : 1) * bytes);
   mt_parallel(count, mt_chunk(count, w.view.n * width, PARALLEL_FROM), run_range, &w);
 }
 

@@ -57,8 +57,22 @@ describe("the machine", function()
     assert.is_true(machine.memory > MiB)
   end)
 
+  it("has the last cache before memory, or what MASKTUNE_CACHE says", function()
+    local caches = "sys/devices/system/cpu/cpu0/cache/"
+    assert.equal(MiB, machine_of{ [caches .. "index2/size"] = "1024K\n" }.cache)
+    assert.equal(32 * MiB, machine_of{
+      [caches .. "index2/size"] = "1024K\n",
+      [caches .. "index3/size"] = "32768K\n",
+    }.cache)
+    local _, output = process.run(("MASKTUNE_CACHE=12345 %s -e %s"):format(
+      process.lua,
+      process.quoted [[io.write(require("masktune").machine().cache)]]
+    ))
+    assert.equal("12345", output)
+  end)
+
   it("without files to read has the cores of the affinity mask, and memory without a limit", function()
-    assert.same({ cores = all, memory = math.huge }, machine_of{})
+    assert.same({ cores = all, memory = math.huge, cache = 0 }, machine_of{})
     if process.has("taskset") then
       local _, output = process.run(("taskset -c 0 %s -e %s"):format(
         process.lua,
@@ -113,10 +127,10 @@ describe("the machine", function()
 
   it("is not upset by files that make no sense", function()
     for _, nonsense in ipairs{ "", "\n", ":", "0::", "junk", ("x"):rep(9000), "a b c d e f - \n", " - cgroup2 \n" } do
-      assert.same({ cores = all, memory = math.huge }, machine_of{
+      assert.same({ cores = all, memory = math.huge, cache = 0 }, machine_of{
         ["proc/self/cgroup"] = nonsense, ["proc/self/mountinfo"] = nonsense, ["proc/meminfo"] = nonsense,
       })
-      assert.same({ cores = all, memory = 4000 * MiB }, machine_of(with(v2, {
+      assert.same({ cores = all, memory = 4000 * MiB, cache = 0 }, machine_of(with(v2, {
         ["sys/fs/cgroup/user.slice/job/cpu.max"] = nonsense, ["sys/fs/cgroup/user.slice/job/memory.max"] = nonsense,
       })))
     end

@@ -35,6 +35,68 @@ describe("memory", function()
     assert.is_true(memory.live + memory.cached <= math.max(64 * 2 ^ 20, 1.25 * memory.peak))
   end)
 
+  -- In processes of their own: what a process held before decides when it collects.
+  it("of a dropped result serves the next one where Lua's collector is generational", function()
+    local _, output = process.run(process.lua .. " -e " .. process.quoted [[
+      collectgarbage "generational"
+      local mt = require "masktune"
+      local function most_held(rounds)
+        local x, highest = mt.ones(256, 256), 0
+        for _ = 1, rounds do
+          local y = x + 1
+          highest = math.max(highest, mt.memory().live)
+          assert(y:size(1) == 256)
+        end
+        return highest
+      end
+      most_held(200) -- by then the collector's mode is known
+      collectgarbage()
+      io.write(("%d KiB held, %s"):format(most_held(200) // 1024, collectgarbage "generational"))]])
+    local held, mode = output:match "^(%d+) KiB held, (%a+)$"
+    assert.equal("generational", mode, output)
+    assert.is_true(tonumber(held) < 4 * 260, output) -- the operand, the result, and what is still in a register
+  end)
+
+  it("leaves Lua's collector in the mode that the script chose, at any time", function()
+    local _, output = process.run(process.lua .. " -e " .. process.quoted [[
+      collectgarbage "incremental"
+      local mt = require "masktune"
+      local x, highest = mt.ones(256, 256), 0
+      for _, mode in ipairs{ "incremental", "generational", "incremental", "generational" } do
+        collectgarbage(mode)
+        for _ = 1, 1000 do
+          local y = x * 2
+          highest = math.max(highest, mt.memory().live)
+          assert(y:size(1) == 256)
+        end
+        io.write(collectgarbage(mode), " ")
+      end
+      io.write(highest < 16 << 20 and "flat" or highest)]])
+    assert.equal("incremental generational incremental generational flat", output)
+  end)
+
+  it("does not hide garbage below what a graph held before it let go", function()
+    local _, output = process.run(process.lua .. " -e " .. process.quoted [[
+      local mt = require "masktune"
+      local w, with_graph, without = mt.rand(512, 512, { requires_grad = true }), 0, 0
+      for _ = 1, 10 do
+        local y = w
+        for _ = 1, 40 do y = y:sigmoid() end -- 40 MiB that the graph holds until backward has used them
+        with_graph = math.max(with_graph, mt.memory().live)
+        y:sum():backward()
+        w:zero_grad()
+        y = nil
+        for _ = 1, 100 do
+          local sum = w:detach() + 1
+          without = math.max(without, mt.memory().live)
+          assert(sum:size(1) == 512)
+        end
+      end
+      io.write(("%d MiB, %d MiB"):format(with_graph >> 20, without >> 20))]])
+    local with_graph, without = output:match "^(%d+) MiB, (%d+) MiB$"
+    assert.is_true(tonumber(with_graph) > 40 and tonumber(without) < 20, output)
+  end)
+
   it("goes back to the system on request #nosan", function() -- the sanitizers' build keeps nothing
     mt.zeros(1024, 1024)
     collectgarbage()

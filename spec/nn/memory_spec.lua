@@ -3,7 +3,7 @@ local nn = mt.nn
 
 local MiB = 1 << 20
 
--- A garbage collection happens when live memory has grown by a quarter, and by 32 MiB, since the last (core/memory.h).
+-- A garbage collection happens when live memory has grown by a quarter, or by 32 MiB, or earlier (core/memory.h).
 local allowed = 100 * MiB
 
 describe("native memory stays flat without collectgarbage", function()
