@@ -127,6 +127,12 @@ local function check(x_shape, w_shape, options)
 end
 
 local cases = {
+  -- Pixels that lie badly in the cache (kernels/conv2d_forward.c, conv2d_grad_weight.c), more than are packed together.
+  { { 3, 7, 7, 512 }, { 1, 1, 512, 20 }, {} },
+  { { 1, 4, 4, 1024 }, { 1, 1, 1024, 33 }, {} },
+  { { 1, 3, 3, 1030 }, { 1, 1, 1030, 17 }, {} },
+  { { 2, 5, 5, 512 }, { 3, 3, 512, 9 }, { stride = 2, padding = 1 } },
+  { { 2, 9, 8, 8 }, { 1, 1, 8, 1024 }, {} },
   { { 1, 7, 9, 5 }, { 3, 3, 5, 3 }, {} },
   { { 1, 7, 9, 5 }, { 3, 3, 5, 17 }, { padding = 1 } },
   { { 2, 7, 9, 5 }, { 1, 1, 5, 33 }, {} },
