@@ -32,7 +32,10 @@ MT_INLINE void tile(const mt_depthwise_block *b, const row_walk *r, int64_t x, c
                     const int stride) {
   mt_vf sum[MOST];
 #pragma GCC unroll 8
-  for (int p = 0; p < pixels; p++) sum[p] = r->bias;
+  for (int p = 0; p < pixels; p++) {
+    sum[p] = r->bias;
+    __builtin_prefetch(r->out + (x + p) * b->out_pixel + b->out_row, 1, 2); /* the next row is written soon */
+  }
   const int64_t column = b->origin[1] + x * stride;
   const int columns = (pixels - 1) * stride + taps;
   const bool inside = column >= 0 && column + columns <= b->in_size[1];
