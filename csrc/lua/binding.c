@@ -90,8 +90,10 @@ void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const c
 
 static void release_tensor(void *t) { mt_release(t); }
 
+void mtl_push_operand(lua_State *L, mt_tensor *t) { mtl_push_owner(L, t, release_tensor, MTL_TENSOR, 0); }
+
 void mtl_push_tensor(lua_State *L, mt_tensor *t) {
-  mtl_push_owner(L, t, release_tensor, MTL_TENSOR, 0);
+  mtl_push_operand(L, t);
   mtl_pushed_memory(L);
 }
 

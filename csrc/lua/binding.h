@@ -71,6 +71,9 @@ void mtl_push_owner(lua_State *L, void *object, void (*release)(void *), const c
 
 /* Takes over the caller's reference. May run a garbage collection (core/memory.h). */
 void mtl_push_tensor(lua_State *L, mt_tensor *t);
+/* The same for a number's tensor, made for this call alone: no reason to collect, least of all before the result is
+ * there. */
+void mtl_push_operand(lua_State *L, mt_tensor *t);
 /* Both, so that neither is lost where there is no memory for the other's userdata. */
 void mtl_push_two_tensors(lua_State *L, mt_tensor *first, mt_tensor *second);
 mt_tensor *mtl_check_tensor(lua_State *L, int arg);

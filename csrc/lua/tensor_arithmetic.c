@@ -27,7 +27,7 @@ static mt_tensor *scalar_operand(lua_State *L, int arg, mt_dtype other, bool kee
   mt_tensor *t;
   const mt_dtype dtype = scalar_dtype(L, arg, other, keeps_type);
   MTL_NEW(L, t, mt_tensor_full(dtype, 0, NULL, lua_tonumber(L, arg)));
-  mtl_push_tensor(L, t);
+  mtl_push_operand(L, t);
   lua_replace(L, arg);
   return t;
 }
