@@ -4,11 +4,11 @@
 
 #include "core/machine.h"
 
-#define UNKNOWN_CACHE ((int64_t)32 << 20)
+#define UNKNOWN_CACHE ((size_t)32 << 20)
 
-bool mt_streams(int64_t result, int64_t operands) {
+bool mt_streams(size_t result, size_t operands) {
 #if defined(__SSE2__)
-  const int64_t known = mt_machine_cache(), cache = known > 0 ? known : UNKNOWN_CACHE;
+  const size_t known = (size_t)mt_machine_cache(), cache = known > 0 ? known : UNKNOWN_CACHE;
   return result >= cache / 4 && result + operands > cache + cache / 8;
 #else
   (void)result, (void)operands;

@@ -10,13 +10,14 @@
 #define MT_CORE_STREAM_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "kernels/kernels.h"
 
 /* Whether a result of so many bytes is streamed, computed from so many others: when all together clearly exceed the
  * last cache, and the result is no small part of it. */
-bool mt_streams(int64_t result, int64_t operands);
+bool mt_streams(size_t result, size_t operands);
 
 /* memcpy, or past the cache. Without overlap. */
 void mt_copy_out(bool streams, void *to, const void *from, int64_t bytes);

@@ -20,7 +20,7 @@ static const struct {
 
 size_t mt_dtype_size(mt_dtype dtype) { return dtypes[dtype].size; }
 
-int64_t mt_tensor_bytes(const mt_tensor *t) { return t->count * (int64_t)mt_dtype_size(t->dtype); }
+size_t mt_tensor_bytes(const mt_tensor *t) { return (size_t)t->count * mt_dtype_size(t->dtype); }
 
 const char *mt_dtype_name(mt_dtype dtype) { return dtypes[dtype].name; }
 
@@ -68,7 +68,7 @@ static mt_storage *storage_new(size_t bytes) {
     return NULL;
   }
   s->refs = 1;
-  s->bytes = (int64_t)bytes;
+  s->bytes = bytes;
   s->version = new_version();
   s->copied_by = NULL;
   return s;
@@ -123,7 +123,7 @@ static void fill_range(const void *context, int64_t begin, int64_t end) {
 
 static void fill(mt_tensor *t, filling with) {
   with.to = t->data;
-  mt_parallel(mt_tensor_bytes(t), CHUNK, fill_range, &with);
+  mt_parallel((int64_t)mt_tensor_bytes(t), CHUNK, fill_range, &with);
 }
 
 mt_tensor *mt_tensor_zeros(mt_dtype dtype, int ndim, const int64_t *shape) {

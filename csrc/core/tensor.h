@@ -20,7 +20,7 @@ typedef enum { MT_FLOAT32, MT_UINT8, MT_INT32, MT_DTYPE_COUNT } mt_dtype;
 
 typedef struct {
   int refs;
-  int64_t bytes;
+  size_t bytes;
   uint64_t version; /* another one after every write, which no other storage ever has: what was made from some values
                        (a graph's saved ones, folded weights) is still right while this is the same */
   /* NULL, or the method that copied a tensor's part here where scripts may expect to see the tensor itself: the binding
@@ -73,7 +73,7 @@ static inline float *mt_f32(const mt_tensor *t) { return (float *)t->data; }
 static inline uint8_t *mt_u8(const mt_tensor *t) { return (uint8_t *)t->data; }
 static inline int32_t *mt_i32(const mt_tensor *t) { return (int32_t *)t->data; }
 
-int64_t mt_tensor_bytes(const mt_tensor *t);
+size_t mt_tensor_bytes(const mt_tensor *t);
 
 size_t mt_dtype_size(mt_dtype dtype);
 const char *mt_dtype_name(mt_dtype dtype); /* "float32", "uint8", "int32" */

@@ -241,8 +241,8 @@ static int read_tensor(FILE *file, const header *h, const entry *e, int64_t data
                    ? 0
                    : mt_fail(MT_ERROR_IO, "load: cannot read '%s': %s", h->path, strerror(errno));
   if (status == 0)
-    status = e->dtype->convert ? read_converted(file, h, e, t)
-                               : read_exactly(file, h->path, t->data, (size_t)t->count * mt_dtype_size(t->dtype));
+    status =
+        e->dtype->convert ? read_converted(file, h, e, t) : read_exactly(file, h->path, t->data, mt_tensor_bytes(t));
   if (status == 0) return mt_weights_add(out, e->name, t);
   if (status == 1) mt_weights_leave_out(out, e->name, MT_TOO_LARGE_INTEGER);
   mt_release(t);
@@ -301,8 +301,6 @@ int mt_safetensors_read(FILE *file, const char *path, const mt_load_request *req
 
 /* ---- writing ---- */
 
-static size_t data_bytes(const mt_tensor *t) { return (size_t)t->count * mt_dtype_size(t->dtype); }
-
 static int compare_for_writing(const void *a, const void *b) {
   const mt_named_tensor *p = *(const mt_named_tensor *const *)a, *q = *(const mt_named_tensor *const *)b;
   const size_t p_size = mt_dtype_size(p->tensor->dtype), q_size = mt_dtype_size(q->tensor->dtype);
@@ -332,7 +330,7 @@ static int append_entry(mt_bytes *out, const mt_named_tensor *named, size_t begi
   int n = snprintf(text, sizeof text, ":{\"dtype\":\"%s\",\"shape\":[", mt_file_dtype_of(t->dtype));
   for (int i = 0; i < t->ndim; i++)
     n += snprintf(text + n, sizeof text - (size_t)n, i ? ",%lld" : "%lld", (long long)t->shape[i]);
-  snprintf(text + n, sizeof text - (size_t)n, "],\"data_offsets\":[%zu,%zu]}", begin, begin + data_bytes(t));
+  snprintf(text + n, sizeof text - (size_t)n, "],\"data_offsets\":[%zu,%zu]}", begin, begin + mt_tensor_bytes(t));
   return mt_json_append_string(out, named->name) < 0 ? -1 : append_text(out, text);
 }
 
@@ -344,7 +342,7 @@ static int build_header(mt_bytes *out, const mt_named_tensor *const *tensors, si
     if (strcmp(tensors[i]->name, METADATA) == 0)
       return mt_fail(MT_ERROR_ARGUMENT, "save: a tensor cannot be named '" METADATA "'");
     if (((i || n_pairs) && append_text(out, ",") < 0) || append_entry(out, tensors[i], at) < 0) return -1;
-    at += data_bytes(tensors[i]->tensor);
+    at += mt_tensor_bytes(tensors[i]->tensor);
   }
   if (append_text(out, "}") < 0) return -1;
   while (out->size % 8 != 0)
@@ -357,7 +355,7 @@ static int write_parts(mt_atomic_file *file, const mt_bytes *head, const mt_name
   const uint64_t length = head->size;
   if (mt_atomic_write(file, &length, sizeof length) < 0 || mt_atomic_write(file, head->data, head->size) < 0) return -1;
   for (size_t i = 0; i < count; i++)
-    if (mt_atomic_write(file, tensors[i]->tensor->data, data_bytes(tensors[i]->tensor)) < 0) return -1;
+    if (mt_atomic_write(file, tensors[i]->tensor->data, mt_tensor_bytes(tensors[i]->tensor)) < 0) return -1;
   return 0;
 }
 

@@ -14,7 +14,6 @@
 #define PIXELS_2 6
 #endif
 
-#define LINE 64
 #define SET_BYTES 4096
 #define WAYS 8
 #define SHORT_RUN 128 /* taps: a tile is over before the processor has noticed in which order it reads its pixels */
@@ -31,10 +30,10 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
                     const int vectors) {
   const int groups = (pixels + GROUP - 1) / GROUP;
   const int64_t step = b->in_pixel * (int64_t)sizeof(float), step3 = 3 * step;
-  /* The next pixels are called for, a line for each tap; a longer run would call for far more than those. */
-  const int64_t ahead_step = kernel_rows != 1 ? 0 : b->run <= SHORT_RUN ? LINE : pixels * (int64_t)sizeof(float);
+  /* The next pixels are called for: a line for each tap, and in a longer run exactly theirs. */
+  const int64_t ahead_step = kernel_rows != 1 ? 0 : b->run <= SHORT_RUN ? MT_LINE : pixels * (int64_t)sizeof(float);
   mt_vf sum[PIXELS_1];
-#if MT_VECTOR_BYTES == LINE
+#if MT_VECTOR_BYTES == MT_LINE
   /* So many lines are written at once that the tile after would wait for them. */
 #pragma GCC unroll 28
   for (int p = 0; p < pixels; p++)
@@ -138,21 +137,20 @@ static kernel_range kernel_range_of(const mt_conv2d_block *b, int64_t y) {
 
 /* The nearest cache finds a line by the lower 12 bits of its address, and has 8 places (WAYS) for those that are alike:
  * pixels too many of which are alike would throw each other out at every tap. One place is left to the weights. */
-static int64_t most_pixels(int64_t most, int64_t step) {
+static int64_t pixels_that_fit(int64_t step) {
   int64_t alike = 1; /* one pixel in how many has the same lower bits */
-  while (alike < most && step * alike % SET_BYTES != 0) alike *= 2;
-  const int64_t fit = alike * (WAYS - 1);
-  return most < fit ? most : fit;
+  while (alike < PIXELS_1 && step * alike % SET_BYTES != 0) alike *= 2;
+  return alike * (WAYS - 1);
 }
 
 void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
   const int64_t vectors = (b->channels + MT_VF - 1) / MT_VF;
-  const int64_t taps = b->kernel_rows * b->run;
+  const int64_t taps = b->kernel_rows * b->run, fit = pixels_that_fit(b->in_pixel * (int64_t)sizeof(float));
   for (int64_t v = 0; v < vectors; v += MT_CONV2D_PANEL) {
     const bool two = vectors - v >= 2;
     tile_function *const *tiles = two ? tiles_2 : tiles_1;
-    const int64_t most = most_pixels(two ? PIXELS_2 : PIXELS_1, b->in_pixel * (int64_t)sizeof(float));
-    const int64_t count = (b->width + most - 1) / most;
+    const int64_t full = two ? PIXELS_2 : PIXELS_1, most = full < fit ? full : fit,
+                  count = (b->width + most - 1) / most;
     const int64_t pixels = count ? b->width / count : 0, longer = b->width - pixels * count;
     const int64_t left = b->channels - (v + two) * MT_VF;
     const int valid = left < MT_VF ? (int)left : MT_VF;

@@ -20,8 +20,7 @@ void MT_KERNEL(layer_norm_backward)(float *dx, const float *x, const float *dy, 
     mt_vf g = mt_load_lanes(dy + c, valid, whole);
     if (weight) g = g * mt_load_lanes(weight + c, valid, whole);
     const mt_wide of_g = mt_widen(g), of_n = mt_widen((mt_load_lanes(x + c, valid, whole) - mean) * rstd);
-    sum.low += of_g.low;
-    sum.high += of_g.high;
+    sum = mt_wide_sum(sum, of_g);
     product.low += of_g.low * of_n.low;
     product.high += of_g.high * of_n.high;
   });

@@ -100,6 +100,8 @@ MT_INLINE mt_wide mt_widen(mt_vf x) {
   return (mt_wide){MT_HALF_TO_DOUBLE(MT_HALF_LOW(x)), MT_HALF_TO_DOUBLE(MT_HALF_HIGH(x))};
 }
 
+MT_INLINE mt_wide mt_wide_sum(mt_wide a, mt_wide b) { return (mt_wide){a.low + b.low, a.high + b.high}; }
+
 MT_INLINE mt_vf mt_narrow(mt_wide x) { return MT_JOINED(MT_DOUBLE_TO_HALF(x.low), MT_DOUBLE_TO_HALF(x.high)); }
 
 typedef double mt_vdu __attribute__((vector_size(MT_VECTOR_BYTES), aligned(8), may_alias)); /* unaligned access */

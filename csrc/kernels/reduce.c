@@ -37,15 +37,13 @@ MT_INLINE mt_vf four_vectors(const float *x, int64_t step) {
   return (mt_load(x) + mt_load(x + step)) + (mt_load(x + 2 * step) + mt_load(x + 3 * step));
 }
 
-MT_INLINE mt_wide wide_sum(mt_wide a, mt_wide b) { return (mt_wide){a.low + b.low, a.high + b.high}; }
-
 /* Four numbers are added in single precision, about as exact as the numbers themselves are: conversions are what takes
  * time. */
 double MT_KERNEL(sum_row)(const float *x, int64_t n) {
   mt_wide sums[2] = {{{0}, {0}}};
   int64_t i = 0;
   for (; i + 8 * MT_VF <= n; i += 8 * MT_VF)
-    for (int k = 0; k < 2; k++) sums[k] = wide_sum(sums[k], mt_widen(four_vectors(x + i + 4 * k * MT_VF, MT_VF)));
+    for (int k = 0; k < 2; k++) sums[k] = mt_wide_sum(sums[k], mt_widen(four_vectors(x + i + 4 * k * MT_VF, MT_VF)));
   double sum = mt_lane_sum((sums[0].low + sums[1].low) + (sums[0].high + sums[1].high));
   for (; i < n; i++) sum += (double)x[i];
   return sum;
@@ -56,8 +54,8 @@ static inline double square(double x) { return x * x; }
 /* The sums of a vector of columns stay in registers; the processor reads ahead in a few rows as well as in one. */
 MT_INLINE void sum_few_rows(const float *x, int64_t n, int64_t step, double *sums) {
   mt_wide sum = {{0}, {0}};
-  for (; n >= 4; n -= 4, x += 4 * step) sum = wide_sum(sum, mt_widen(four_vectors(x, step)));
-  for (; n > 0; n--, x += step) sum = wide_sum(sum, mt_widen(mt_load(x)));
+  for (; n >= 4; n -= 4, x += 4 * step) sum = mt_wide_sum(sum, mt_widen(four_vectors(x, step)));
+  for (; n > 0; n--, x += step) sum = mt_wide_sum(sum, mt_widen(mt_load(x)));
   *(mt_vdu *)sums = sum.low;
   *(mt_vdu *)(sums + MT_VF / 2) = sum.high;
 }

@@ -27,12 +27,6 @@ MT_INLINE float largest_of(const float *x, int64_t n) {
   return mt_lane_largest(best);
 }
 
-MT_INLINE void add_wide(mt_wide *sum, mt_vf x) {
-  const mt_wide terms = mt_widen(x);
-  sum->low += terms.low;
-  sum->high += terms.high;
-}
-
 /* Sum of exp(x[i] - shift); the terms go to y, where that is not NULL. */
 MT_INLINE double exponentials(float *y, const float *x, int64_t n, float shift) {
   mt_wide sum = {{0}, {0}};
@@ -40,12 +34,12 @@ MT_INLINE double exponentials(float *y, const float *x, int64_t n, float shift) 
   for (; i + MT_VF <= n; i += MT_VF) {
     const mt_vf e = mt_exp(mt_load(x + i) - shift);
     if (y) mt_store(y + i, e);
-    add_wide(&sum, e);
+    sum = mt_wide_sum(sum, mt_widen(e));
   }
   if (i < n) {
     const mt_vf e = mt_exp(load_rest(x + i, (int)(n - i)) - shift);
     if (y) mt_store_n(y + i, e, (int)(n - i));
-    add_wide(&sum, e);
+    sum = mt_wide_sum(sum, mt_widen(e));
   }
   return mt_lane_sum(sum.low + sum.high);
 }

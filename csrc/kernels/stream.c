@@ -4,12 +4,6 @@
 
 #include "kernels/vector.h"
 
-#define LINE 64 /* bytes of the cache */
-
-#if defined(__SSE2__) && !defined(__AVX2__)
-#include <xmmintrin.h>
-#endif
-
 MT_INLINE void store_past(char *to, mt_vf v) {
 #if MT_VECTOR_BYTES == 64
   _mm512_stream_ps((float *)(void *)to, (__m512)v);
@@ -27,11 +21,11 @@ MT_INLINE void store_past(char *to, mt_vf v) {
 void MT_KERNEL(stream)(void *to, const void *from, int64_t bytes) {
   char *t = to;
   const char *f = from;
-  const int64_t before = (int64_t)(-(uintptr_t)to % LINE), first = before < bytes ? before : bytes;
+  const int64_t before = (int64_t)(-(uintptr_t)to % MT_LINE), first = before < bytes ? before : bytes;
   memcpy(t, f, (size_t)first);
   int64_t i = first;
-  for (; i + LINE <= bytes; i += LINE)
-    for (int j = 0; j < LINE; j += MT_VECTOR_BYTES)
+  for (; i + MT_LINE <= bytes; i += MT_LINE)
+    for (int j = 0; j < MT_LINE; j += MT_VECTOR_BYTES)
       store_past(t + i + j, mt_load((const float *)(const void *)(f + i + j)));
   memcpy(t + i, f + i, (size_t)(bytes - i));
 }

@@ -8,9 +8,11 @@
 
 #include "kernels/kernels.h"
 
-#if defined(__AVX2__)
+#if defined(__SSE2__)
 #include <immintrin.h>
 #endif
+
+#define MT_LINE 64 /* bytes of the cache */
 
 #define MT_INLINE static inline __attribute__((always_inline, unused))
 

@@ -319,8 +319,6 @@ static int64_t check_place(lua_State *L, const mt_row_file *file) {
   return mtl_check_integer(L, 2, 1, mt_row_file_count(file)) - 1;
 }
 
-static size_t bytes_of(const mt_tensor *t) { return (size_t)t->count * mt_dtype_size(t->dtype); }
-
 /*** Writes rows first, first + 1, ...
 @function RowFile:put
 @tparam integer first
@@ -331,7 +329,7 @@ static int put(lua_State *L) {
   const mt_tensor *rows = mtl_check_tensor(L, 3);
   const size_t size = mt_row_file_row_bytes(file);
   const int64_t count = rows->ndim > 0 ? rows->shape[0] : 0;
-  if (bytes_of(rows) != (size_t)count * size || first + count > mt_row_file_count(file))
+  if (mt_tensor_bytes(rows) != (size_t)count * size || first + count > mt_row_file_count(file))
     luaL_argerror(L, 3,
                   lua_pushfstring(L, "at most %I rows of %I bytes expected",
                                   (LUAI_UACINT)(mt_row_file_count(file) - first), (LUAI_UACINT)size));
@@ -351,7 +349,7 @@ static int get(lua_State *L) {
   mt_tensor *rows = mtl_check_target(L, 3);
   const size_t size = mt_row_file_row_bytes(file);
   const int64_t count = rows->ndim > 0 ? rows->shape[0] : 0;
-  if (bytes_of(rows) != (size_t)count * size || first + count > mt_row_file_count(file))
+  if (mt_tensor_bytes(rows) != (size_t)count * size || first + count > mt_row_file_count(file))
     luaL_argerror(L, 3,
                   lua_pushfstring(L, "at most %I rows of %I bytes expected",
                                   (LUAI_UACINT)(mt_row_file_count(file) - first), (LUAI_UACINT)size));

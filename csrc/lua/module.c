@@ -60,7 +60,7 @@ static int assign_slot(lua_State *L, mt_module *m, const char *name) {
   if (!values) return luaL_error(L, "%s: %s is %s, expected a tensor", m->cls->name, name, luaL_typename(L, 3));
   MTL_DO(L, mt_expect_dtype(values, into->dtype, m->cls->name, name));
   MTL_DO(L, mt_expect_shape(values, into->ndim, into->shape, m->cls->name, name));
-  memmove(into->data, values->data, (size_t)into->count * mt_dtype_size(into->dtype));
+  memmove(into->data, values->data, mt_tensor_bytes(into));
   mt_touch(into);
   return 0;
 }

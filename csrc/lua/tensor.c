@@ -114,7 +114,7 @@ static int totable(lua_State *L) {
 @treturn string */
 static int bytes(lua_State *L) {
   const mt_tensor *t = mtl_check_tensor(L, 1);
-  lua_pushlstring(L, t->data, (size_t)t->count * mt_dtype_size(t->dtype));
+  lua_pushlstring(L, t->data, mt_tensor_bytes(t));
   return 1;
 }
 

@@ -50,13 +50,11 @@ static int barrier(lua_State *L) {
 
 static int check_rank(lua_State *L, int arg) { return (int)mtl_check_integer(L, arg, 0, mt_world_size() - 1); }
 
-static size_t bytes_of(const mt_tensor *t) { return (size_t)t->count * mt_dtype_size(t->dtype); }
-
 /* broadcast(tensor, root): in place. */
 static int broadcast(lua_State *L) {
   mt_tensor *t = mtl_check_target(L, 1);
   const int root = check_rank(L, 2);
-  if (mt_world_broadcast(t->data, bytes_of(t), root, "a broadcast") < 0) mtl_raise(L);
+  if (mt_world_broadcast(t->data, mt_tensor_bytes(t), root, "a broadcast") < 0) mtl_raise(L);
   mt_touch(t);
   return 0;
 }

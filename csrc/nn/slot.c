@@ -52,7 +52,7 @@ int mt_slot_from_file_order(mt_slot *slot, const mt_tensor *file_values, const c
   if (slot->layout != MT_LAYOUT_SAME)
     reorder(slot, mt_f32(t), mt_f32(file_values), false);
   else if (file_values->data != t->data)
-    memcpy(t->data, file_values->data, (size_t)t->count * mt_dtype_size(t->dtype));
+    memcpy(t->data, file_values->data, mt_tensor_bytes(t));
   mt_touch(t);
   return 0;
 }

@@ -120,7 +120,7 @@ static mt_tensor *gradient_before_sum(const binary_op *op, int which, mt_tensor 
   mt_tensor *out = mt_tensor_like(g);
   if (!out) return NULL;
   /* A value that was not saved is not looked at either: g stands in for it. */
-  const int64_t operands = mt_tensor_bytes(g) + (a ? mt_tensor_bytes(a) : 0) + (b ? mt_tensor_bytes(b) : 0);
+  const size_t operands = mt_tensor_bytes(g) + (a ? mt_tensor_bytes(a) : 0) + (b ? mt_tensor_bytes(b) : 0);
   const backward_rows p = {
       op->gradient, which, out, g, a ? a : g, b ? b : g, mt_streams(mt_tensor_bytes(out), operands)};
   mt_walk walk = mt_walk_over(g->ndim, g->shape);

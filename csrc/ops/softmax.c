@@ -69,7 +69,7 @@ static void run_range(const void *context, int64_t begin, int64_t end) {
 static void run_blocks(block_work w) {
   w.blocks = (w.view.inner + MT_SOFTMAX_COLUMNS - 1) / MT_SOFTMAX_COLUMNS;
   const int64_t count = w.view.outer * w.blocks, width = w.view.inner / w.blocks;
-  const int64_t bytes = w.view.outer * w.view.n * w.view.inner * (int64_t)sizeof *w.to;
+  const size_t bytes = (size_t)(w.view.outer * w.view.n * w.view.inner) * sizeof *w.to;
   w.streams = w.view.inner == 1 && w.view.n <= STREAMED_ROW && mt_streams(bytes, (w.grad ? 2 : 1) * bytes);
   mt_parallel(count, mt_chunk(count, w.view.n * width, PARALLEL_FROM), run_range, &w);
 }
