@@ -14,9 +14,10 @@
 #define PIXELS_2 6
 #endif
 
-#define SET_BYTES 4096
+#define SET_BYTES 4096 /* of the nearest cache, each of its WAYS */
 #define WAYS 8
 #define SHORT_RUN 128 /* taps: a tile is over before the processor has noticed in which order it reads its pixels */
+#define CALLERS 2     /* the last tiles of a panel call for the next panel's weights; all at once would be too fast */
 #define GROUP 5       /* pixels reached from one pointer: an address is pointer + {0, 1, 2, 4} x step or + 3 x step */
 #define MAX_GROUPS ((PIXELS_1 + GROUP - 1) / GROUP)
 
@@ -24,10 +25,16 @@ MT_INLINE float at(const char *pointer, int offset, int64_t step, int64_t step3)
   return *(const float *)(pointer + (offset == 3 ? step3 : offset * step));
 }
 
+/* Weights that a tile calls for, `step` bytes at each of its taps; 0: none. */
+typedef struct {
+  const char *at;
+  int64_t step;
+} weights_ahead;
+
 /* pixels <= PIXELS_vectors; constants after inlining. `valid`: channels of the last vector that exist. */
 MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weights, const float *bias,
-                    const float *residual, float *out, int64_t kernel_rows, int valid, const int pixels,
-                    const int vectors) {
+                    const float *residual, float *out, int64_t kernel_rows, int valid, weights_ahead next,
+                    const bool calls, const int pixels, const int vectors) {
   const int groups = (pixels + GROUP - 1) / GROUP;
   const int64_t step = b->in_pixel * (int64_t)sizeof(float), step3 = 3 * step;
   /* The next pixels are called for: a line for each tap, and in a longer run exactly theirs. */
@@ -40,6 +47,13 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
 #pragma GCC unroll 2
     for (int v = 0; v < vectors; v++) __builtin_prefetch(out + p * b->out_pixel + v * MT_VF, 1, 3);
 #endif
+  if (residual) {
+#pragma GCC unroll 28
+    for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 2
+      for (int v = 0; v < vectors; v += MT_LINE / MT_VECTOR_BYTES)
+        __builtin_prefetch(residual + p * b->out_pixel + v * MT_VF, 0, 3);
+  }
 #pragma GCC unroll 2
   for (int v = 0; v < vectors; v++) {
     const mt_vf start = !bias ? (mt_vf){0} : v == vectors - 1 ? mt_load_n(bias + v * MT_VF, valid) : mt_load(bias);
@@ -54,6 +68,10 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
     for (int64_t r = b->run; r > 0; r--, ahead += ahead_step) {
       mt_vf w[2];
       __builtin_prefetch(ahead, 0, 3);
+      if (calls) {
+        __builtin_prefetch(next.at, 0, 2);
+        next.at += next.step;
+      }
 #pragma GCC unroll 2
       for (int v = 0; v < vectors; v++) w[v] = *(const mt_vf *)(weights + v * MT_VF);
       weights += vectors * MT_VF;
@@ -92,13 +110,16 @@ MT_INLINE void tile(const mt_conv2d_block *b, const float *in, const float *weig
 }
 
 typedef void tile_function(const mt_conv2d_block *b, const float *in, const float *weights, const float *bias,
-                           const float *residual, float *out, int64_t kernel_rows, int valid);
+                           const float *residual, float *out, int64_t kernel_rows, int valid, weights_ahead next);
 
 #define TILE(pixels, vectors)                                                                                      \
   static void tile_##pixels##_##vectors(const mt_conv2d_block *b, const float *in, const float *weights,           \
                                         const float *bias, const float *residual, float *out, int64_t kernel_rows, \
-                                        int valid) {                                                               \
-    tile(b, in, weights, bias, residual, out, kernel_rows, valid, pixels, vectors);                                \
+                                        int valid, weights_ahead next) {                                           \
+    if (next.step)                                                                                                 \
+      tile(b, in, weights, bias, residual, out, kernel_rows, valid, next, true, pixels, vectors);                  \
+    else                                                                                                           \
+      tile(b, in, weights, bias, residual, out, kernel_rows, valid, next, false, pixels, vectors);                 \
   }
 #define NAME(pixels, vectors) tile_##pixels##_##vectors,
 
@@ -143,9 +164,16 @@ static int64_t pixels_that_fit(int64_t step) {
   return alike * (WAYS - 1);
 }
 
+/* The next panel's weights that a tile calls for which has so many others after it. */
+static weights_ahead part_of_panel(const char *panel, int64_t row_bytes, int64_t rows, int64_t tiles_after) {
+  const int64_t step = row_bytes / CALLERS;
+  return (weights_ahead){panel + (CALLERS - 1 - tiles_after) * step * rows, step};
+}
+
 void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
   const int64_t vectors = (b->channels + MT_VF - 1) / MT_VF;
   const int64_t taps = b->kernel_rows * b->run, fit = pixels_that_fit(b->in_pixel * (int64_t)sizeof(float));
+  const bool weights_are_far = vectors * MT_VECTOR_BYTES * taps >= SET_BYTES * WAYS;
   for (int64_t v = 0; v < vectors; v += MT_CONV2D_PANEL) {
     const bool two = vectors - v >= 2;
     tile_function *const *tiles = two ? tiles_2 : tiles_1;
@@ -155,16 +183,20 @@ void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
     const int64_t left = b->channels - (v + two) * MT_VF;
     const int valid = left < MT_VF ? (int)left : MT_VF;
     const float *bias = b->bias ? b->bias + v * MT_VF : NULL;
+    const int64_t row_bytes = (1 + two) * MT_VF * (int64_t)sizeof(float);
+    const char *next_panel = (const char *)(b->weights + v * MT_VF * taps) + row_bytes * taps;
     for (int64_t y = 0; y < b->rows; y++) {
       const kernel_range k = kernel_range_of(b, y);
       const float *in = b->in + y * b->in_row + k.first * b->in_kernel_row;
       const float *weights = b->weights + v * MT_VF * taps + k.first * b->run * (1 + two) * MT_VF;
       for (int64_t t = 0, begin = 0, end; t < count; t++, begin = end) {
         end = begin + pixels + (t < longer);
-        const int64_t at = begin * b->out_pixel + v * MT_VF;
+        const int64_t at = begin * b->out_pixel + v * MT_VF, tiles_after = (b->rows - y) * count - t - 1;
+        const bool calls = weights_are_far && tiles_after < CALLERS;
         tiles[end - begin - 1](b, in + begin * b->in_pixel, weights, bias,
                                b->residual ? b->residual + y * b->residual_row + at : NULL,
-                               b->out + y * b->out_row + at, k.count, valid);
+                               b->out + y * b->out_row + at, k.count, valid,
+                               calls ? part_of_panel(next_panel, row_bytes, taps, tiles_after) : (weights_ahead){0});
       }
     }
   }
