@@ -59,6 +59,8 @@ static mt_memory_stats stats; /* cached: without the arena's */
 /* The least since Lua's last collection of everything, and of any kind. Not what the collection left: that falls when a
  * graph lets go of its values, and garbage must not hide below what was held before. */
 static usage lowest, lowest_young;
+/* Bytes that the budget gave back to the system and that were not wanted since, and those that were. */
+static size_t given_back, wanted_again;
 static double granted; /* so much may be held: the machine had room for it when it was looked up */
 static time_t granted_at;
 static double machine_left; /* what it had then */
@@ -99,11 +101,20 @@ static void trim_to(size_t keep) {
   }
 }
 
-static size_t cache_budget(void) {
-  if (!KEEPS_BUFFERS) return 0;
-  const size_t bound = stats.peak + stats.peak / 4;
-  const size_t total = bound > CACHE_ALWAYS ? bound : CACHE_ALWAYS;
-  return total > stats.live ? total - stats.live : 0;
+/* More than was ever in use at once, for free memory lies in parts: a quarter, or half of it where with a quarter the
+ * process wanted again what it had given back, which the system has to clear every time. */
+static size_t slack(void) { return wanted_again > stats.peak ? stats.peak / 2 : stats.peak / 4; }
+
+static void trim_to_budget(void) {
+  const size_t bound = stats.peak + slack(), total = bound > CACHE_ALWAYS ? bound : CACHE_ALWAYS, before = cached_now();
+  trim_to(KEEPS_BUFFERS && total > stats.live ? total - stats.live : 0);
+  given_back += before - cached_now();
+}
+
+static void count_wanted_again(size_t growth) {
+  const size_t again = growth < given_back ? growth : given_back;
+  given_back -= again;
+  wanted_again += again;
 }
 
 /* Small ones are aligned here, not by aligned_alloc: that of glibc before 2.38 cuts pieces off free memory that it
@@ -168,10 +179,11 @@ static bool look_up(size_t growth) {
 }
 
 /* Linux hands out more memory than it has, and kills whoever uses it: what cannot be had is refused here. */
-static bool has_room(size_t size_class, size_t capacity) {
+static bool make_room(size_t size_class, size_t capacity) {
   if (capacity > SIZE_MAX / 2) return false;
   const size_t growth = growth_of(size_class, capacity);
   if (growth == 0) return true;
+  count_wanted_again(growth);
   const bool is_recent = growth < LARGE || seconds_now() - granted_at <= ROOM_SECONDS;
   if (is_recent && (double)(stats.live + cached_now() + growth) <= granted) return true;
   if (look_up(growth)) return true;
@@ -197,13 +209,13 @@ void *mt_alloc(size_t bytes) {
   size_t capacity = bytes;
   const size_t size_class = bytes >= ARENA_FROM ? IN_ARENA : size_class_of(bytes, &capacity);
   pthread_mutex_lock(&lock);
-  const bool fits = has_room(size_class, capacity);
+  const bool fits = make_room(size_class, capacity);
   header *block = fits ? take_block(size_class, capacity) : NULL;
   if (block) {
     stats.live += block->capacity;
     stats.buffers++;
     if (stats.live > stats.peak) stats.peak = stats.live;
-    trim_to(cache_budget());
+    trim_to_budget();
   }
   const size_t live = stats.live;
   const double left = machine_left;
@@ -232,7 +244,7 @@ void mt_free(void *buffer) {
     block->next = free_lists[block->size_class];
     free_lists[block->size_class] = block;
   }
-  trim_to(cache_budget());
+  trim_to_budget();
   pthread_mutex_unlock(&lock);
 }
 

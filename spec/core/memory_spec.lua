@@ -32,7 +32,7 @@ describe("memory", function()
       if i % 500 == 0 then mt.empty_cache() end
     end
     local memory = mt.memory()
-    assert.is_true(memory.live + memory.cached <= math.max(64 * 2 ^ 20, 1.25 * memory.peak))
+    assert.is_true(memory.live + memory.cached <= math.max(64 * 2 ^ 20, 1.5 * memory.peak))
   end)
 
   -- In processes of their own: what a process held before decides when it collects.
@@ -95,6 +95,39 @@ describe("memory", function()
       io.write(("%d MiB, %d MiB"):format(with_graph >> 20, without >> 20))]])
     local with_graph, without = output:match "^(%d+) MiB, (%d+) MiB$"
     assert.is_true(tonumber(with_graph) > 40 and tonumber(without) < 20, output)
+  end)
+
+  -- Two results of 16 MiB take the place of one of 32 and give it back again: what the system clears it counts as faults.
+  it("that is wanted again at every step is kept, however badly its parts fit #nosan", function()
+    local _, output = process.run(process.lua .. " -e " .. process.quoted [[
+      local mt = require "masktune"
+      local function faults() -- the tenth field, counted behind the program's name
+        local behind = io.open("/proc/self/stat"):read("a"):match("%)(.*)")
+        local at = 2
+        for field in behind:gmatch("%S+") do
+          at = at + 1
+          if at == 10 then return tonumber(field) end
+        end
+      end
+      local x, y, gradient = mt.zeros(2048, 2048), mt.zeros(2048, 2048), mt.zeros(2, 2048, 2048)
+      x:requires_grad(true)
+      y:requires_grad(true)
+      local joined
+      local function steps(n)
+        local before = faults()
+        for _ = 1, n do
+          x:zero_grad()
+          y:zero_grad()
+          joined = mt.stack{ x, y }
+          joined:backward(gradient)
+        end
+        return (faults() - before) / n
+      end
+      steps(40)
+      io.write(("%g faults a step"):format(steps(40)))]])
+    local faults = tonumber(output:match "^(%S+) faults a step$")
+    assert.truthy(faults, output)
+    assert.is_true(faults < 16, output)
   end)
 
   it("goes back to the system on request #nosan", function() -- the sanitizers' build keeps nothing
