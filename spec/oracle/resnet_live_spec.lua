@@ -38,12 +38,17 @@ local function ask(case, folder)
   return mt.load(folder .. "/results.safetensors"), mt.load(folder .. "/weights.pth")
 end
 
+-- What PyTorch's side of a net needs besides PyTorch.
+local packages = { efficientnet_lite0 = "efficientnet_lite_pytorch", mobilenet_v2 = "torchvision" }
+
 -- Python is not built for the sanitizers.
 describe(("PyTorch, asked now, MASKTUNE_LIVE_SEED=%d #nosan"):format(seed), function()
-  local found = process.run(python .. " -c 'import torch, numpy, safetensors'")
   for _, case in ipairs(live_cases) do
     it(("agrees on %s %s, %dx%d"):format(case.net, case.layout or "", case.size[1], case.size[2]), function()
-      if not found then return pending("no python with torch, numpy and safetensors (MASKTUNE_PYTHON names one)") end
+      local needs = table.concat({ "torch", "numpy", "safetensors", packages[case.net] }, ", ")
+      if not process.run(("%s -c 'import %s'"):format(python, needs)) then
+        return pending(("no python with %s (MASKTUNE_PYTHON names one)"):format(needs))
+      end
       process.with_folder(function(folder)
         local results, weights = ask(case, folder)
         if not results then return pending("these seeds all put an activation on a kink") end
