@@ -97,7 +97,7 @@ describe("memory", function()
     assert.is_true(tonumber(with_graph) > 40 and tonumber(without) < 20, output)
   end)
 
-  -- Two results of 16 MiB take the place of one of 32 and give it back again: what the system clears it counts as faults.
+  -- Two results of 16 MiB take the place of one of 32, then give it back; the system counts as faults what it clears.
   it("that is wanted again at every step is kept, however badly its parts fit #nosan", function()
     local _, output = process.run(process.lua .. " -e " .. process.quoted [[
       local mt = require "masktune"
