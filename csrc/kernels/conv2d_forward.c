@@ -25,9 +25,9 @@ MT_INLINE float at(const char *pointer, int offset, int64_t step, int64_t step3)
   return *(const float *)(pointer + (offset == 3 ? step3 : offset * step));
 }
 
-/* Weights that a tile calls for, `step` bytes at each of its taps; 0: none. */
+/* Weights that a tile calls for, `step` floats at each of its taps; 0: none. */
 typedef struct {
-  const char *at;
+  const float *at;
   int64_t step;
 } weights_ahead;
 
@@ -165,8 +165,8 @@ static int64_t pixels_that_fit(int64_t step) {
 }
 
 /* The next panel's weights that a tile calls for which has so many others after it. */
-static weights_ahead part_of_panel(const char *panel, int64_t row_bytes, int64_t rows, int64_t tiles_after) {
-  const int64_t step = row_bytes / CALLERS;
+static weights_ahead part_of_panel(const float *panel, int64_t width, int64_t rows, int64_t tiles_after) {
+  const int64_t step = width / CALLERS;
   return (weights_ahead){panel + (CALLERS - 1 - tiles_after) * step * rows, step};
 }
 
@@ -183,12 +183,12 @@ void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
     const int64_t left = b->channels - (v + two) * MT_VF;
     const int valid = left < MT_VF ? (int)left : MT_VF;
     const float *bias = b->bias ? b->bias + v * MT_VF : NULL;
-    const int64_t row_bytes = (1 + two) * MT_VF * (int64_t)sizeof(float);
-    const char *next_panel = (const char *)(b->weights + v * MT_VF * taps) + row_bytes * taps;
+    const int64_t width = (1 + two) * MT_VF;
+    const float *panel = b->weights + v * MT_VF * taps, *next_panel = panel + width * taps;
     for (int64_t y = 0; y < b->rows; y++) {
       const kernel_range k = kernel_range_of(b, y);
       const float *in = b->in + y * b->in_row + k.first * b->in_kernel_row;
-      const float *weights = b->weights + v * MT_VF * taps + k.first * b->run * (1 + two) * MT_VF;
+      const float *weights = panel + k.first * b->run * width;
       for (int64_t t = 0, begin = 0, end; t < count; t++, begin = end) {
         end = begin + pixels + (t < longer);
         const int64_t at = begin * b->out_pixel + v * MT_VF, tiles_after = (b->rows - y) * count - t - 1;
@@ -196,7 +196,7 @@ void MT_KERNEL(conv2d_forward)(const mt_conv2d_block *b) {
         tiles[end - begin - 1](b, in + begin * b->in_pixel, weights, bias,
                                b->residual ? b->residual + y * b->residual_row + at : NULL,
                                b->out + y * b->out_row + at, k.count, valid,
-                               calls ? part_of_panel(next_panel, row_bytes, taps, tiles_after) : (weights_ahead){0});
+                               calls ? part_of_panel(next_panel, width, taps, tiles_after) : (weights_ahead){0});
       }
     }
   }
